@@ -1,0 +1,83 @@
+"""Batches as a function of (seed, step): no loader state, so a resumed run and a run on more processes see the same data."""
+
+import torch
+
+from idgan.errors import InvalidInputError
+
+__all__ = ["Batch", "Batches", "generator_of"]
+
+
+def generator_of(*key):
+    """A CPU `torch.Generator` that is a function of the integers in `key`, such as (seed, step)."""
+    state = 0x9E3779B97F4A7C15
+    for part in key:  # splitmix64's finaliser over each part: near keys give unrelated streams
+        state = (state ^ int(part)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return torch.Generator().manual_seed(state % 2**63)
+
+
+class Batch:
+    """The images of one training step on one process, and all the noise of that step.
+
+    Noise is drawn for the global batch and each process takes its rows, so that the union over processes is what one would draw.
+    """
+
+    def __init__(self, x, step, generator, rows, global_size):
+        self.x = x
+        self.step = step
+        self.generator = generator
+        self.rows = rows
+        self.global_size = global_size
+        self._computed = {}
+
+    def normal(self, width):
+        """N(0, I) noise, (N, width)."""
+        return torch.randn(self.global_size, width, generator=self.generator)[self.rows].to(self.x.device)
+
+    def uniform(self, width):
+        """U(0, 1) noise, (N, width)."""
+        return torch.rand(self.global_size, width, generator=self.generator)[self.rows].to(self.x.device)
+
+    def once(self, name, make):
+        """`make()`, computed at the first call for this batch and kept for the later phases."""
+        if name not in self._computed:
+            self._computed[name] = make()
+        return self._computed[name]
+
+
+class Batches:
+    """`batches(step)` -> `Batch`: indices, images and noise of that step, whatever steps were asked for before.
+
+    `source` is a data set: `images(indices, generator)` -> (N, C, H, W) in [0, 1]; one whose images vary from access to access says
+    `stochastic = True`, and its images are made for the global batch so that their noise does not depend on the number of processes.
+    `batch_size` is the global size, over all processes; `rank` of `world_size` takes its share of the rows. Images are drawn with replacement.
+    `flip`: horizontal flips at random. `dequantise`: adds U(0, 1) / 256 to each pixel, one grey level.
+    """
+
+    def __init__(self, source, batch_size, seed, *, rank=0, world_size=1, flip=False, dequantise=False, device="cpu"):
+        if batch_size % world_size:
+            raise InvalidInputError(f"a batch of {batch_size} cannot be shared equally by {world_size} processes; choose a multiple")
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        share = batch_size // world_size
+        self.rows = slice(rank * share, (rank + 1) * share)
+        self.flip = flip
+        self.dequantise = dequantise
+        self.device = device
+
+    def __call__(self, step):
+        generator = generator_of(self.seed, step)
+        indices = torch.randint(len(self.source), (self.batch_size,), generator=generator).to(self.device)
+        if getattr(self.source, "stochastic", False):
+            x = self.source.images(indices, generator)[self.rows]
+        else:
+            x = self.source.images(indices[self.rows])
+        if self.flip:
+            flipped = (torch.rand(self.batch_size, generator=generator) < 0.5)[self.rows].to(x.device)
+            x = torch.where(flipped[:, None, None, None], x.flip(3), x)
+        if self.dequantise:
+            noise = torch.rand(self.batch_size, *x.shape[1:], generator=generator)[self.rows]
+            x = x + noise.to(x.device) / 256
+        return Batch(x, step, generator, self.rows, self.batch_size)

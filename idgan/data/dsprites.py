@@ -1,0 +1,154 @@
+"""dSprites (Matthey et al., 2017): 737,280 binary 64x64 images of a white sprite on black, rendered on demand.
+
+The published images need not be downloaded: each is a polygon filled without anti-aliasing, and `render` repeats that computation.
+All but one in eight thousand come out pixel-identical; those few differ in one pixel. `DSprites(path)` reads the published file instead.
+"""
+
+import functools
+import zipfile
+import zlib
+
+import numpy as np
+import torch
+
+from idgan.data.factors import FactorGrid
+from idgan.errors import DataError
+
+__all__ = ["DSprites", "render"]
+
+FACTORS = FactorGrid(sizes=(3, 6, 40, 32, 32), names=("shape", "scale", "orientation", "position_x", "position_y"))
+RESOLUTION = 64
+SUBPIXELS = 256  # vertices are rounded to 1/256 px; in that unit, whether a pixel is inside is exact integer arithmetic
+VERTICES = 150  # of the heart, the longest outline; the others repeat their last vertex, which adds edges of length zero
+
+
+class DSprites:
+    """The dSprites data set as a source of images, (N, 1, 64, 64) float32 in {0, 1}.
+
+    Args:
+        path: the published npz file, kept packed in memory (377 MB). None renders every image from its factors.
+
+    Raises:
+        DataError: the file at `path` is missing, damaged, or not the published dSprites.
+    """
+
+    resolution = RESOLUTION
+    image_channels = 1
+    factors = FACTORS
+
+    def __init__(self, path=None):
+        self._packed = None if path is None else read_published(path, len(self.factors))
+
+    def __len__(self):
+        return len(self.factors)
+
+    def images(self, indices, generator=None):
+        """(N,) long indices -> (N, 1, 64, 64) images on the device of `indices`. Nothing is random: `generator` is ignored."""
+        indices = self.factors.check_indices(indices)
+        images = render(indices) if self._packed is None else _unpack(self._packed, indices)
+        return images[:, None]
+
+
+# ------------------------------------------------------------------ rendering
+
+
+def render(indices):
+    """(N,) long dSprites indices -> (N, 64, 64) float32 sprites in {0, 1}, on the device of `indices`.
+
+    A pixel is on when its centre lies inside the outline; centres on a left or bottom edge count. In every pixel row whose centres it crosses, an
+    edge marks the first pixel to its right, with +1 if it runs up and -1 if it runs down: the running sum along a row is then 1 inside and 0
+    outside. Every step is exact, so all devices agree to the bit.
+    """
+    outlines, centres = _tables(indices.device)
+    centre = centres[FACTORS.factors(indices)[:, 3:]]  # (N, 2)
+    start = ((outlines[indices // 32**2] + centre[:, None]) * SUBPIXELS).round().long()
+    end = start.roll(-1, dims=1)
+    row_start, row_end = _first_row_below(start[..., 1]), _first_row_below(end[..., 1])
+
+    # One entry for each (edge, crossed row). Sprites stay at least 2 px from the border, so rows and columns need no clipping.
+    rows_crossed = (row_end - row_start).abs().flatten()
+    edge = torch.repeat_interleave(rows_crossed)
+    nth_row = torch.arange(len(edge), device=edge.device) - (rows_crossed.cumsum(0) - rows_crossed)[edge]
+    row = torch.minimum(row_start, row_end).flatten()[edge] + nth_row
+    x, y = start.flatten(0, 1)[edge].unbind(1)
+    dx, dy = (end - start).flatten(0, 1)[edge].unbind(1)
+
+    # Column of the first centre at or right of the edge: ceil((x + (row_y - y) dx / dy - half) / SUBPIXELS).
+    half = SUBPIXELS // 2
+    row_y = row * SUBPIXELS + half
+    numerator = ((x - half) * dy + (row_y - y) * dx) * dy.sign()
+    column = -torch.div(-numerator, SUBPIXELS * dy.abs(), rounding_mode="floor")
+
+    pixel = (edge // VERTICES * RESOLUTION + row) * RESOLUTION + column
+    marks = torch.zeros(len(indices) * RESOLUTION**2, device=indices.device).index_add_(0, pixel, -dy.sign().float())
+    return marks.view(-1, RESOLUTION, RESOLUTION).cumsum(2)
+
+
+def _first_row_below(y):
+    """Index of the first pixel row whose centres lie strictly below y (y points down)."""
+    return torch.div(y - SUBPIXELS // 2, SUBPIXELS, rounding_mode="floor") + 1
+
+
+@functools.cache
+def _tables(device):
+    """Outlines around the origin (3*6*40, 150, 2) and the 32 possible centre coordinates (32,), float32 in px.
+
+    Computed in double on the CPU, whatever the device, so that every device holds the same numbers.
+    """
+    angle = -2 * np.pi * np.arange(40) / 39  # 39, not 40: orientations 0 and 39 coincide
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # (2, 2, 40)
+    size = RESOLUTION * (0.5 + 0.1 * np.arange(6))
+    outlines = np.einsum("s,ijo,hvj->hsovi", size, rotation, _unit_shapes()).reshape(-1, VERTICES, 2)
+    centres = 16 + 32 * np.arange(32) / 31
+    return tuple(torch.from_numpy(table).float().to(device) for table in (outlines, centres))
+
+
+def _unit_shapes():
+    """Square, ellipse and heart of size 1, (3, 150, 2) as (x, y) with y down."""
+    square = 0.15 * np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+    t = 2 * np.pi * np.arange(100) / 100
+    ellipse = 0.15 * np.stack([1.33 * np.cos(t), np.sin(t) / 1.33], axis=1)
+    t = 2 * np.pi * np.arange(VERTICES) / VERTICES
+    height = (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 14.5
+    heart = 0.15 * np.stack([np.sin(t) ** 3, -height - 0.15], axis=1)
+    return np.stack([np.pad(shape, [(0, VERTICES - len(shape)), (0, 0)], mode="edge") for shape in (square, ellipse, heart)])
+
+
+# ------------------------------------------------------------------ the published file
+
+
+def read_published(path, count):
+    """The member `imgs` of the published npz, `count` images, as packed bits (count, 512) uint8.
+
+    It is read as a stream, 3 GB never being in memory, and no other member is opened: `metadata` is a pickle.
+
+    Raises:
+        DataError: unreadable, of another shape or dtype, values other than 0 and 1, or images that are not dSprites in the published order.
+    """
+    shape = (count, RESOLUTION, RESOLUTION)
+    packed = np.empty((count, RESOLUTION**2 // 8), np.uint8)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("imgs.npy") as member:
+            np.lib.format.read_magic(member)
+            header = np.lib.format.read_array_header_1_0(member)
+            if header != (shape, False, np.dtype(np.uint8)):
+                raise DataError(f"{path}: imgs must be uint8 of shape {shape} in C order, found (shape, Fortran order, dtype) {header}")
+            for block in np.array_split(packed, -(-count // 4096)):
+                content = np.frombuffer(member.read(len(block) * RESOLUTION**2), np.uint8).reshape(len(block), -1)
+                if content.max() > 1:
+                    raise DataError(f"{path}: imgs must hold 0 and 1 only, found {content.max()}")
+                block[:] = np.packbits(content, axis=1)
+    except (OSError, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as the published dSprites npz: {error}. Download it again, or leave path out") from error
+
+    packed = torch.from_numpy(packed)
+    probe = torch.linspace(0, count - 1, 500, dtype=torch.float64).long()
+    wrong = (_unpack(packed, probe) != render(probe)).sum((1, 2))
+    if wrong.max() > 1:
+        raise DataError(f"{path}: image {probe[wrong.argmax()].item()} is not the published one ({wrong.max().item()} pixels differ)")
+    return packed
+
+
+def _unpack(packed, indices):
+    bits = np.unpackbits(packed[indices.cpu()].numpy(), axis=1).reshape(-1, RESOLUTION, RESOLUTION)
+    return torch.from_numpy(bits).float().to(indices.device)

@@ -1,0 +1,117 @@
+"""Fréchet distance between Gaussians fitted to features (FID), and its extrapolation to infinitely many samples."""
+
+import numpy as np
+import torch
+
+from idgan.errors import InvalidInputError
+from idgan.metrics.codes import at_least, code_array
+from idgan.metrics.result import MetricResult
+
+__all__ = ["FeatureStatistics", "fid", "fid_infinity", "frechet_distance"]
+
+
+class FeatureStatistics:
+    """Mean and unbiased covariance of features seen so far, in float64: `update` with batches in any split, or `merge` two halves."""
+
+    def __init__(self):
+        self.count, self.mean, self._scatter = 0, None, None
+
+    def update(self, features):
+        """Add features (N, D), tensor or array. Returns self."""
+        features = code_array(features, "features")
+        batch = FeatureStatistics()
+        batch.count, batch.mean = len(features), features.mean(axis=0)
+        centred = features - batch.mean
+        batch._scatter = centred.T @ centred
+        return self.merge(batch)
+
+    def merge(self, other):
+        """Add all that `other` has seen. Returns self. Pairwise update of Chan, Golub & LeVeque 1983."""
+        if other.count == 0:
+            return self
+        if self.count == 0:
+            self.count, self.mean, self._scatter = other.count, other.mean, other._scatter.copy()
+            return self
+        if self.mean.shape != other.mean.shape:
+            raise InvalidInputError(f"features have {other.mean.size} dimensions; these statistics hold {self.mean.size}")
+        total = self.count + other.count
+        gap = other.mean - self.mean
+        # In place: at 2,048 dimensions the matrix takes 32 MB, and a batch should not copy it.
+        self._scatter += other._scatter
+        self._scatter += np.outer(gap * (self.count * other.count / total), gap)
+        self.mean = self.mean + gap * (other.count / total)
+        self.count = total
+        return self
+
+    @property
+    def covariance(self):
+        """(D, D), divided by count - 1; needs two samples."""
+        at_least(2, count=self.count)
+        return self._scatter / (self.count - 1)
+
+
+def frechet_distance(a, b):
+    """|mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr (A B)^(1/2), A and B the covariances of two `FeatureStatistics`.
+
+    With A = F F' and B = G G', tr (A B)^(1/2) is the sum of the singular values of F' G. Directions in which a set does not vary at
+    all are left out of F and G, so fewer samples than dimensions cost no precision.
+    """
+    if a.count and b.count and a.mean.shape != b.mean.shape:
+        raise InvalidInputError(f"the two sets have {a.mean.size} and {b.mean.size} feature dimensions")
+    covariance_a, covariance_b = a.covariance, b.covariance
+    overlap = np.linalg.svd(_factor(covariance_a).T @ _factor(covariance_b), compute_uv=False).sum()
+    distance = np.square(a.mean - b.mean).sum() + covariance_a.trace() + covariance_b.trace() - 2 * overlap
+    return max(float(distance), 0.0)
+
+
+def fid(real, fake, *, features, seed):
+    """Fréchet distance between the `FeatureStatistics` of real and generated images, as a result.
+
+    `features` names the feature network and its version, without which a FID cannot be compared; `seed` is that of the samples.
+    The value is biased upwards by an amount that shrinks with the number of samples: compare equal counts only.
+
+    Source: Heusel et al. 2017.
+    """
+    protocol = f"{features}; {real.count} real vs {fake.count} generated"
+    return MetricResult("fid", frechet_distance(real, fake), protocol, fake.count, seed, details={"real_samples": real.count})
+
+
+def fid_infinity(real, fake_features, *, features, seed, smallest=5_000, sizes=15):
+    """FID in the limit of infinitely many generated images: the intercept of a line fitted to FID over 1/N.
+
+    FID is measured on random subsets of `fake_features` (N, D), `sizes` of them, evenly spaced from `smallest` to all N. The bias
+    of the real statistics' own finite count stays.
+
+    Returns:
+        MetricResult; confidence is the standard error of the intercept. Details hold the subset sizes and their FIDs.
+
+    Source: Chong & Forsyth 2020.
+    """
+    fake_features = code_array(fake_features, "fake_features")
+    at_least(3, sizes=sizes)
+    at_least(2, smallest=smallest)
+    at_least(smallest + sizes, generated_images=len(fake_features))
+    generator = torch.Generator().manual_seed(seed)
+    counts = np.linspace(smallest, len(fake_features), sizes).astype(int)
+    subsets = [torch.randperm(len(fake_features), generator=generator)[:count].numpy() for count in counts]
+    distances = np.array([frechet_distance(real, FeatureStatistics().update(fake_features[rows])) for rows in subsets])
+
+    design = np.stack([np.ones(sizes), 1 / counts], axis=1)
+    (intercept, slope), *_ = np.linalg.lstsq(design, distances, rcond=None)
+    noise = np.square(distances - design @ (intercept, slope)).sum() / (sizes - 2)
+    return MetricResult(
+        "fid_infinity",
+        intercept,
+        f"{features}; {real.count} real vs {sizes} sizes from {smallest} to {len(fake_features)} generated, line over 1/N",
+        len(fake_features),
+        seed,
+        confidence=np.sqrt(noise * np.linalg.inv(design.T @ design)[0, 0]),
+        details={"real_samples": real.count, "counts": counts, "fids": distances, "slope": slope},
+    )
+
+
+def _factor(covariance):
+    """F (D, rank) with F F' = covariance, numerically null directions left out."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
+    return vectors[:, kept] * np.sqrt(values[kept])

@@ -1,0 +1,81 @@
+"""The 64x64 convolutional family: 4x4 kernels, stride 2, padding 1, ReLU (tables A.2 and A.3)."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+__all__ = ["ConvDiscriminator", "ConvDiscriminatorConfig", "ConvGenerator", "ConvGeneratorConfig", "downward_stack", "upward_stack"]
+
+RESOLUTION = 64
+
+
+def downward_stack(image_channels, outputs):
+    """Image to vector: (N, image_channels, 64, 64) -> (N, outputs). The encoder and the discriminator are this stack (table A.2)."""
+    widths = (image_channels, 32, 32, 64, 64)
+    layers = []
+    for before, after in zip(widths, widths[1:]):
+        layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, 256), nn.ReLU(), nn.Linear(256, outputs))
+
+
+def upward_stack(inputs, image_channels):
+    """Vector to image, before its output non-linearity: (N, inputs) -> (N, image_channels, 64, 64). The decoder and the generator (table A.2)."""
+    widths = (64, 64, 32, 32, image_channels)
+    layers = [nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64 * 4 * 4), nn.ReLU(), nn.Unflatten(1, (64, 4, 4))]
+    for before, after in zip(widths, widths[1:]):
+        layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@dataclass(frozen=True)
+class ConvGeneratorConfig:
+    """Shape of the generator of the synthetic sets (table A.3). The paper gives it no nuisance (`s_dim` 0) and `c_dim` 10."""
+
+    c_dim: int = 10
+    s_dim: int = 0
+    image_channels: int = 1
+
+    resolution = RESOLUTION
+
+    def build(self):
+        """A `ConvGenerator` with random weights."""
+        return ConvGenerator(self)
+
+
+class ConvGenerator(nn.Module):
+    """G(s, c) of the synthetic sets: the decoder's layers, ending in tanh (table A.3)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(*upward_stack(config.s_dim + config.c_dim, config.image_channels), nn.Tanh())
+
+    def forward(self, code):
+        """cat([s, c]) (N, s_dim + c_dim) -> images (N, C, 64, 64) in [-1, 1]."""
+        return self.layers(code)
+
+
+@dataclass(frozen=True)
+class ConvDiscriminatorConfig:
+    """Shape of the discriminator of the synthetic sets (table A.3)."""
+
+    image_channels: int = 1
+
+    resolution = RESOLUTION
+
+    def build(self):
+        """A `ConvDiscriminator` with random weights."""
+        return ConvDiscriminator(self)
+
+
+class ConvDiscriminator(nn.Module):
+    """D(x) of the synthetic sets: the encoder's layers, ending in one logit (table A.3)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = downward_stack(config.image_channels, outputs=1)
+
+    def forward(self, x):
+        """Images (N, C, 64, 64) in [-1, 1] -> logits (N,); positive means real."""
+        return self.layers(x).squeeze(1)

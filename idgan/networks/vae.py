@@ -1,0 +1,74 @@
+"""The stage-1 model: an encoder q(c|x) and a decoder p(x|c) on 64x64 images (table A.2)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from idgan.networks.conv import RESOLUTION, downward_stack, upward_stack
+
+__all__ = ["VAE", "Posterior", "VAEConfig"]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The encoder's diagonal Gaussian over codes: `mean` and `logvar`, each (N, c_dim)."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, noise):
+        """c = mean + std * noise, with `noise` ~ N(0, I) of shape (N, c_dim): the reparametrised draw."""
+        return self.mean + (0.5 * self.logvar).exp() * noise
+
+    def log_prob(self, c):
+        """log q(c|x) of codes `c` (N, c_dim): summed over dimensions, log 2 pi included, (N,)."""
+        return -0.5 * ((c - self.mean).square() * (-self.logvar).exp() + self.logvar + math.log(2 * math.pi)).sum(1)
+
+    def kl(self):
+        """KL(q(c|x) || N(0, I)) of every image and dimension, in nats, (N, c_dim)."""
+        return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)
+
+    def __getitem__(self, rows):
+        return Posterior(self.mean[rows], self.logvar[rows])
+
+    def __len__(self):
+        return len(self.mean)
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Shape of the VAE (table A.2): `c_dim` is 10 on the synthetic sets, 20 on natural images."""
+
+    c_dim: int = 10
+    image_channels: int = 1
+
+    resolution = RESOLUTION
+
+    def build(self):
+        """A `VAE` with random weights."""
+        return VAE(self)
+
+
+class VAE(nn.Module):
+    """Encoder and decoder of table A.2. Which objective trains it (beta-VAE, FactorVAE, ...) is not its business."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.encoder = downward_stack(config.image_channels, outputs=2 * config.c_dim)
+        self.decoder = upward_stack(config.c_dim, config.image_channels)
+
+    def encode(self, x):
+        """Images (N, C, 64, 64) in [0, 1] -> `Posterior` in float32, whatever the autocast precision."""
+        mean, logvar = self.encoder(x).float().chunk(2, dim=1)
+        return Posterior(mean, logvar)
+
+    def decode_logits(self, c):
+        """Codes (N, c_dim) -> pixel logits (N, C, 64, 64) in float32."""
+        return self.decoder(c).float()
+
+    def decode(self, c):
+        """Codes (N, c_dim) -> images (N, C, 64, 64) in [0, 1]: the mean of p(x|c)."""
+        return torch.sigmoid(self.decode_logits(c))

@@ -1,0 +1,22 @@
+"""Training objectives: one method a file, each a set of named phases. Their terms, with the equations, are in `idgan.objectives.terms`."""
+
+from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
+from idgan.objectives.factor_vae import FactorVAE, FactorVAEConfig
+from idgan.objectives.id_gan import IDGAN, IDGANConfig
+from idgan.objectives.objective import Losses, Objective
+from idgan.objectives.vae import BetaVAE, BetaVAEConfig, CapacityVAE, CapacityVAEConfig
+
+__all__ = [
+    "IDGAN",
+    "BetaTCVAE",
+    "BetaTCVAEConfig",
+    "BetaVAE",
+    "BetaVAEConfig",
+    "CapacityVAE",
+    "CapacityVAEConfig",
+    "FactorVAE",
+    "FactorVAEConfig",
+    "IDGANConfig",
+    "Losses",
+    "Objective",
+]

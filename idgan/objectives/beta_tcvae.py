@@ -1,0 +1,36 @@
+"""beta-TCVAE (Chen et al. 2018): only the total-correlation part of the KL is weighted."""
+
+from dataclasses import dataclass
+
+from idgan.objectives import terms
+from idgan.objectives.vae import VAEObjective
+
+__all__ = ["BetaTCVAE", "BetaTCVAEConfig"]
+
+
+@dataclass(frozen=True)
+class BetaTCVAEConfig:
+    """beta-TCVAE; `tc_weight` 0 is the VAE up to the estimate of its KL. `data_size`: training images, for minibatch-weighted sampling.
+
+    `index_code_weight` and `dimension_weight` scale the other two parts (alpha and gamma in that paper, 1 there).
+    """
+
+    tc_weight: float = 5.0
+    index_code_weight: float = 1.0
+    dimension_weight: float = 1.0
+    data_size: int = 737_280
+    likelihood: str = "bernoulli"
+
+    def build(self, vae):
+        """The `BetaTCVAE` of this configuration on `vae`."""
+        return BetaTCVAE(vae, self)
+
+
+class BetaTCVAE(VAEObjective):
+    """min E[-log p(x|c)] + MI + (1 + tc_weight) TC + dimension-wise KL, the parts by minibatch-weighted sampling (Chen et al. 2018, eq. 4)."""
+
+    def regulariser(self, c, posterior, kl, batch):
+        config = self.config
+        index_code, tc, dimension_wise = terms.decomposed_kl(c, posterior, config.data_size)
+        total = config.index_code_weight * index_code + (1 + config.tc_weight) * tc + config.dimension_weight * dimension_wise
+        return total, {"tc": tc, "index_code": index_code}

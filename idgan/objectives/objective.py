@@ -1,0 +1,46 @@
+"""What an objective is: named phases over networks, each phase with a loss and the parameters it moves."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+__all__ = ["LIKELIHOODS", "Losses", "Objective", "freeze"]
+
+LIKELIHOODS = ("bernoulli", "squared-error")
+
+
+@dataclass
+class Losses:
+    """One phase's outcome: `total`, the scalar to minimise, and `logged`, name -> scalar tensor, for people to read."""
+
+    total: Tensor
+    logged: dict = field(default_factory=dict)
+
+
+class Objective(nn.Module):
+    """A training objective: networks, `phases` run in order on every batch, and for each phase a loss and who it moves.
+
+    The training loop knows nothing else. Adaptive state lives in buffers, so `state_dict()` is all that resuming needs.
+
+    A batch has `x` (N, C, H, W) in [0, 1], `step`, `normal(k)` and `uniform(k)` -> (N, k) noise, and
+    `once(name, make)`, which computes a value once for all phases of the batch.
+    """
+
+    phases = ()
+
+    def networks(self, phase):
+        """The modules whose parameters `phase` moves; all others get no gradients in it."""
+        raise NotImplementedError
+
+    def losses(self, phase, batch):
+        """`Losses` of `phase` on `batch`."""
+        raise NotImplementedError
+
+    def parameters_of(self, phase):
+        """The parameters `phase` moves, as a list."""
+        return [parameter for network in self.networks(phase) for parameter in network.parameters()]
+
+
+def freeze(module):
+    """Put `module` in eval mode, with no gradients for its own parameters (they still flow through it), and return it."""
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,110 @@
+"""The terms of every objective, as pure functions of tensors. Each names its source.
+
+Losses are scalars to be minimised; sums over pixels and code dimensions, means over the batch, in nats.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+__all__ = [
+    "adversarial_loss",
+    "bernoulli_nll",
+    "decomposed_kl",
+    "discriminator_loss",
+    "kl_divergence",
+    "permute_dims",
+    "r1_penalty",
+    "r_id",
+    "reconstruction_loss",
+    "squared_error",
+    "tc_discriminator_loss",
+    "tc_estimate",
+]
+
+# ------------------------------------------------------------------ VAE (eq. 1)
+
+
+def bernoulli_nll(logits, x):
+    """-log p(x|c) of a Bernoulli decoder: pixel `logits` and images `x` in [0, 1], both (N, C, H, W)."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+
+
+def squared_error(logits, x):
+    """Squared distance between sigmoid(`logits`) and `x` in [0, 1], both (N, C, H, W); no factor 1/2, as in the reference settings."""
+    return (torch.sigmoid(logits) - x).square().sum() / len(x)
+
+
+def reconstruction_loss(logits, x, likelihood):
+    """`bernoulli_nll` or `squared_error`, by the name of the likelihood: "bernoulli" or "squared-error"."""
+    return {"bernoulli": bernoulli_nll, "squared-error": squared_error}[likelihood](logits, x)
+
+
+def kl_divergence(posterior):
+    """E_x KL(q(c|x) || N(0, I)) (eq. 1 and eq. 6)."""
+    return posterior.kl().sum(1).mean()
+
+
+# ------------------------------------------------------------------ total correlation
+
+
+def permute_dims(c, ranks):
+    """Codes (N, c_dim) with every column shuffled over the batch: draws of the product of marginals (Kim & Mnih 2018, algorithm 1).
+
+    The column orders are those that sort `ranks`, (N, c_dim) of independent continuous noise.
+    """
+    return c.gather(0, ranks.argsort(0))
+
+
+def tc_estimate(logits):
+    """Total correlation by density ratio, E log D(c) / (1 - D(c)), from the critic's logits (N, 2) (Kim & Mnih 2018, eq. 3)."""
+    return (logits[:, 0] - logits[:, 1]).mean()
+
+
+def tc_discriminator_loss(logits_joint, logits_product):
+    """Cross entropy of the critic: class 0 for codes of q(c), class 1 for permuted ones, logits (N, 2) each."""
+    return 0.5 * (-F.log_softmax(logits_joint, 1)[:, 0].mean() - F.log_softmax(logits_product, 1)[:, 1].mean())
+
+
+def decomposed_kl(c, posterior, data_size):
+    """The KL of eq. 1 split in three (Chen et al. 2018, eq. 2), by minibatch-weighted sampling: -> (index-code MI, total correlation, dimension-wise KL).
+
+    `c` (N, c_dim) are draws from `posterior` of the N images; `data_size` is the number of training images. The three sum to a
+    one-sample estimate of the KL. They are biased for finite N, as in that paper.
+    """
+    n = len(c)
+    log_prior = -0.5 * (c.square() + math.log(2 * math.pi))
+    mean, logvar = posterior.mean[None], posterior.logvar[None]
+    pairwise = -0.5 * ((c[:, None] - mean).square() * (-logvar).exp() + logvar + math.log(2 * math.pi))  # (N, N, c_dim): log q(c_i|x_j)
+    log_q_given_x = posterior.log_prob(c)
+    log_q = pairwise.sum(2).logsumexp(1) - math.log(n * data_size)
+    log_q_product = (pairwise.logsumexp(1) - math.log(n * data_size)).sum(1)
+    return (log_q_given_x - log_q).mean(), (log_q - log_q_product).mean(), (log_q_product - log_prior.sum(1)).mean()
+
+
+# ------------------------------------------------------------------ GAN (eq. 3)
+
+
+def discriminator_loss(logits_real, logits_fake):
+    """-L_GAN for D: -E log D(x) - E log(1 - D(G(s, c))), from logits (eq. 3)."""
+    return F.softplus(-logits_real).mean() + F.softplus(logits_fake).mean()
+
+
+def adversarial_loss(logits_fake):
+    """The non-saturating loss for G: -E log D(G(s, c)), from logits (Goodfellow et al. 2014, section 3)."""
+    return F.softplus(-logits_fake).mean()
+
+
+def r1_penalty(logits_real, x_real):
+    """E ||grad_x D(x)||^2 over real images, without the factor 1/2 (Mescheder et al. 2018, eq. 9).
+
+    `x_real` (N, C, H, W) must require gradients and have produced `logits_real` (N,). The result is differentiable with respect to D.
+    """
+    (gradient,) = torch.autograd.grad(logits_real.sum(), x_real, create_graph=True)
+    return gradient.square().sum() / len(x_real)
+
+
+def r_id(posterior, c):
+    """R_ID without its constant entropy: E log q(c | G(s, c)), for the frozen encoder's posterior of the fakes and the codes `c` they were made from (eq. 4)."""
+    return posterior.log_prob(c).mean()

@@ -1,0 +1,59 @@
+"""The end of a run: one checkpoint file that loads, pictures, measured results, and its manifest entry."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from idgan import __version__
+from idgan.figures import sample_sheet, traversal_sheet
+from idgan.files import sha256_of, write_atomically
+from idgan.images import save_png
+from idgan.recipes import describe
+from idgan.training.evaluation import evaluate
+from idgan.zoo.weights import write_checkpoint
+
+__all__ = ["bundle"]
+
+
+def bundle(run, measure=True):
+    """Write a finished run's `model.safetensors`, `samples.png`, `traversals.png` and, with `measure`, `results.json`; -> path of the first."""
+    recipe = run.recipe
+    training = {
+        "recipe": recipe.name,
+        "settings": describe(recipe),
+        "seed": recipe.seed,
+        "stages": run.history,
+        "wall_time_seconds": sum(stage["seconds"] for stage in run.history.values()),
+        "versions": {name: _version(name) for name in ("torch", "torchvision", "numpy", "safetensors")} | {"idgan": __version__, "python": platform.python_version()},
+        "hardware": hardware(run.group),
+    }
+    sampler = run.sampler(info={"name": recipe.name, "data": recipe.data, "training": training})
+    path = write_checkpoint(run.out / "model.safetensors", sampler)
+    save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
+    save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
+    if measure:
+        results = [result.to_dict() for result in evaluate(sampler, run.source, progress=run.progress)]
+        write_results(run.out / "results.json", recipe.name, path, results)
+    return path
+
+
+def write_results(path, name, checkpoint, results):
+    """Write metric results (dicts) of the checkpoint file to `path` as JSON, atomically."""
+    write_atomically(path, json.dumps({"name": name, "sha256": sha256_of(checkpoint), "metrics": results}, indent=2) + "\n")
+
+
+def hardware(group):
+    """What the run ran on, in a line."""
+    if group.device.type == "cuda":
+        return f"{group.world_size} x {torch.cuda.get_device_name(group.device)}"
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,62 @@
+"""The training state of a run: one safetensors file, replaced atomically, with no pickle in it.
+
+A state is a nest of dicts and lists whose leaves are tensors or plain JSON values (what `state_dict()` of modules and optimisers gives).
+Tensors are stored under their path; everything else as JSON in the file's metadata.
+"""
+
+import json
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from idgan.errors import RunError
+from idgan.files import write_atomically
+
+__all__ = ["load_state", "save_state"]
+
+TENSOR = "\0tensor"
+
+
+def save_state(path, state):
+    """Write the nested `state` to `path`; a crash at any moment leaves the old file or the new one."""
+    tensors = {}
+
+    def lift(value, name):
+        if isinstance(value, torch.Tensor):
+            tensors[name] = value.detach().cpu().contiguous()
+            return TENSOR
+        if isinstance(value, dict):
+            # JSON keys are text; an optimiser's are ints. Pairs keep them what they are.
+            return {"dict": [[key, lift(item, f"{name}/{key}")] for key, item in value.items()]}
+        if isinstance(value, (list, tuple)):
+            return [lift(item, f"{name}/{i}") for i, item in enumerate(value)]
+        return value
+
+    skeleton = lift(state, "")
+    write_atomically(path, safetensors.torch.save(tensors, {"state": json.dumps(skeleton)}))
+
+
+def load_state(path):
+    """The nested state that `save_state` wrote, tensors on the CPU.
+
+    Raises:
+        RunError: the file is not a training state.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            skeleton = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is not a training state ({error}); delete it to start this stage again") from error
+
+    def lower(value, name):
+        if value == TENSOR:
+            return tensors[name]
+        if isinstance(value, dict):
+            return {key: lower(item, f"{name}/{key}") for key, item in value["dict"]}
+        if isinstance(value, list):
+            return [lower(item, f"{name}/{i}") for i, item in enumerate(value)]
+        return value
+
+    return lower(skeleton, "")

@@ -1,0 +1,180 @@
+"""The one training loop: any objective, phase by phase, resumable to the bit."""
+
+import math
+import signal
+import threading
+import time
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from idgan.errors import DivergedError, RunMismatchError
+from idgan.training import distributed
+from idgan.training.checkpoint import load_state, save_state
+
+__all__ = ["Trainer"]
+
+LOG_EVERY = 50
+"""Steps between two records of the losses, and at most between two looks for a divergence."""
+DIVERGED = 1e12
+
+
+class Trainer:
+    """Trains `objective` by the settings of `stage` on `batches`, keeping everything that resuming needs in the file `path`.
+
+    A batch is a function of its step, so the state is only: networks, optimisers, moving average, the best weights, the step.
+    Interrupted at any moment and started again, on a CPU the run ends with the same bits as one that was never interrupted.
+
+    Args:
+        identity: what determines the run, as a flat dict of plain values. It is stored in `path`; a state that was made by another is refused.
+        judge: for `stage.select_every`: a function of no arguments giving the current score (higher is better) and a dict to record.
+        keep: the network whose best weights are kept.
+        report: a `Report`.
+        save_seconds: time between two saves of the state. It does not influence the result.
+        leader: whether this process writes files.
+    """
+
+    def __init__(self, stage, objective, batches, path, *, identity, report, judge=None, keep=None, save_seconds=60.0, leader=True):
+        self.stage = stage
+        self.objective = objective.to(memory_format=torch.channels_last).train()
+        self.batches = batches
+        self.path = path
+        self.identity = identity
+        self.report = report
+        self.judge = judge
+        self.keep = keep
+        self.save_seconds = save_seconds
+        self.leader = leader
+        self.parameters = {phase: objective.parameters_of(phase) for phase in objective.phases}
+        self.optimizers = {phase: stage.optimizers[phase].build(self.parameters[phase]) for phase in objective.phases}
+        self.ema = AveragedModel(objective.generator, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay)) if stage.ema_decay else None
+        self.step = 0
+        self.seconds = 0.0
+        self.best = {"score": -math.inf, "step": 0, "weights": {}}
+        if path.exists():
+            self.restore(load_state(path))
+
+    # -------------------------------------------------------------- state
+
+    def state(self):
+        """Everything that resuming needs, as a nest of tensors and plain values."""
+        return {
+            "identity": self.identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "objective": self.objective.state_dict(),
+            "optimizers": {phase: optimizer.state_dict() for phase, optimizer in self.optimizers.items()},
+            "ema": self.ema.state_dict() if self.ema else {},
+            "best": self.best,
+        }
+
+    def restore(self, state):
+        """Continue from `state`.
+
+        Raises:
+            RunMismatchError: another configuration made it; the message lists the fields that differ.
+        """
+        there, here = state["identity"], self.identity
+        changed = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+        if changed:
+            listed = "; ".join(f"{key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in changed)
+            raise RunMismatchError(f"{self.path} was made with other settings ({listed}). Use those, or another directory")
+        self.objective.load_state_dict(state["objective"])
+        for phase, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][phase])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+
+    # -------------------------------------------------------------- training
+
+    def train_step(self, batch):
+        """Run every phase of the objective on `batch`; -> name -> logged scalar tensor, and each phase's loss under its name."""
+        batch.x = batch.x.contiguous(memory_format=torch.channels_last)
+        logged = {}
+        for phase in self.objective.phases:
+            with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.stage.precision == "bf16"):
+                losses = self.objective.losses(phase, batch)
+            self.optimizers[phase].zero_grad()
+            losses.total.backward(inputs=self.parameters[phase])  # of the others, nothing is computed
+            distributed.average_gradients(self.parameters[phase])
+            self.optimizers[phase].step()
+            logged |= losses.logged | {phase: losses.total}
+        if self.ema:
+            self.ema.update_parameters(self.objective.generator)
+        return logged
+
+    def fit(self):
+        """Train until `stage.steps`, from wherever the state stands.
+
+        Raises:
+            DivergedError: a loss is no longer a sensible number. The last saved state is intact.
+            KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after saving the state.
+        """
+        saved = started = time.monotonic()
+        before = self.seconds
+        with self.report.open(self.step, self.stage.steps), _Signals() as signals:
+            while self.step < self.stage.steps:
+                logged = self.train_step(self.batches(self.step))
+                self.step += 1
+                self.seconds = before + time.monotonic() - started
+                finished = self.step == self.stage.steps
+                stopping = distributed.any_process(signals.received is not None)
+                saving = finished or stopping or time.monotonic() - saved >= self.save_seconds
+                if self.step % LOG_EVERY == 0 or saving:
+                    self.check(logged)
+                self.report.step(self.step, logged, record=self.step % LOG_EVERY == 0 or finished)
+                if self.stage.select_every and self.step % self.stage.select_every == 0:
+                    self.select()
+                if self.leader and saving:
+                    save_state(self.path, self.state())
+                    saved = time.monotonic()
+                if stopping:
+                    signals.leave(f"stopped at step {self.step}; the same command continues from there")
+
+    def check(self, logged):
+        """Stop the run if a phase's loss is not finite or absurdly large."""
+        values = {f"the loss of phase {phase!r}": logged[phase].item() for phase in self.objective.phases}
+        for phase, parameters in self.parameters.items():  # a finite loss can have had gradients that were not
+            values[f"the norm of the parameters of phase {phase!r}"] = torch.nn.utils.get_total_norm(parameters).item()
+        for what, value in values.items():
+            if not abs(value) < DIVERGED:
+                raise DivergedError(
+                    f"{what} is {value} at step {self.step}: training has diverged. The last saved state "
+                    f"({self.path if self.path.exists() else 'none yet'}) is from before; a lower learning rate or fp32 may help (--set)"
+                )
+
+    def select(self):
+        """Measure the current weights and keep them if they are the best so far."""
+        self.objective.eval()
+        score, measured = self.judge()
+        self.objective.train()
+        self.report.record({"step": self.step, **measured})
+        if score > self.best["score"]:
+            weights = {name: tensor.detach().clone() for name, tensor in self.keep.state_dict().items()}
+            self.best = {"score": score, "step": self.step, "weights": weights}
+
+
+class _Signals:
+    """Context manager: notes the first SIGINT or SIGTERM in `received` instead of dying of it; a second one acts as usual."""
+
+    def __init__(self):
+        self.received = None
+
+    def __enter__(self):
+        self.handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            self.handlers = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def note(self, number, frame):
+        self.received = number
+        signal.signal(number, self.handlers[number])
+
+    def leave(self, message):
+        """End as the signal asked."""
+        raise SystemExit(message) if self.received == signal.SIGTERM else KeyboardInterrupt(message)

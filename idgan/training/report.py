@@ -1,0 +1,92 @@
+"""What a person sees of a stage while it trains: a progress bar, `log.jsonl`, pictures, and TensorBoard where it is installed."""
+
+import json
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from idgan.files import write_atomically
+from idgan.training.distributed import mean_over_processes
+
+__all__ = ["Report"]
+
+SHOWN = ("reconstruction", "kl", "tc", "discriminator_loss", "generator_loss", "r_id", "r1", "mig")
+
+
+class Report:
+    """Reports on one stage into `directory`.
+
+    Args:
+        title: shown before the progress bar.
+        draw: function of no arguments -> PIL image of the current model, or None; called every `picture_every` steps.
+        quiet: no progress bar.
+        leader: whether this process writes.
+    """
+
+    def __init__(self, directory, title, *, draw=None, picture_every=1000, quiet=False, leader=True):
+        self.directory = directory
+        self.title = title
+        self.draw = draw
+        self.picture_every = picture_every
+        self.quiet = quiet
+        self.leader = leader
+        self.shown = {}
+
+    @contextmanager
+    def open(self, step, steps):
+        """Report from `step` on; what an interrupted run logged past it is dropped, for it will be logged again."""
+        path = self.directory / "log.jsonl"
+        if self.leader:
+            lines = path.read_text().splitlines() if path.exists() else []
+            write_atomically(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
+        self.writer = _tensorboard(self.directory, step) if self.leader else None
+        disable = True if self.quiet or not self.leader else None  # None: only where there is a terminal
+        with tqdm(total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable) as self.bar:
+            with open(path, "a") if self.leader else _nowhere() as self.log:
+                yield
+        if self.writer:
+            self.writer.close()
+
+    def step(self, step, logged, *, record):
+        """Note that `step` is done; with `record`, write down its scalars (`logged`, name -> tensor), averaged over processes."""
+        self.bar.update()
+        if record:
+            self.record({"step": step, **mean_over_processes(logged)})
+        if self.leader and self.draw and step % self.picture_every == 0:
+            path = self.directory / "samples" / f"step_{step:08d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.draw().save(path)
+
+    def record(self, values):
+        """Append `values` (with "step") to the log, the progress bar and TensorBoard."""
+        self.shown |= {name: values[name] for name in SHOWN if name in values}
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in self.shown.items()}, refresh=False)
+        if not self.leader:
+            return
+        self.log.write(json.dumps(values) + "\n")
+        self.log.flush()
+        if self.writer:
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and name != "step":
+                    self.writer.add_scalar(name, value, values["step"])
+
+
+@contextmanager
+def _nowhere():
+    yield None
+
+
+def _step_of(line):
+    """The step of a log line; a line that a crash cut short counts as never."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return float("inf")
+
+
+def _tensorboard(directory, step):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(directory / "tensorboard", purge_step=step)

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies
+
+from idgan.errors import InvalidInputError
+from idgan.metrics import FeatureStatistics, fid, fid_infinity, frechet_distance
+
+
+def statistics(features):
+    return FeatureStatistics().update(features)
+
+
+def with_moments(mean, variances):
+    """Statistics whose mean and diagonal covariance are exactly these: two points on each axis."""
+    dims = len(variances)
+    axes = np.diag(np.sqrt(np.asarray(variances, dtype=float) * (2 * dims - 1) / 2))
+    return statistics(np.concatenate([axes, -axes]) + mean)
+
+
+@given(strategies.lists(strategies.integers(1, 40), min_size=1, max_size=6), strategies.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_streaming_and_merging_equal_one_shot(sizes, seed):
+    features = 1000 + np.random.default_rng(seed).normal(size=(sum(sizes) + 1, 4))
+    whole, streamed, merged = statistics(features), FeatureStatistics(), FeatureStatistics()
+    for part in np.split(features, np.cumsum(sizes)):
+        streamed.update(part)
+        merged.merge(statistics(part))
+    for other in (streamed, merged):
+        assert other.count == len(features)
+        np.testing.assert_allclose(other.mean, features.mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(other.covariance, np.cov(features, rowvar=False), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(whole.covariance, np.cov(features, rowvar=False), rtol=1e-8, atol=1e-9)
+
+
+def test_merging_leaves_the_other_alone():
+    a, b = statistics(np.eye(3)), statistics(2 * np.eye(3))
+    first = FeatureStatistics().merge(a)
+    first.merge(b)
+    np.testing.assert_array_equal(a.covariance, statistics(np.eye(3)).covariance)
+    assert a.count == b.count == 3 and first.count == 6
+
+
+def test_diagonal_gaussians_in_closed_form():
+    a, b = with_moments([0, 1, 2, 3], [1, 4, 9, 0.01]), with_moments([1, 1, 0, 3], [4, 4, 1, 0.25])
+    expected = (1 + 0 + 4 + 0) + (1 - 2) ** 2 + 0 + (3 - 1) ** 2 + (0.1 - 0.5) ** 2
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("samples", [10, 500], ids=["fewer samples than dimensions", "more"])
+def test_identical_sets_are_at_zero_and_a_shift_costs_its_square(samples):
+    features = torch.randn(samples, 40) * 3
+    shift = torch.randn(40)
+    assert frechet_distance(statistics(features), statistics(features)) < 1e-10
+    assert frechet_distance(statistics(features), statistics(features + shift)) == pytest.approx(shift.square().sum().item(), rel=1e-5)
+
+
+def test_agrees_with_the_matrix_square_root():
+    linalg = pytest.importorskip("scipy.linalg")
+    random = np.random.default_rng(0)
+    a, b = (statistics(random.normal(size=(300, 12)) @ random.normal(size=(12, 12)) + shift) for shift in (0, 0.5))
+    root = linalg.sqrtm(a.covariance @ b.covariance).real
+    expected = np.square(a.mean - b.mean).sum() + np.trace(a.covariance + b.covariance - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fewer_samples_than_dimensions_lose_no_digits():
+    # tr (A B)^(1/2) is also the sum of the singular values of the 20 x 20 matrix X Y' of centred samples, over N - 1.
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 300)), random.normal(size=(20, 300)) + 0.1
+    a, b = statistics(x), statistics(y)
+    overlap = np.linalg.svd((x - a.mean) @ (y - b.mean).T, compute_uv=False).sum() / 19
+    expected = np.square(a.mean - b.mean).sum() + np.trace(a.covariance + b.covariance) - 2 * overlap
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
+
+
+def test_empty_dimensions_change_nothing():
+    # Features of 6 dimensions turned into a corner of 200 are as far apart as before; both covariances are then singular.
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(50, 6)), 2 * random.normal(size=(50, 6)) + 1
+    embedding = np.linalg.qr(random.normal(size=(200, 6)))[0].T
+    low, high = frechet_distance(statistics(a), statistics(b)), frechet_distance(statistics(a @ embedding), statistics(b @ embedding))
+    assert high == pytest.approx(low, rel=1e-10)
+
+
+def test_orthogonal_supports_do_not_overlap():
+    a, b = with_moments(np.zeros(4), [1, 2, 0, 0]), with_moments(np.zeros(4), [0, 0, 3, 4])
+    assert frechet_distance(a, b) == pytest.approx(1 + 2 + 3 + 4, rel=1e-12)
+
+
+def test_constant_features_differ_by_their_means():
+    assert frechet_distance(statistics(np.zeros((3, 2))), statistics(np.ones((3, 2)))) == pytest.approx(2)
+
+
+def test_fid_names_its_features_and_counts():
+    result = fid(statistics(np.eye(3)), statistics(np.eye(3)[[0, 1]]), features="factor network v1", seed=3)
+    assert result.protocol == "factor network v1; 3 real vs 2 generated" and result.samples == 2 and result.seed == 3
+
+
+def test_extrapolation_removes_the_bias_of_few_samples():
+    dims = 16
+    real = with_moments(np.zeros(dims), np.ones(dims))
+    fake = np.random.default_rng(1).normal(size=(4000, dims))
+    biased = frechet_distance(real, statistics(fake))
+    result = fid_infinity(real, fake, features="noise", seed=0, smallest=200)
+    assert biased > 0.01 and abs(result.value) < biased / 4
+    assert result.details["slope"] > 0 and result.details["counts"][0] == 200 and result.details["counts"][-1] == 4000
+    assert abs(result.value) < 5 * result.confidence
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(InvalidInputError, match="3 and 2 feature"):
+        frechet_distance(statistics(np.eye(3)), statistics(np.eye(2)))
+    with pytest.raises(InvalidInputError, match="2 dimensions; these statistics hold 3"):
+        statistics(np.eye(3)).update(np.eye(2))
+    with pytest.raises(InvalidInputError, match="count=0"):
+        frechet_distance(statistics(np.eye(3)), FeatureStatistics())
+    with pytest.raises(InvalidInputError, match="generated_images=100"):
+        fid_infinity(statistics(np.eye(3)), np.zeros((100, 3)), features="", seed=0)

@@ -1,0 +1,658 @@
+"""Images in and out: every kind gives the same pixels, or one clear error."""
+
+import gc
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from idgan.errors import InvalidInputError
+from idgan.images import as_batch, encoder_view, grid, save_gif, save_png, side_by_side, to_pil, to_signed, to_uint8, to_unit
+
+ORIENTATION = 0x0112
+
+
+def pixels(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def colour_of(image, **options):
+    """The one colour a flat image becomes, as 0 to 255."""
+    batch = as_batch(image, **{"channels": 3, "resolution": 8, **options})
+    assert torch.allclose(batch, batch[:, :, :1, :1].expand_as(batch), atol=1e-6)
+    return pytest.approx((batch[0, :, 0, 0] * 255).tolist(), abs=0.01)
+
+
+# ------------------------------------------------------------------ ranges and the encoder's view
+
+
+def test_ranges_are_inverse_affine_maps():
+    x = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    assert to_signed(x).tolist() == [-1.0, -0.5, 0.0, 1.0]
+    assert torch.equal(to_unit(to_signed(x)), x)
+    assert to_unit(torch.tensor([3.0])).item() == 2.0  # no clamp
+
+
+@pytest.mark.parametrize("size", [128, 256, 1024])
+def test_encoder_view_is_the_block_mean(size):
+    x = torch.rand(1, 3, size, size, dtype=torch.float64)
+    factor = size // 64
+    blocks = x.reshape(1, 3, 64, factor, 64, factor).mean(dim=(3, 5))
+    assert torch.allclose(encoder_view(x), blocks, atol=1e-14)
+
+
+def test_encoder_view_is_the_identity_at_its_resolution():
+    x = torch.rand(2, 1, 64, 64)
+    assert encoder_view(x) is x
+
+
+@pytest.mark.parametrize("size", [65, 80, 100])
+def test_area_average_of_any_factor_keeps_the_mean(size):
+    x = torch.rand(2, 1, size, size, dtype=torch.float64)
+    assert torch.allclose(encoder_view(x).mean(dim=(2, 3)), x.mean(dim=(2, 3)), atol=1e-12)
+    # Enlarged by a whole factor to a common multiple, then block means: the same area average by another road.
+    finer = x.repeat_interleave(64, dim=2).repeat_interleave(64, dim=3)[:1]
+    assert torch.allclose(encoder_view(x)[:1], F.avg_pool2d(finer, size), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 7, 32, 64, 65, 80, 128, 200])
+def test_a_flat_image_stays_flat_at_any_size(size):
+    assert torch.allclose(encoder_view(torch.full((1, 3, size, size), 0.3)), torch.tensor(0.3), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [32, 64, 100, 256])
+def test_gradient_flows_through_the_encoder_view(size):
+    x = torch.rand(1, 1, size, size, requires_grad=True)
+    encoder_view(x).sum().backward()
+    assert (x.grad > 0).all()
+    assert x.grad.sum().item() == pytest.approx(64 * 64, rel=1e-4)
+
+
+@pytest.mark.parametrize("x", [torch.rand(1, 3, 64, 32), torch.rand(3, 64, 64), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "x"])
+def test_encoder_view_refuses_what_is_not_a_square_float_batch(x):
+    with pytest.raises(InvalidInputError, match="square float"):
+        encoder_view(x)
+
+
+# ------------------------------------------------------------------ one picture, many kinds
+
+
+@pytest.mark.parametrize("size", [64, 100, 128, 30])
+def test_file_pil_arrays_and_tensors_of_one_picture_agree_exactly(size, tmp_path):
+    array = pixels(size, size, 3)
+    path = tmp_path / "picture.png"
+    Image.fromarray(array).save(path)
+    chw = torch.from_numpy(array).movedim(-1, 0)
+    kinds = [array, array[None], Image.fromarray(array), path, str(path), chw, chw[None], array.astype(np.float32) / 255, chw.float() / 255]
+    kinds += [array[::-1][::-1], np.asfortranarray(array), array.transpose(2, 0, 1)]
+    batches = as_batch(kinds, channels=3, resolution=64)
+    assert batches.shape == (len(kinds), 3, 64, 64) and batches.dtype == torch.float32
+    assert all(torch.equal(batch, batches[0]) for batch in batches)
+    for kind, batch in zip(kinds, batches):
+        assert torch.equal(as_batch(kind, channels=3, resolution=64)[0], batch)
+
+
+def test_grey_pictures_agree_exactly():
+    array = pixels(64, 64)
+    tensor = torch.from_numpy(array)
+    kinds = [array, array[..., None], array[None, ..., None], array[None], Image.fromarray(array), tensor, tensor[None], tensor[None, None]]
+    kinds += [np.repeat(array[..., None], 3, axis=-1), (array * np.uint16(257)), (array * np.uint16(257)).astype(">u2")]
+    kinds += [tensor.to(torch.uint16) * 257, Image.fromarray(array).convert("F").point(lambda v: v / 255)]
+    batches = as_batch(tuple(kinds), channels=1, resolution=64)
+    for batch in batches:
+        assert torch.allclose(batch, tensor[None] / 255, atol=1e-7)
+
+
+def test_batches_keep_their_order_and_lists_may_mix_sizes():
+    batch = torch.rand(4, 3, 64, 64)
+    assert torch.equal(as_batch(batch, channels=3, resolution=64), batch)
+    mixed = as_batch([Image.new("L", (9, 9), 255), batch, np.zeros((128, 128, 3), np.uint8)], channels=3, resolution=64)
+    assert mixed.shape == (6, 3, 64, 64)
+    assert torch.equal(mixed[1:5], batch) and (mixed[0] == 1).all() and (mixed[5] == 0).all()
+
+
+def test_bool_is_black_and_white():
+    mask = pixels(64, 64) > 127
+    assert torch.equal(as_batch(mask, channels=1, resolution=64)[0, 0], torch.from_numpy(mask).float())
+    assert torch.equal(as_batch(torch.from_numpy(mask), channels=1, resolution=64)[0, 0], torch.from_numpy(mask).float())
+
+
+def test_half_precision_and_rounding_beyond_the_range_are_accepted():
+    x = torch.tensor([[0.0, 1.0], [1.0 + 1e-6, -1e-6]])
+    assert as_batch(x, channels=1, resolution=2).tolist() == [[[[0, 1], [1, 0]]]]
+    assert as_batch(x.clamp(0, 1).bfloat16(), channels=1, resolution=2).dtype == torch.float32
+
+
+def test_gradient_reaches_a_tensor():
+    x = torch.rand(2, 3, 128, 128, requires_grad=True)
+    as_batch(x, channels=3, resolution=64).sum().backward()
+    assert torch.allclose(x.grad, torch.full_like(x, 1 / 4))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_tensors_keep_their_device():
+    assert as_batch(torch.rand(3, 64, 64, device="cuda"), channels=1, resolution=64).is_cuda
+
+
+def test_inputs_are_left_alone():
+    array = pixels(64, 64, 3)
+    image, tensor, before = Image.fromarray(array), torch.from_numpy(array.copy()), array.copy()
+    as_batch([array, image, tensor], channels=3, resolution=64).zero_()
+    assert (array == before).all() and (np.asarray(image) == before).all() and (tensor.numpy() == before).all()
+    unit = torch.rand(1, 3, 64, 64)
+    as_batch(unit, channels=3, resolution=64).zero_()
+    assert unit.mean() > 0.1
+
+
+# ------------------------------------------------------------------ layout
+
+
+def test_the_usual_channel_axis_wins():
+    assert as_batch(np.zeros((3, 3, 3), np.uint8), channels=3, resolution=3).shape == (1, 3, 3, 3)
+    array = np.zeros((3, 3, 3), np.float32)
+    array[..., 0] = 1  # red, channel-last
+    assert (as_batch(array, channels=3, resolution=3)[0, 0] == 1).all()
+    assert (as_batch(torch.from_numpy(array).movedim(-1, 0), channels=3, resolution=3)[0, 0] == 1).all()
+
+
+def test_the_other_order_is_taken_where_nothing_else_fits():
+    array = pixels(2, 64, 64, 3)
+    expected = as_batch(array, channels=3, resolution=64)
+    assert torch.equal(as_batch(array.transpose(0, 3, 1, 2), channels=3, resolution=64), expected)
+    assert torch.equal(as_batch(torch.from_numpy(array), channels=3, resolution=64), expected)
+
+
+@pytest.mark.parametrize("height, width", [(h, w) for h in range(1, 6) for w in range(1, 6)])
+def test_two_axes_are_always_height_and_width(height, width):
+    array = pixels(height, width)
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    for kind in array, torch.from_numpy(array), Image.fromarray(array):
+        batch = as_batch(kind, channels=1, resolution=side, crop=True)
+        assert (to_uint8(batch)[0, ..., 0] == array[top : top + side, left : left + side]).all()
+
+
+@pytest.mark.parametrize("shape", [(), (64,), (10, 64, 64), (64, 64, 2), (1, 1, 3, 64, 64), (2, 5, 64, 64), (0, 64, 64, 3), (64, 0)])
+@pytest.mark.parametrize("kind", [np.zeros, torch.zeros])
+def test_other_layouts_are_refused_with_their_shape(shape, kind):
+    with pytest.raises(InvalidInputError) as error:
+        as_batch(kind(shape), channels=1, resolution=64)
+    assert str(shape) in str(error.value) and "float" in str(error.value)
+
+
+def test_a_stack_of_grey_images_is_told_what_it_lacks():
+    with pytest.raises(InvalidInputError, match=r"x\[:, None\]"):
+        as_batch(np.zeros((10, 64, 64), np.uint16), channels=1, resolution=64)
+
+
+@pytest.mark.parametrize("bad", [3, None, b"abc", {}, object(), 0.5, [1.0, 2.0], [[0, 1]], np.float32(1)])
+def test_other_objects_are_refused(bad):
+    with pytest.raises(InvalidInputError, match="expected a PIL image"):
+        as_batch(bad, channels=1, resolution=64)
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(InvalidInputError, match="at least one"):
+        as_batch([], channels=1, resolution=64)
+
+
+@pytest.mark.parametrize("options", [{"channels": 2}, {"resolution": 0}, {"resolution": 64.0}, {"background": "no colour"}])
+def test_options_are_checked(options):
+    with pytest.raises(InvalidInputError):
+        as_batch(np.zeros((4, 4)), **{"channels": 1, "resolution": 4, **options})
+
+
+# ------------------------------------------------------------------ values
+
+
+@pytest.mark.parametrize(
+    "low, high, hint",
+    [
+        (-1, 1, r"\(x \+ 1\) / 2"),
+        (0, 255, "x / 255"),
+        (-3, 300, r"values from -3 to 300"),
+        (0, float("nan"), "nan"),
+        (0, float("inf"), "inf"),
+        (0, 1.01, "1.01"),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_floats_outside_the_range_are_refused_with_a_hint(low, high, hint, kind):
+    with pytest.raises(InvalidInputError, match=hint) as error:
+        as_batch(kind([[low, high], [0.0, 0.5]]), channels=1, resolution=2)
+    assert "[0, 1]" in str(error.value) and "(2, 2)" in str(error.value) and "float" in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint32", "uint64", "complex64", "object", "U1", "datetime64[s]"])
+def test_other_array_types_are_refused_by_name(dtype):
+    with pytest.raises(InvalidInputError, match="bool, uint8"):
+        as_batch(np.zeros((4, 4), dtype), channels=1, resolution=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.complex64])
+def test_other_tensor_types_are_refused_by_name(dtype):
+    with pytest.raises(InvalidInputError, match=str(dtype).removeprefix("torch.")):
+        as_batch(torch.zeros(4, 4, dtype=dtype), channels=1, resolution=4)
+
+
+# ------------------------------------------------------------------ colour
+
+
+def test_luma_is_rec_601_as_in_pillow():
+    image = Image.fromarray(pixels(64, 64, 3))
+    ours = as_batch(image, channels=1, resolution=64)
+    theirs = as_batch(image.convert("L"), channels=1, resolution=64)
+    assert (ours - theirs).abs().max() < 0.51 / 255
+    primaries = torch.eye(3)[:, :, None, None]
+    assert as_batch(primaries, channels=1, resolution=1).flatten().tolist() == pytest.approx([0.299, 0.587, 0.114])
+
+
+def test_grey_survives_the_way_through_colour_exactly():
+    grey = torch.rand(2, 1, 64, 64)
+    colour = as_batch(grey, channels=3, resolution=64)
+    assert torch.equal(colour, grey.expand(-1, 3, -1, -1))
+    assert torch.equal(as_batch(colour, channels=1, resolution=64), grey)
+
+
+@pytest.mark.parametrize("background, expected", [("white", 1), ("black", 0), ("#ff0000", (1, 0, 0)), ((0.2, 0.4, 0.6), (0.2, 0.4, 0.6))])
+def test_alpha_is_laid_over_the_background(background, expected):
+    array = np.zeros((6, 6, 4), np.uint8)
+    array[..., 1], array[..., 3] = 255, 51  # green, one fifth opaque
+    expected = 0.8 * torch.tensor(expected).expand(3) + 0.2 * torch.tensor([0.0, 1.0, 0.0])
+    for kind in array, Image.fromarray(array), torch.from_numpy(array).movedim(-1, 0), torch.from_numpy(array / 255.0):
+        batch = as_batch(kind, channels=3, resolution=6, background=background)
+        assert torch.allclose(batch, expected[None, :, None, None].expand_as(batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (1, 1), "nope", 1, None, (0, 0, float("nan"))])
+def test_backgrounds_are_checked(background):
+    with pytest.raises(InvalidInputError, match="background"):
+        as_batch(np.zeros((4, 4, 4), np.uint8), channels=3, resolution=4, background=background)
+
+
+def test_hidden_colour_does_not_bleed_into_a_resized_edge():
+    array = np.zeros((128, 128, 4), np.uint8)
+    array[:, :63] = (255, 0, 0, 0)  # invisible red
+    array[:, 63:] = (255, 255, 255, 255)
+    assert (as_batch(array, channels=3, resolution=64) == 1).all()
+
+
+# ------------------------------------------------------------------ Pillow's modes and files
+
+FLAT = {
+    "1": (1, (255, 255, 255)),
+    "L": (40, (40, 40, 40)),
+    "LA": ((40, 255), (40, 40, 40)),
+    "RGB": ((10, 20, 30), (10, 20, 30)),
+    "RGBA": ((10, 20, 30, 255), (10, 20, 30)),
+    "RGBX": ((10, 20, 30, 0), (10, 20, 30)),
+    "RGBa": ((0, 0, 0, 0), (255, 255, 255)),
+    "CMYK": ((255, 0, 0, 0), (0, 255, 255)),
+    "YCbCr": ((200, 128, 128), (200, 200, 200)),
+    "HSV": ((0, 255, 255), (255, 0, 0)),
+    "F": (0.2, (51, 51, 51)),
+    "I": (51 * 257, (51, 51, 51)),
+    "I;16": (51 * 257, (51, 51, 51)),
+    "I;16B": (51 * 257, (51, 51, 51)),
+    "I;16L": (51 * 257, (51, 51, 51)),
+}
+
+
+@pytest.mark.parametrize("mode", FLAT)
+def test_every_mode(mode):
+    value, expected = FLAT[mode]
+    assert list(expected) == colour_of(Image.new(mode, (8, 8), value))
+
+
+def test_half_transparent_grey():
+    assert [0.5 * 255 + 20] * 3 == pytest.approx(colour_of(Image.new("LA", (8, 8), (40, 128))).expected, abs=1)
+
+
+def test_a_mode_pillow_cannot_convert_is_an_error():
+    with pytest.raises(InvalidInputError, match="La"):
+        as_batch(Image.new("La", (8, 8)), channels=3, resolution=8)
+
+
+@pytest.mark.parametrize("value", [0, 200, -1, 70000])
+def test_mode_i_without_sixteen_bit_values_is_not_guessed(value):
+    with pytest.raises(InvalidInputError, match="mode I.*16 bits"):
+        as_batch(Image.new("I", (8, 8), value), channels=1, resolution=8)
+
+
+def test_palette_with_and_without_transparency(tmp_path):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    assert [10, 20, 30] == colour_of(image)
+    for transparency, expected in (1, [0, 0, 255]), (0, [10, 20, 30]), (bytes([255, 0]), [0, 0, 255]):
+        image.save(tmp_path / "palette.png", transparency=transparency)
+        assert expected == colour_of(tmp_path / "palette.png", background="blue")
+    image.save(tmp_path / "palette.gif")
+    assert [10, 20, 30] == colour_of(tmp_path / "palette.gif")
+
+
+@pytest.mark.parametrize("mode, value, key", [("L", 40, 40), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 1, 255), ("I;16", 4000, 4000)])
+def test_a_transparent_key_colour_in_a_png(mode, value, key, tmp_path):
+    Image.new(mode, (8, 8), value).save(tmp_path / "key.png", transparency=key)
+    assert [0, 0, 255] == colour_of(tmp_path / "key.png", background="blue")
+
+
+def test_sixteen_bit_files(tmp_path):
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
+    for name in "sixteen.png", "sixteen.tif":
+        Image.fromarray(values).save(tmp_path / name)
+        batch = as_batch(tmp_path / name, channels=1, resolution=8)
+        assert torch.allclose(batch[0, 0], torch.from_numpy(values.astype(np.float32) / 65535))
+
+
+def test_cmyk_jpeg(tmp_path):
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=100)
+    red, green, blue = colour_of(tmp_path / "cmyk.jpg").expected
+    assert red > 250 and green < 5 and blue < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_gives_the_upright_picture(orientation, tmp_path):
+    upright = np.zeros((32, 32, 3), np.uint8)
+    upright[:16, :16], upright[:16, 16:], upright[16:, :16] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
+    image = Image.fromarray(upright)
+    stored = image.transpose(Image.Transpose[turns[orientation]]) if orientation > 1 else image
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    stored.save(tmp_path / "photo.jpg", exif=exif, quality=100, subsampling=0)
+    expected = as_batch(upright, channels=3, resolution=2)
+    for kind in tmp_path / "photo.jpg", Image.open(tmp_path / "photo.jpg"):
+        assert torch.allclose(as_batch(kind, channels=3, resolution=2), expected, atol=0.02)
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    first, second = Image.new("L", (8, 8), 10), Image.new("L", (8, 8), 200)
+    first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
+    assert [10, 10, 10] == colour_of(tmp_path / "two.gif")
+
+
+def test_missing_files_folders_and_texts_are_named(tmp_path):
+    (tmp_path / "page.png").write_text("<html>not found</html>")
+    (tmp_path / "empty.png").touch()
+    for path in tmp_path / "nothing.png", tmp_path, tmp_path / "page.png", tmp_path / "empty.png":
+        with pytest.raises(InvalidInputError) as error:
+            as_batch(path, channels=3, resolution=8)
+        assert f"cannot read the image {path}" in str(error.value)
+    with pytest.raises(InvalidInputError):
+        as_batch("null\0byte.png", channels=3, resolution=8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp"])
+def test_cut_files_are_refused(suffix, tmp_path):
+    path = tmp_path / f"cut.{suffix}"
+    Image.fromarray(pixels(64, 64, 3)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for kind in (path, str(path)):
+        with pytest.raises(InvalidInputError, match="cannot read"):
+            as_batch(kind, channels=3, resolution=8)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_files_never_escape_as_other_errors(tmp_path):
+    random = np.random.default_rng(0)
+    for suffix in "png", "jpg", "gif", "tif":
+        Image.fromarray(pixels(16, 16, 3)).save(tmp_path / f"good.{suffix}")
+        good = np.frombuffer((tmp_path / f"good.{suffix}").read_bytes(), np.uint8)
+        for _ in range(40):
+            damaged = good.copy()
+            damaged[random.integers(0, len(good), 5)] = random.integers(0, 256, 5)
+            (tmp_path / "bad").write_bytes(damaged.tobytes())
+            try:
+                batch = as_batch(tmp_path / "bad", channels=3, resolution=8, crop=True)
+            except InvalidInputError:
+                continue
+            assert batch.shape == (1, 3, 8, 8) and 0 <= batch.min() and batch.max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [11, 40])  # Pillow warns above its limit and raises above twice the limit: both are errors here
+def test_decompression_bombs_are_refused(side, tmp_path, monkeypatch):
+    Image.new("L", (side, side)).save(tmp_path / "bomb.png")
+    unread = Image.open(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for kind in tmp_path / "bomb.png", unread, Image.new("L", (side, side)):
+        with pytest.raises(InvalidInputError, match="pixels"):
+            as_batch(kind, channels=1, resolution=8)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert as_batch(tmp_path / "bomb.png", channels=1, resolution=8).shape == (1, 1, 8, 8)
+
+
+def test_files_are_closed_again(tmp_path):
+    Image.new("L", (8, 8), 10).save(tmp_path / "two.gif", save_all=True, append_images=[Image.new("L", (8, 8), 99)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        as_batch(tmp_path / "two.gif", channels=1, resolution=8)
+        gc.collect()
+    assert not [warning for warning in caught if warning.category is ResourceWarning]
+
+
+# ------------------------------------------------------------------ size
+
+
+def test_one_pixel_becomes_a_flat_image():
+    assert [10, 20, 30] == colour_of(Image.new("RGB", (1, 1), (10, 20, 30)), resolution=64)
+
+
+def test_images_that_are_not_square_need_crop():
+    array = pixels(64, 100, 3)
+    with pytest.raises(InvalidInputError, match="100 wide and 64 high.*crop=True"):
+        as_batch(array, channels=3, resolution=64)
+    expected = as_batch(array[:, 18:82], channels=3, resolution=64)
+    assert torch.equal(as_batch(array, channels=3, resolution=64, crop=True), expected)
+    tall = as_batch(array.transpose(1, 0, 2), channels=3, resolution=64, crop=True)
+    assert torch.equal(tall, expected.mT)
+
+
+def test_a_very_long_image():
+    image = Image.new("RGB", (20000, 10), (10, 20, 30))
+    with pytest.raises(InvalidInputError, match="20000 wide and 10 high"):
+        as_batch(image, channels=3, resolution=64)
+    assert [10, 20, 30] == colour_of(image, resolution=64, crop=True)
+
+
+def test_reducing_averages_and_enlarging_interpolates():
+    board = np.indices((128, 128)).sum(axis=0) % 2 * np.uint8(255)
+    assert torch.allclose(as_batch(board.astype(np.uint8), channels=1, resolution=64), torch.tensor(0.5))
+    edge = torch.zeros(32, 32)
+    edge[:, 16:] = 1
+    assert as_batch(edge, channels=1, resolution=64)[0, 0, 0, 30:34].tolist() == [0, 0.25, 0.75, 1]
+
+
+def test_a_real_photo(shared):
+    photo = shared("data/scream/The_Scream.jpg")
+    batch = as_batch(photo, channels=3, resolution=64, crop=True)
+    array = np.asarray(Image.open(photo).convert("RGB"))
+    side = min(array.shape[:2])
+    top, left = (array.shape[0] - side) // 2, (array.shape[1] - side) // 2
+    mean = array[top : top + side, left : left + side].mean(axis=(0, 1)) / 255
+    assert batch.mean(dim=(0, 2, 3)).tolist() == pytest.approx(mean.tolist(), abs=1e-5)
+
+
+# ------------------------------------------------------------------ whatever comes
+
+DTYPES = [
+    np.bool_,
+    np.uint8,
+    np.uint16,
+    np.int16,
+    np.int64,
+    np.float16,
+    np.float32,
+    np.float64,
+    np.complex64,
+    np.dtype(">u2"),
+    np.dtype(">f4"),
+]
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(hnp.arrays(st.sampled_from(DTYPES), SHAPES), st.sampled_from([1, 3]), st.integers(1, 9), st.booleans(), st.booleans())
+def test_any_array_or_tensor_gives_images_or_our_error(array, channels, resolution, crop, as_tensor):
+    if as_tensor and array.dtype.isnative:
+        array = torch.from_numpy(array)
+    try:
+        batch = as_batch(array, channels=channels, resolution=resolution, crop=crop)
+    except InvalidInputError:
+        return
+    assert batch.shape[1:] == (channels, resolution, resolution) and len(batch) >= 1 and batch.dtype == torch.float32
+    assert 0 <= batch.min() and batch.max() <= 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(sorted(FLAT)), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]), st.integers(1, 9))
+def test_any_pil_image_gives_images_or_our_error(mode, width, height, channels, resolution):
+    try:
+        batch = as_batch(Image.new(mode, (width, height), FLAT[mode][0]), channels=channels, resolution=resolution)
+    except InvalidInputError:
+        assert width != height
+        return
+    assert batch.shape == (1, channels, resolution, resolution) and 0 <= batch.min() and batch.max() <= 1
+
+
+# ------------------------------------------------------------------ out
+
+
+def test_all_256_levels_survive_the_round_trip():
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    back = to_uint8(levels.float() / 255)
+    assert back.shape == (1, 16, 16, 1) and back.dtype == np.uint8
+    assert (back.flatten() == np.arange(256)).all()
+    assert (to_uint8(to_unit(to_signed(levels.float() / 255))).flatten() == np.arange(256)).all()
+
+
+def test_to_uint8_rounds_to_the_nearest_level():
+    assert to_uint8(torch.tensor([[[0.49, 0.51, 254.49, 254.51]]]) / 255).flatten().tolist() == [0, 1, 254, 255]
+
+
+def test_to_pil_and_back():
+    colour, grey = torch.rand(3, 3, 64, 64), torch.rand(1, 64, 64)
+    images = to_pil(colour)
+    assert [(image.mode, image.size) for image in images] == [("RGB", (64, 64))] * 3
+    assert (as_batch(images, channels=3, resolution=64) - colour).abs().max() <= 0.5001 / 255
+    assert to_pil(grey)[0].mode == "L"
+    assert to_pil(torch.rand(3, 1, 1, requires_grad=True))[0].size == (1, 1)
+    assert to_pil(torch.rand(2, 1, 5, 3))[0].size == (3, 5)
+
+
+@pytest.mark.parametrize("write", [to_uint8, to_pil, grid])
+def test_writers_refuse_other_shapes_and_ranges(write):
+    for bad in torch.rand(2, 2, 8, 8), torch.rand(8, 8), torch.rand(0, 3, 8, 8), np.zeros((3, 8, 8)), "x":
+        with pytest.raises(InvalidInputError, match="expected a tensor"):
+            write(bad)
+    with pytest.raises(InvalidInputError, match=r"\(x \+ 1\) / 2"):
+        write(torch.tensor([[[-1.0, 1.0]]]))
+    with pytest.raises(InvalidInputError, match="nan"):
+        write(torch.full((3, 4, 4), torch.nan))
+
+
+def test_grid_geometry():
+    x = torch.rand(5, 3, 4, 6)
+    sheet = grid(x, columns=3, padding=2, background="black", scale=2)
+    assert sheet.shape == (3, 2 * (8 + 2) + 2, 3 * (12 + 2) + 2)
+    for index in range(5):
+        top, left = 2 + 10 * (index // 3), 2 + 14 * (index % 3)
+        cell = sheet[:, top : top + 8, left : left + 12]
+        assert torch.equal(cell[:, ::2, ::2], x[index]) and torch.equal(cell[:, 1::2, 1::2], x[index])
+    assert sheet.sum().item() == pytest.approx(4 * x.sum().item(), rel=1e-5)  # the rest is background
+
+
+def test_grid_defaults():
+    assert grid(torch.rand(9, 1, 8, 8), padding=0).shape == (1, 24, 24)
+    assert not grid(torch.rand(9, 1, 8, 8, requires_grad=True)).requires_grad
+    assert grid(torch.rand(2, 1, 8, 8), columns=10, padding=0).shape == (1, 8, 16)
+    assert torch.equal(grid(torch.rand(1, 3, 8, 8))[:, 0, 0], torch.ones(3))
+    assert grid(torch.zeros(1, 3, 8, 8), background=(0.2, 0.4, 0.6))[:, 0, 0].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    assert grid(torch.zeros(1, 1, 8, 8), background="red")[0, 0, 0].item() == pytest.approx(0.299)
+
+
+@pytest.mark.parametrize("options", [{"columns": 0}, {"columns": 1.5}, {"padding": -1}, {"scale": 0}, {"background": "nope"}])
+def test_grid_options_are_checked(options):
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
+        grid(torch.rand(2, 3, 4, 4), **options)
+
+
+def test_side_by_side_shows_every_panel_below_its_caption():
+    panels = [torch.rand(3, 40, 50), Image.new("L", (30, 60), 7), pixels(20, 20, 3)]
+    expected = [to_uint8(panels[0])[0], np.full((60, 30, 3), 7, np.uint8), panels[2]]
+    sheet = np.asarray(side_by_side(panels, ["x", "", "a caption wider than its panel"]))
+    top = sheet.shape[0] - 60 - 8
+    for panel, left in zip(expected, (8, 66, 104)):
+        height, width = panel.shape[:2]
+        assert (sheet[top : top + height, left : left + width] == panel).all()
+    inked = (sheet[:top] < 128).any(axis=(0, 2))
+    assert inked[8:58].any() and not inked[58:104].any() and inked[124:].any()
+    assert (sheet[:, -8:] == 255).all() and (sheet[top - 2 : top] == 255).all()
+    assert side_by_side(panels).size == (8 + 50 + 8 + 30 + 8 + 20 + 8, sheet.shape[0])
+
+
+def test_side_by_side_is_checked():
+    for panels, captions in ([], None), ([torch.rand(3, 4, 4)], ["a", "b"]):
+        with pytest.raises(InvalidInputError, match="caption"):
+            side_by_side(panels, captions)
+    with pytest.raises(InvalidInputError, match=r"grid\(x\)"):
+        side_by_side([torch.rand(2, 3, 4, 4)])
+
+
+def test_png_is_written_whole_and_read_back_equal(tmp_path):
+    path = tmp_path / "new" / "folder" / "sheet.PNG"
+    for x in torch.rand(3, 64, 64), torch.rand(1, 1, 64, 64):
+        assert save_png(x, path) == path
+        assert (np.asarray(Image.open(path)) == to_uint8(x)[0].squeeze()).all()
+        assert [file.name for file in path.parent.iterdir()] == ["sheet.PNG"]
+    image = Image.fromarray(pixels(5, 7, 3))
+    assert Image.open(save_png(image, str(path))).tobytes() == image.tobytes()
+    save_png(Image.new("CMYK", (4, 4)), path)
+    assert [255, 255, 255] == colour_of(path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gif_is_written_whole_and_read_back_equal(channels, tmp_path):
+    frames = torch.from_numpy(pixels(4, channels, 8, 8)) / 255  # 64 colours a frame: nothing is lost
+    path = save_gif(frames, tmp_path / "new" / "walk.gif", fps=15)
+    with Image.open(path) as gif:
+        assert gif.n_frames == 4 and gif.info["loop"] == 0
+        for index, expected in enumerate(to_uint8(frames)):
+            gif.seek(index)
+            assert gif.info["duration"] == 70
+            assert (np.asarray(gif.convert("RGB")) == expected).all()
+    assert len(list(path.parent.iterdir())) == 1
+    assert Image.open(save_gif(to_pil(frames)[:1], path)).size == (8, 8)
+
+
+def test_savers_are_checked(tmp_path):
+    x = torch.rand(2, 3, 8, 8)
+    with pytest.raises(InvalidInputError, match=r"\.png"):
+        save_png(x[0], tmp_path / "x.jpg")
+    with pytest.raises(InvalidInputError, match=r"\.gif"):
+        save_gif(x, tmp_path / "x")
+    with pytest.raises(InvalidInputError, match=r"grid\(x\)"):
+        save_png(x, tmp_path / "x.png")
+    with pytest.raises(InvalidInputError, match="one size"):
+        save_gif([x[0], torch.rand(3, 9, 9)], tmp_path / "x.gif")
+    with pytest.raises(InvalidInputError, match="at least one"):
+        save_gif([], tmp_path / "x.gif")
+    for fps in 0, -1, 51, float("nan"):
+        with pytest.raises(InvalidInputError, match="fps"):
+            save_gif(x, tmp_path / "x.gif", fps=fps)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_failed_encoding_leaves_the_old_file(tmp_path):
+    path = save_png(torch.zeros(3, 8, 8), tmp_path / "x.png")
+    before = path.read_bytes()
+    with pytest.raises(InvalidInputError):
+        save_png(torch.full((3, 8, 8), torch.nan), path)
+    assert path.read_bytes() == before and Image.open(io.BytesIO(before)).size == (8, 8)
