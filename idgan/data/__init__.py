@@ -1,9 +1,14 @@
-"""Data sets. Each is a source: `resolution`, `image_channels`, `len()`, and `images(indices, generator)` -> (N, C, H, W) float32 in [0, 1]."""
+"""Data sets. Each is a source: `resolution`, `image_channels`, `len()`, `images(indices, generator)` -> (N, C, H, W) float32 in [0, 1]."""
 
+from functools import partial
+
+from idgan.data.archives import HUGGING_FACE
 from idgan.data.batches import Batch, Batches, generator_of
 from idgan.data.dsprites import DSprites
 from idgan.data.dsprites_variants import ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
 from idgan.data.factors import FactorGrid
+from idgan.data.image_folder import ImageFolder, PreparedImages, open_images
+from idgan.data.prepare import prepare_images
 from idgan.errors import InvalidInputError
 
 __all__ = [
@@ -13,10 +18,14 @@ __all__ = [
     "ColorDSprites",
     "DSprites",
     "FactorGrid",
+    "ImageFolder",
     "NoisyDSprites",
+    "PreparedImages",
     "ScreamDSprites",
     "generator_of",
     "open_dataset",
+    "open_images",
+    "prepare_images",
     "prepare_scream",
 ]
 
@@ -25,17 +34,36 @@ DATASETS = {
     "color-dsprites": lambda path=None: ColorDSprites(sprites=DSprites(path)),
     "noisy-dsprites": lambda path=None: NoisyDSprites(sprites=DSprites(path)),
     "scream-dsprites": ScreamDSprites,
+    "celeba-64": partial(open_images, "celeba", 64),
+    "celeba-128": partial(open_images, "celeba", 128),
+    "celeba-256": partial(open_images, "celeba", 256),
+    "celebahq-1024": partial(open_images, "celebahq", 1024),
+    "chairs-64": partial(open_images, "chairs", 64),
+    "cars-64": partial(open_images, "cars", 64),
 }
-"""Name -> function of an optional path (the published npz; for scream-dsprites the painting) that opens the data set."""
+"""Name -> function of an optional path that opens it: the published npz for dSprites, the painting for scream-dsprites, for natural
+images what `open_images` takes."""
 
 
-def open_dataset(name, path=None):
-    """The data set called `name`; `path`: where its files are, if it has any that the package does not make or find itself.
+def open_dataset(name, path=None, resolution=64):
+    """The data set called `name`: a key of `DATASETS`, "folder" for any images at `path`, or "hf:org/name" of the Hugging Face Hub.
+
+    Args:
+        path: where its files are, if it has any that the package does not make or find itself. For natural images: a prepared directory, or
+            unprepared images (a folder, a zip archive, "hf:org/name"), which are cropped as those of the data set are.
+        resolution: of "folder" and "hf:"; a directory that was prepared must have it.
 
     Raises:
-        InvalidInputError: an unknown name.
+        InvalidInputError: an unknown name, or "folder" without a path.
         DataError: its files are missing or not what they should be.
+        MissingDependencyError: "hf:" needs the library `datasets`.
     """
+    if name.startswith(HUGGING_FACE):
+        return open_images("folder", resolution, name)
+    if name == "folder":
+        if path is None:
+            raise InvalidInputError('the data set "folder" needs a path: that of a folder of images')
+        return open_images("folder", resolution, path)
     if name not in DATASETS:
-        raise InvalidInputError(f"unknown data set {name!r}; known: {', '.join(sorted(DATASETS))}")
+        raise InvalidInputError(f"unknown data set {name!r}; known: {', '.join(sorted(DATASETS))}, folder, hf:org/name")
     return DATASETS[name](path)

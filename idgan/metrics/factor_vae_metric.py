@@ -77,11 +77,11 @@ def factor_vae_metric(encode, grid, *, protocol="paper", seed, votes=None, varia
     factors, dims = _cast_votes(encode, grid, total, plan.vote_size, variance, live, generator)
     counts = np.zeros((len(live), len(grid.sizes)), dtype=np.int64)
     np.add.at(counts, (dims[: plan.train_votes], factors[: plan.train_votes]), 1)
-    hits = counts.argmax(axis=1)[dims] == factors
-    accuracy = {"train_accuracy": hits[: plan.train_votes].mean()}
+    train_hits, eval_hits = np.split(counts.argmax(axis=1)[dims] == factors, [plan.train_votes])
+    accuracy = {"train_accuracy": train_hits.mean()}
     if plan.eval_votes:
-        accuracy["eval_accuracy"] = hits[plan.train_votes :].mean()
-    return result([*accuracy.values()][-1], votes=counts, **accuracy)
+        accuracy["eval_accuracy"] = eval_hits.mean()
+    return result(accuracy["eval_accuracy" if plan.eval_votes else "train_accuracy"], votes=counts, **accuracy)
 
 
 def _global_variance(encode, grid, points, generator):

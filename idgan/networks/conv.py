@@ -1,6 +1,7 @@
 """The 64x64 convolutional family: 4x4 kernels, stride 2, padding 1, ReLU (tables A.2 and A.3)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -13,16 +14,16 @@ def downward_stack(image_channels, outputs):
     """Image to vector: (N, image_channels, 64, 64) -> (N, outputs). The encoder and the discriminator are this stack (table A.2)."""
     widths = (image_channels, 32, 32, 64, 64)
     layers = []
-    for before, after in zip(widths, widths[1:]):
+    for before, after in pairwise(widths):
         layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, 256), nn.ReLU(), nn.Linear(256, outputs))
 
 
 def upward_stack(inputs, image_channels):
-    """Vector to image, before its output non-linearity: (N, inputs) -> (N, image_channels, 64, 64). The decoder and the generator (table A.2)."""
+    """Vector to image, before its output non-linearity: (N, inputs) -> (N, image_channels, 64, 64). Decoder and generator (table A.2)."""
     widths = (64, 64, 32, 32, image_channels)
     layers = [nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64 * 4 * 4), nn.ReLU(), nn.Unflatten(1, (64, 4, 4))]
-    for before, after in zip(widths, widths[1:]):
+    for before, after in pairwise(widths):
         layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -1,5 +1,7 @@
 """Small heads that read codes rather than images."""
 
+from itertools import pairwise
+
 from torch import nn
 
 __all__ = ["TCDiscriminator"]
@@ -12,7 +14,7 @@ class TCDiscriminator(nn.Module):
         super().__init__()
         widths = (c_dim, *[width] * 6)
         layers = []
-        for before, after in zip(widths, widths[1:]):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, 2))
 

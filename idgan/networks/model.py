@@ -3,12 +3,14 @@
 from dataclasses import asdict, dataclass, fields
 
 from idgan.errors import InvalidInputError
-from idgan.networks.conv import ConvDiscriminatorConfig, ConvGeneratorConfig
+from idgan.networks.conv import ConvGeneratorConfig
+from idgan.networks.resnet import ResNetGeneratorConfig
 from idgan.networks.vae import VAEConfig
 
-__all__ = ["ModelConfig", "config_from_dict", "config_to_dict"]
+__all__ = ["ModelConfig"]
 
-CONFIGS = {config.__name__: config for config in (VAEConfig, ConvGeneratorConfig, ConvDiscriminatorConfig)}
+KINDS = {"vae": (VAEConfig,), "generator": (ConvGeneratorConfig, ResNetGeneratorConfig)}
+"""Part of a model -> the config classes that may describe it."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class ModelConfig:
     """
 
     vae: VAEConfig
-    generator: ConvGeneratorConfig
+    generator: ConvGeneratorConfig | ResNetGeneratorConfig
 
     def __post_init__(self):
         for name in ("c_dim", "image_channels"):
@@ -45,7 +47,7 @@ class ModelConfig:
 
     def to_dict(self):
         """As a JSON object."""
-        return {"vae": config_to_dict(self.vae), "generator": config_to_dict(self.generator)}
+        return {"vae": _to_dict(self.vae), "generator": _to_dict(self.generator)}
 
     @classmethod
     def from_dict(cls, values):
@@ -54,30 +56,28 @@ class ModelConfig:
         Raises:
             InvalidInputError: something is missing, unknown or of the wrong kind.
         """
-        if not isinstance(values, dict) or set(values) != {"vae", "generator"}:
-            raise InvalidInputError(f"a model config has the parts vae and generator, got {values!r:.200}")
-        return cls(config_from_dict(values["vae"]), config_from_dict(values["generator"]))
+        if not isinstance(values, dict) or set(values) != set(KINDS):
+            raise InvalidInputError(f"a model config has the parts {' and '.join(KINDS)}, got {values!r:.200}")
+        return cls(**{part: _from_dict(part, values[part]) for part in KINDS})
 
 
-def config_to_dict(config):
-    """A network config as a JSON object: its fields and its class name under "type"."""
+def _to_dict(config):
+    """A network config as a JSON object: its fields, and its class name under "type"."""
     return {"type": type(config).__name__, **asdict(config)}
 
 
-def config_from_dict(values):
-    """The network config that `config_to_dict` described.
-
-    Raises:
-        InvalidInputError: an unknown type, or fields that are missing, unknown, or not positive integers.
-    """
-    if not isinstance(values, dict) or values.get("type") not in CONFIGS:
-        raise InvalidInputError(f"a network config is an object whose type is one of {', '.join(sorted(CONFIGS))}; got {values!r:.200}")
-    config = CONFIGS[values["type"]]
+def _from_dict(part, values):
+    """The network config that `_to_dict` described, for one part of a model."""
+    kinds = {kind.__name__: kind for kind in KINDS[part]}
+    kind = kinds.get(str(values.get("type"))) if isinstance(values, dict) else None
+    if kind is None:
+        raise InvalidInputError(f"{part} must be an object whose type is one of {', '.join(kinds)}; got {values!r:.200}")
     given = {name: value for name, value in values.items() if name != "type"}
-    known = [field.name for field in fields(config)]
+    known = [field.name for field in fields(kind)]
     if set(given) != set(known):
-        raise InvalidInputError(f"{config.__name__} has the fields {', '.join(known)}; got {', '.join(sorted(given)) or 'none'}")
+        raise InvalidInputError(f"{kind.__name__} has the fields {', '.join(known)}; got {', '.join(map(str, given)) or 'none'}")
     for name, value in given.items():
-        if type(value) is not int or not 0 <= value <= 65_536:
-            raise InvalidInputError(f"{config.__name__}.{name} must be an integer from 0 to 65,536, got {value!r:.100}")
-    return config(**given)
+        least = 0 if name == "s_dim" else 1
+        if type(value) is not int or not least <= value <= 65_536:
+            raise InvalidInputError(f"{kind.__name__}.{name} must be an integer from {least} to 65,536, got {value!r:.100}")
+    return kind(**given)

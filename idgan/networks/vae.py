@@ -22,9 +22,13 @@ class Posterior:
         """c = mean + std * noise, with `noise` ~ N(0, I) of shape (N, c_dim): the reparametrised draw."""
         return self.mean + (0.5 * self.logvar).exp() * noise
 
+    def log_density(self, c):
+        """log q(c_d|x) of every dimension of codes `c` (N, c_dim), log 2 pi included, (N, c_dim)."""
+        return -0.5 * ((c - self.mean).square() * (-self.logvar).exp() + self.logvar + math.log(2 * math.pi))
+
     def log_prob(self, c):
-        """log q(c|x) of codes `c` (N, c_dim): summed over dimensions, log 2 pi included, (N,)."""
-        return -0.5 * ((c - self.mean).square() * (-self.logvar).exp() + self.logvar + math.log(2 * math.pi)).sum(1)
+        """log q(c|x) of codes `c` (N, c_dim): `log_density` summed over dimensions, (N,)."""
+        return self.log_density(c).sum(1)
 
     def kl(self):
         """KL(q(c|x) || N(0, I)) of every image and dimension, in nats, (N, c_dim)."""

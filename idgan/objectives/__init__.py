@@ -1,10 +1,11 @@
 """Training objectives: one method a file, each a set of named phases. Their terms, with the equations, are in `idgan.objectives.terms`."""
 
 from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
-from idgan.objectives.factor_vae import FactorVAE, FactorVAEConfig
+from idgan.objectives.factor_vae import CapacityFactorVAE, CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
 from idgan.objectives.id_gan import IDGAN, IDGANConfig
 from idgan.objectives.objective import Losses, Objective
 from idgan.objectives.vae import BetaVAE, BetaVAEConfig, CapacityVAE, CapacityVAEConfig
+from idgan.objectives.vdb import BottleneckIDGAN, BottleneckIDGANConfig
 
 __all__ = [
     "IDGAN",
@@ -12,6 +13,10 @@ __all__ = [
     "BetaTCVAEConfig",
     "BetaVAE",
     "BetaVAEConfig",
+    "BottleneckIDGAN",
+    "BottleneckIDGANConfig",
+    "CapacityFactorVAE",
+    "CapacityFactorVAEConfig",
     "CapacityVAE",
     "CapacityVAEConfig",
     "FactorVAE",

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from idgan.objectives import terms
-from idgan.objectives.vae import VAEObjective
+from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
 __all__ = ["BetaTCVAE", "BetaTCVAEConfig"]
 
 
 @dataclass(frozen=True)
-class BetaTCVAEConfig:
+class BetaTCVAEConfig(VAEObjectiveConfig):
     """beta-TCVAE; `tc_weight` 0 is the VAE up to the estimate of its KL. `data_size`: training images, for minibatch-weighted sampling.
 
     `index_code_weight` and `dimension_weight` scale the other two parts (alpha and gamma in that paper, 1 there).
@@ -19,7 +19,6 @@ class BetaTCVAEConfig:
     index_code_weight: float = 1.0
     dimension_weight: float = 1.0
     data_size: int = 737_280
-    likelihood: str = "bernoulli"
 
     def build(self, vae):
         """The `BetaTCVAE` of this configuration on `vae`."""
@@ -27,7 +26,7 @@ class BetaTCVAEConfig:
 
 
 class BetaTCVAE(VAEObjective):
-    """min E[-log p(x|c)] + MI + (1 + tc_weight) TC + dimension-wise KL, the parts by minibatch-weighted sampling (Chen et al. 2018, eq. 4)."""
+    """min E[-log p(x|c)] + MI + (1 + tc_weight) TC + dimension-wise KL, by minibatch-weighted sampling (Chen et al. 2018, eq. 4)."""
 
     def regulariser(self, c, posterior, kl, batch):
         config = self.config

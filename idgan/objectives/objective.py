@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-__all__ = ["LIKELIHOODS", "Losses", "Objective", "freeze"]
-
-LIKELIHOODS = ("bernoulli", "squared-error")
+__all__ = ["Losses", "Objective", "freeze"]
 
 
 @dataclass
@@ -20,6 +18,7 @@ class Losses:
 class Objective(nn.Module):
     """A training objective: networks, `phases` run in order on every batch, and for each phase a loss and who it moves.
 
+    A phase is named after the network it moves, and its loss is the method `<phase>_losses(batch)`.
     The training loop knows nothing else. Adaptive state lives in buffers, so `state_dict()` is all that resuming needs.
 
     A batch has `x` (N, C, H, W) in [0, 1], `step`, `normal(k)` and `uniform(k)` -> (N, k) noise, and
@@ -28,13 +27,13 @@ class Objective(nn.Module):
 
     phases = ()
 
-    def networks(self, phase):
-        """The modules whose parameters `phase` moves; all others get no gradients in it."""
-        raise NotImplementedError
-
     def losses(self, phase, batch):
         """`Losses` of `phase` on `batch`."""
-        raise NotImplementedError
+        return getattr(self, f"{phase}_losses")(batch)
+
+    def networks(self, phase):
+        """The modules whose parameters `phase` moves; all others get no gradients in it. An objective that moves several says so here."""
+        return [getattr(self, phase)]
 
     def parameters_of(self, phase):
         """The parameters `phase` moves, as a list."""

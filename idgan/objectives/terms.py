@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 __all__ = [
+    "LIKELIHOODS",
     "adversarial_loss",
     "bernoulli_nll",
     "decomposed_kl",
@@ -36,9 +37,12 @@ def squared_error(logits, x):
     return (torch.sigmoid(logits) - x).square().sum() / len(x)
 
 
+LIKELIHOODS = {"bernoulli": bernoulli_nll, "squared-error": squared_error}
+
+
 def reconstruction_loss(logits, x, likelihood):
-    """`bernoulli_nll` or `squared_error`, by the name of the likelihood: "bernoulli" or "squared-error"."""
-    return {"bernoulli": bernoulli_nll, "squared-error": squared_error}[likelihood](logits, x)
+    """The term of `LIKELIHOODS` that is called `likelihood`: "bernoulli" or "squared-error"."""
+    return LIKELIHOODS[likelihood](logits, x)
 
 
 def kl_divergence(posterior):
@@ -68,15 +72,14 @@ def tc_discriminator_loss(logits_joint, logits_product):
 
 
 def decomposed_kl(c, posterior, data_size):
-    """The KL of eq. 1 split in three (Chen et al. 2018, eq. 2), by minibatch-weighted sampling: -> (index-code MI, total correlation, dimension-wise KL).
+    """The KL of eq. 1 as (index-code MI, total correlation, dimension-wise KL), by minibatch-weighted sampling (Chen et al. 2018, eq. 2).
 
     `c` (N, c_dim) are draws from `posterior` of the N images; `data_size` is the number of training images. The three sum to a
     one-sample estimate of the KL. They are biased for finite N, as in that paper.
     """
     n = len(c)
     log_prior = -0.5 * (c.square() + math.log(2 * math.pi))
-    mean, logvar = posterior.mean[None], posterior.logvar[None]
-    pairwise = -0.5 * ((c[:, None] - mean).square() * (-logvar).exp() + logvar + math.log(2 * math.pi))  # (N, N, c_dim): log q(c_i|x_j)
+    pairwise = posterior[None].log_density(c[:, None])  # (N, N, c_dim): log q(c_i|x_j)
     log_q_given_x = posterior.log_prob(c)
     log_q = pairwise.sum(2).logsumexp(1) - math.log(n * data_size)
     log_q_product = (pairwise.logsumexp(1) - math.log(n * data_size)).sum(1)
@@ -106,5 +109,5 @@ def r1_penalty(logits_real, x_real):
 
 
 def r_id(posterior, c):
-    """R_ID without its constant entropy: E log q(c | G(s, c)), for the frozen encoder's posterior of the fakes and the codes `c` they were made from (eq. 4)."""
+    """E log q(c | G(s, c)), R_ID without its constant entropy (eq. 4): codes `c` under the `posterior` of the fakes made from them."""
     return posterior.log_prob(c).mean()

@@ -2,26 +2,35 @@
 
 from dataclasses import dataclass
 
+from idgan.errors import InvalidInputError
+from idgan.images import encoder_view
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Objective
 
-__all__ = ["BetaVAE", "BetaVAEConfig", "CapacityVAE", "CapacityVAEConfig"]
+__all__ = ["BetaVAE", "BetaVAEConfig", "CapacityVAE", "CapacityVAEConfig", "VAEObjective", "VAEObjectiveConfig"]
 
 
-@dataclass(frozen=True)
-class BetaVAEConfig:
-    """beta-VAE; `beta` 1 is the VAE. `likelihood` is "bernoulli" or "squared-error"."""
+@dataclass(frozen=True, kw_only=True)
+class VAEObjectiveConfig:
+    """What the configurations of the VAE objectives share: `likelihood` of the pixels, "bernoulli" or "squared-error".
 
-    beta: float = 4.0
+    Raises:
+        InvalidInputError: an unknown likelihood.
+    """
+
     likelihood: str = "bernoulli"
 
-    def build(self, vae):
-        """The `BetaVAE` of this configuration on `vae`."""
-        return BetaVAE(vae, self)
+    def __post_init__(self):
+        if self.likelihood not in terms.LIKELIHOODS:
+            raise InvalidInputError(f"likelihood must be one of {', '.join(terms.LIKELIHOODS)}, got {self.likelihood!r}")
 
 
 class VAEObjective(Objective):
-    """What the single-phase VAE objectives share: one draw of the code, reconstruction + a regulariser."""
+    """What the VAE objectives share: one draw of the code, and min E[-log p(x|c)] + a regulariser of the code.
+
+    The regulariser is the KL to the prior; a subclass replaces `regulariser`, or only `kl_penalty`. Images larger than 64x64 are seen as
+    the encoder sees them.
+    """
 
     phases = ("vae",)
 
@@ -30,33 +39,61 @@ class VAEObjective(Objective):
         self.vae = vae
         self.config = config
 
-    def networks(self, phase):
-        return [self.vae]
+    def codes(self, batch):
+        """(q(c|x), c ~ q(c|x)) of the batch, encoded once for all phases."""
 
-    def losses(self, phase, batch):
-        posterior = self.vae.encode(batch.x)
-        c = posterior.sample(batch.normal(posterior.mean.shape[1]))
-        reconstruction = terms.reconstruction_loss(self.vae.decode_logits(c), batch.x, self.config.likelihood)
+        def encode():
+            posterior = self.vae.encode(encoder_view(batch.x))
+            return posterior, posterior.sample(batch.normal(self.vae.config.c_dim))
+
+        return batch.once("codes", encode)
+
+    def vae_losses(self, batch):
+        posterior, c = self.codes(batch)
+        reconstruction = terms.reconstruction_loss(self.vae.decode_logits(c), encoder_view(batch.x), self.config.likelihood)
         kl = terms.kl_divergence(posterior)
         regulariser, logged = self.regulariser(c, posterior, kl, batch)
         return Losses(reconstruction + regulariser, {"reconstruction": reconstruction, "kl": kl, **logged})
+
+    def regulariser(self, c, posterior, kl, batch):
+        """(scalar, what to log of it), from codes `c` (N, c_dim) drawn from `posterior`, whose KL to the prior is the scalar `kl`."""
+        return self.kl_penalty(kl, batch.step), {}
+
+    def kl_penalty(self, kl, step):
+        """How the scalar `kl` enters the loss: as it is."""
+        return kl
+
+
+@dataclass(frozen=True)
+class BetaVAEConfig(VAEObjectiveConfig):
+    """beta-VAE; `beta` 1 is the VAE."""
+
+    beta: float = 4.0
+
+    def build(self, vae):
+        """The `BetaVAE` of this configuration on `vae`."""
+        return BetaVAE(vae, self)
 
 
 class BetaVAE(VAEObjective):
     """min E[-log p(x|c)] + beta KL(q(c|x) || N(0, I)) (eq. 1)."""
 
-    def regulariser(self, c, posterior, kl, batch):
-        return self.config.beta * kl, {}
+    def kl_penalty(self, kl, step):
+        return self.config.beta * kl
 
 
 @dataclass(frozen=True)
-class CapacityVAEConfig:
-    """Capacity annealing: the KL is held at C nats, and C rises linearly from 0 to `capacity` over `capacity_steps` steps, with `weight` on |KL - C|."""
+class CapacityVAEConfig(VAEObjectiveConfig):
+    """Capacity annealing: `weight` holds the KL at C nats, and C rises linearly from 0 to `capacity` over `capacity_steps` steps."""
 
     capacity: float = 25.0
     capacity_steps: int = 30_000
     weight: float = 100.0
-    likelihood: str = "bernoulli"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.capacity_steps < 1:
+            raise InvalidInputError(f"capacity_steps must be 1 or more, got {self.capacity_steps}")
 
     def build(self, vae):
         """The `CapacityVAE` of this configuration on `vae`."""
@@ -66,7 +103,6 @@ class CapacityVAEConfig:
 class CapacityVAE(VAEObjective):
     """min E[-log p(x|c)] + weight |KL(q(c|x) || N(0, I)) - C(step)| (Burgess et al. 2018, eq. 8)."""
 
-    def regulariser(self, c, posterior, kl, batch):
-        config = self.config
-        capacity = config.capacity * min(1.0, batch.step / config.capacity_steps)
-        return config.weight * (kl - capacity).abs(), {}
+    def kl_penalty(self, kl, step):
+        capacity = self.config.capacity * min(1.0, step / self.config.capacity_steps)
+        return self.config.weight * (kl - capacity).abs()

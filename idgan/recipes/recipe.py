@@ -1,6 +1,7 @@
 """What a recipe is: everything that determines a checkpoint, as frozen dataclasses."""
 
 import ast
+import contextlib
 import dataclasses
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from idgan.errors import InvalidInputError
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
 
 __all__ = ["Adam", "RMSprop", "Recipe", "Stage", "describe", "override"]
+
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ class Stage:
         precision: "fp32", or "bf16" for autocast (losses stay in float32).
         ema_decay: of the generator's moving average, a step; 0 for none.
         flip, dequantise: horizontal flips; U(0, 1)/256 noise on pixels.
-        select_every: stage 1 keeps the weights with the best MIG, measured every so many steps; 0 keeps the last ones.
+        select_every: stage 1 keeps the most disentangled weights (MIG and FactorVAE metric), every so many steps; 0: the last ones.
+
+    Raises:
+        InvalidInputError: a precision of another name, or a count that is too small.
     """
 
     objective: object
@@ -59,6 +65,12 @@ class Stage:
     flip: bool = False
     dequantise: bool = False
     select_every: int = 0
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        _at_least(0, steps=self.steps, select_every=self.select_every)
+        _at_least(1, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -76,52 +88,66 @@ class Recipe:
     bank_size: int = 4096
     """Posteriors of training images that are kept with the weights, so that codes can be drawn from the aggregated posterior."""
 
+    def __post_init__(self):
+        _at_least(1, bank_size=self.bank_size)
 
-def describe(value, prefix=""):
-    """A recipe as a flat dict, dotted path -> plain value; the class of each part stands under `path.type`."""
-    if dataclasses.is_dataclass(value):
-        parts = {"type": type(value).__name__} | {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    elif isinstance(value, dict):
-        parts = value
-    else:
-        return {prefix: value}
-    return {path: leaf for name, part in parts.items() for path, leaf in describe(part, f"{prefix}.{name}" if prefix else name).items()}
+
+def _at_least(minimum, **counts):
+    for name, count in counts.items():
+        if count < minimum:
+            raise InvalidInputError(f"{name} must be {minimum} or more, got {count}")
+
+
+def describe(recipe, prefix=""):
+    """A recipe (or a part of one) as a flat dict, dotted path -> plain value; the class of each part stands under `path.type`."""
+    children = _children(recipe)
+    if children is None:
+        return {prefix: recipe}
+    if dataclasses.is_dataclass(recipe):
+        children = {"type": type(recipe).__name__} | children
+    parts = (describe(child, f"{prefix}.{name}" if prefix else name) for name, child in children.items())
+    return {path: leaf for part in parts for path, leaf in part.items()}
 
 
 def override(recipe, settings):
     """A copy of `recipe` with `settings` applied: dotted path -> value, such as {"gan_stage.objective.id_weight": 1e-4}.
 
-    Values given as text are read as Python literals and must be of the kind they replace.
+    Values given as text are read as Python literals and must be of the kind they replace; an integer will do for a float.
 
     Raises:
-        InvalidInputError: a path that the recipe does not have, or a value of another kind.
+        InvalidInputError: a path that the recipe does not have, or a value of another kind or that its part refuses.
     """
     for path, value in settings.items():
         recipe = _replaced(recipe, path.split("."), value, path)
     return recipe
 
 
+def _children(part):
+    """The named children of a part of a recipe, as a dict; None for a plain value."""
+    if dataclasses.is_dataclass(part):
+        return {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
+    return part if isinstance(part, dict) else None
+
+
 def _replaced(part, names, value, path):
+    """A copy of `part` in which what `names` lead to is `value`; `path` is all of the setting's name, for errors."""
     if not names:
         return _like(part, value, path)
-    name, rest = names[0], names[1:]
-    if isinstance(part, dict) and name in part:
-        return {**part, name: _replaced(part[name], rest, value, path)}
-    if dataclasses.is_dataclass(part) and name in (known := [item.name for item in dataclasses.fields(part)]):
-        return dataclasses.replace(part, **{name: _replaced(getattr(part, name), rest, value, path)})
-    known = list(part) if isinstance(part, dict) else known if dataclasses.is_dataclass(part) else []
-    raise InvalidInputError(f"no setting {path!r}: {name!r} is not one of {', '.join(known) or 'nothing, the path ends earlier'}")
+    name, *rest = names
+    children = _children(part) or {}
+    if name not in children:
+        raise InvalidInputError(f"no setting {path!r}: {name!r} is not one of {', '.join(children) or 'nothing, the path ends earlier'}")
+    child = _replaced(children[name], rest, value, path)
+    return {**part, name: child} if isinstance(part, dict) else dataclasses.replace(part, **{name: child})
 
 
 def _like(old, value, path):
     """`value`, read from text if it is text, as the kind of `old`."""
-    if dataclasses.is_dataclass(old) or isinstance(old, dict):
-        raise InvalidInputError(f"{path} is a group of settings; name one of: {', '.join(describe(old, path))}")
+    if (children := _children(old)) is not None:
+        raise InvalidInputError(f"{path} is a group of settings; name one of {', '.join(f'{path}.{name}' for name in children)}")
     if isinstance(value, str) and not isinstance(old, str):
-        try:
+        with contextlib.suppress(ValueError, TypeError, SyntaxError):  # what is no literal stays text, and is refused as that
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            pass
     if isinstance(old, float) and type(value) is int:
         value = float(value)
     if type(value) is not type(old):

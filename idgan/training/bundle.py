@@ -13,13 +13,16 @@ from idgan.files import sha256_of, write_atomically
 from idgan.images import save_png
 from idgan.recipes import describe
 from idgan.training.evaluation import evaluate
-from idgan.zoo.weights import write_checkpoint
+from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 
 __all__ = ["bundle"]
 
 
 def bundle(run, measure=True):
-    """Write a finished run's `model.safetensors`, `samples.png`, `traversals.png` and, with `measure`, `results.json`; -> path of the first."""
+    """Write a finished run's checkpoint, `samples.png`, `traversals.png` and, with `measure`, `results.json`; -> path of the checkpoint.
+
+    Its golden vectors are computed on the CPU. What is drawn and measured is what the file gives back.
+    """
     recipe = run.recipe
     training = {
         "recipe": recipe.name,
@@ -27,11 +30,12 @@ def bundle(run, measure=True):
         "seed": recipe.seed,
         "stages": run.history,
         "wall_time_seconds": sum(stage["seconds"] for stage in run.history.values()),
-        "versions": {name: _version(name) for name in ("torch", "torchvision", "numpy", "safetensors")} | {"idgan": __version__, "python": platform.python_version()},
+        "versions": versions(),
         "hardware": hardware(run.group),
     }
-    sampler = run.sampler(info={"name": recipe.name, "data": recipe.data, "training": training})
-    path = write_checkpoint(run.out / "model.safetensors", sampler)
+    info = {"name": recipe.name, "data": recipe.data, "training": training}
+    path = write_checkpoint(run.out / CHECKPOINT_FILE, run.sampler(info=info).cpu())
+    sampler = read_checkpoint(path).to(run.group.device)
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
@@ -43,6 +47,12 @@ def bundle(run, measure=True):
 def write_results(path, name, checkpoint, results):
     """Write metric results (dicts) of the checkpoint file to `path` as JSON, atomically."""
     write_atomically(path, json.dumps({"name": name, "sha256": sha256_of(checkpoint), "metrics": results}, indent=2) + "\n")
+
+
+def versions():
+    """What the run ran with: name -> version of this package, of Python, and of the libraries that the result may depend on."""
+    libraries = {name: _version(name) for name in ("torch", "torchvision", "numpy", "safetensors")}
+    return {"idgan": __version__, "python": platform.python_version(), **libraries}
 
 
 def hardware(group):

@@ -5,6 +5,7 @@ Tensors are stored under their path; everything else as JSON in the file's metad
 """
 
 import json
+from contextlib import contextmanager
 
 import safetensors.torch
 import torch
@@ -13,9 +14,15 @@ from safetensors import SafetensorError, safe_open
 from idgan.errors import RunError
 from idgan.files import write_atomically
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["differences", "load_state", "save_state", "step_of"]
 
 TENSOR = "\0tensor"
+
+
+def differences(there, here):
+    """Where the flat dict of a stored run and that of this one differ, as text with both values; empty where they agree."""
+    changed = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+    return "; ".join(f"{key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in changed)
 
 
 def save_state(path, state):
@@ -24,7 +31,7 @@ def save_state(path, state):
 
     def lift(value, name):
         if isinstance(value, torch.Tensor):
-            tensors[name] = value.detach().cpu().contiguous()
+            tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)  # the format knows no shared memory
             return TENSOR
         if isinstance(value, dict):
             # JSON keys are text; an optimiser's are ints. Pairs keep them what they are.
@@ -43,12 +50,9 @@ def load_state(path):
     Raises:
         RunError: the file is not a training state.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            skeleton = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path} is not a training state ({error}); delete it to start this stage again") from error
+    with _opened(path) as file:
+        skeleton = json.loads((file.metadata() or {})["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
 
     def lower(value, name):
         if value == TENSOR:
@@ -60,3 +64,21 @@ def load_state(path):
         return value
 
     return lower(skeleton, "")
+
+
+def step_of(path):
+    """The "step" of the state at `path`, without reading its tensors; 0 if there is no such file. Errors as in `load_state`."""
+    if not path.exists():
+        return 0
+    with _opened(path) as file:
+        return dict(json.loads((file.metadata() or {})["state"])["dict"])["step"]
+
+
+@contextmanager
+def _opened(path):
+    """`safe_open` of a state; whatever is wrong with the file is a `RunError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is not a training state ({error}); delete it to start this stage again") from error

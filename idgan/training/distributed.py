@@ -1,7 +1,8 @@
 """Training on several processes under torchrun: each takes its rows of the batch, gradients are averaged.
 
-Gradients are averaged by one explicit all-reduce a phase instead of `DistributedDataParallel`: the phases of an objective run a network several times
-and differentiate through gradients (R1), which DDP's hooks do not follow.
+Gradients are averaged by one explicit all-reduce a phase instead of `DistributedDataParallel`: the phases of an objective run a network
+several times and differentiate through gradients (R1), which DDP's hooks do not follow. Where a loss is a mean over images, the result is
+that of one process with the whole batch; what is not (|KL - C|, estimates of total correlation) is computed on each share.
 """
 
 import os
@@ -9,11 +10,11 @@ import os
 import torch
 import torch.distributed as dist
 
-__all__ = ["any_process", "average_gradients", "mean_over_processes", "process_group"]
+__all__ = ["any_process", "average_gradients", "barrier", "mean_over_processes", "process_group"]
 
 
 class process_group:
-    """Context manager: joins torchrun's process group if there is one (nccl on CUDA, else gloo), giving `rank`, `world_size` and `device`."""
+    """Context manager: joins torchrun's process group if there is one (nccl on CUDA, else gloo); has `rank`, `world_size` and `device`."""
 
     def __init__(self, device):
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -43,6 +44,12 @@ def average_gradients(parameters):
     flat /= dist.get_world_size()
     for gradient, averaged in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
         gradient.copy_(averaged.view_as(gradient))
+
+
+def barrier():
+    """Wait until every process is here."""
+    if dist.is_initialized():
+        dist.barrier()
 
 
 def any_process(flag):

@@ -3,6 +3,7 @@
 import torch
 from tqdm import tqdm
 
+from idgan.data import FactorGrid
 from idgan.errors import InvalidInputError
 from idgan.images import encoder_view
 from idgan.metrics import (
@@ -13,7 +14,7 @@ from idgan.metrics import (
     r_id,
 )
 
-__all__ = ["METRICS", "evaluate", "mean_codes"]
+__all__ = ["METRICS", "coarsened", "evaluate", "mean_codes"]
 
 BATCH = 1024
 
@@ -53,16 +54,14 @@ def _read_back(sampler, seed, samples=10_000):
 
 def _alignment(sampler, codes, seed):
     c, posteriors = _read_back(sampler, seed)
-    live = torch.zeros(sampler.c_dim, dtype=torch.bool)
-    live[sampler.active_dims] = True
-    return code_alignment(torch.cat([posterior.mean for posterior in posteriors]).cpu(), c.cpu(), live=live, seed=seed)
+    return code_alignment(torch.cat([posterior.mean for posterior in posteriors]), c, live=sampler.live.cpu(), seed=seed)
 
 
 def _r_id(sampler, codes, seed):
     c, posteriors = _read_back(sampler, seed)
     log_q = torch.cat([posterior.log_prob(part) for posterior, part in zip(posteriors, c.split(BATCH))])
     entropy = aggregated_posterior_entropy(sampler.bank.mean, sampler.bank.logvar, seed=seed)
-    return r_id(log_q.cpu(), entropy, seed=seed)
+    return r_id(log_q, entropy, seed=seed)
 
 
 METRICS = {
@@ -72,8 +71,16 @@ METRICS = {
     "alignment": _alignment,
     "r_id": _r_id,
 }
-"""Name -> function of (sampler, grid codes, seed). The first three need ground-truth factors."""
+"""Name -> function of (sampler, grid codes, seed)."""
 NEED_FACTORS = ("fvm", "fvm-dlib", "mig")
+
+
+def coarsened(grid, most=8):
+    """The grid thinned to at most `most` evenly spaced values a factor: (a `FactorGrid`, the index of each of its points in `grid`)."""
+    values = [torch.linspace(0, size - 1, min(size, most)).round().long() for size in grid.sizes]
+    coarse = FactorGrid(tuple(map(len, values)), grid.names)
+    positions = coarse.factors(torch.arange(len(coarse)))
+    return coarse, grid.indices(torch.stack([value[position] for value, position in zip(values, positions.T)], dim=1))
 
 
 class GridCodes:

@@ -10,12 +10,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from idgan.errors import DivergedError, RunMismatchError
 from idgan.training import distributed
-from idgan.training.checkpoint import load_state, save_state
+from idgan.training.checkpoint import differences, load_state, save_state
 
 __all__ = ["Trainer"]
 
 LOG_EVERY = 50
-"""Steps between two records of the losses, and at most between two looks for a divergence."""
+"""Losses are recorded, and a divergence looked for, at the first of every so many steps: lazy terms (R1) start at the first step too."""
 DIVERGED = 1e12
 
 
@@ -26,7 +26,7 @@ class Trainer:
     Interrupted at any moment and started again, on a CPU the run ends with the same bits as one that was never interrupted.
 
     Args:
-        identity: what determines the run, as a flat dict of plain values. It is stored in `path`; a state that was made by another is refused.
+        identity: what else the result depends on, a flat dict of plain values. It is stored in `path`, where another is refused.
         judge: for `stage.select_every`: a function of no arguments giving the current score (higher is better) and a dict to record.
         keep: the network whose best weights are kept.
         report: a `Report`.
@@ -72,16 +72,15 @@ class Trainer:
         """Continue from `state`.
 
         Raises:
-            RunMismatchError: another configuration made it; the message lists the fields that differ.
+            RunMismatchError: it was made from something else; the message lists the fields that differ.
         """
-        there, here = state["identity"], self.identity
-        changed = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
-        if changed:
-            listed = "; ".join(f"{key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in changed)
-            raise RunMismatchError(f"{self.path} was made with other settings ({listed}). Use those, or another directory")
+        if changed := differences(state["identity"], self.identity):
+            raise RunMismatchError(f"{self.path} was made from something else ({changed}); delete it to start this stage again")
         self.objective.load_state_dict(state["objective"])
         for phase, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][phase])
+            for parameter, moments in optimizer.state.items():  # fused kernels walk memory: moments must lie as their parameter does
+                moments.update({name: torch.empty_like(parameter).copy_(m) for name, m in moments.items() if m.shape == parameter.shape})
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
@@ -121,16 +120,20 @@ class Trainer:
                 finished = self.step == self.stage.steps
                 stopping = distributed.any_process(signals.received is not None)
                 saving = finished or stopping or time.monotonic() - saved >= self.save_seconds
-                if self.step % LOG_EVERY == 0 or saving:
+                recording = finished or (self.step - 1) % LOG_EVERY == 0
+                selecting = self.stage.select_every and self.step % self.stage.select_every == 0
+                if recording or selecting or saving:
                     self.check(logged)
-                self.report.step(self.step, logged, record=self.step % LOG_EVERY == 0 or finished)
-                if self.stage.select_every and self.step % self.stage.select_every == 0:
+                self.report.step(self.step, logged, record=recording)
+                if selecting:
                     self.select()
-                if self.leader and saving:
-                    save_state(self.path, self.state())
+                if saving:
+                    if self.leader:
+                        save_state(self.path, self.state())
                     saved = time.monotonic()
                 if stopping:
                     signals.leave(f"stopped at step {self.step}; the same command continues from there")
+        distributed.barrier()  # the file is there for whoever reads it next
 
     def check(self, logged):
         """Stop the run if a phase's loss is not finite or absurdly large."""

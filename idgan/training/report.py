@@ -1,11 +1,12 @@
 """What a person sees of a stage while it trains: a progress bar, `log.jsonl`, pictures, and TensorBoard where it is installed."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from tqdm import tqdm
 
 from idgan.files import write_atomically
+from idgan.images import save_png
 from idgan.training.distributed import mean_over_processes
 
 __all__ = ["Report"]
@@ -39,13 +40,13 @@ class Report:
         if self.leader:
             lines = path.read_text().splitlines() if path.exists() else []
             write_atomically(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
-        self.writer = _tensorboard(self.directory, step) if self.leader else None
         disable = True if self.quiet or not self.leader else None  # None: only where there is a terminal
-        with tqdm(total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable) as self.bar:
-            with open(path, "a") if self.leader else _nowhere() as self.log:
-                yield
-        if self.writer:
-            self.writer.close()
+        with (
+            tqdm(total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable) as self.bar,
+            open(path, "a") if self.leader else nullcontext() as self.log,
+            _tensorboard(self.directory, step) if self.leader else nullcontext() as self.writer,
+        ):
+            yield
 
     def step(self, step, logged, *, record):
         """Note that `step` is done; with `record`, write down its scalars (`logged`, name -> tensor), averaged over processes."""
@@ -53,9 +54,7 @@ class Report:
         if record:
             self.record({"step": step, **mean_over_processes(logged)})
         if self.leader and self.draw and step % self.picture_every == 0:
-            path = self.directory / "samples" / f"step_{step:08d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.draw().save(path)
+            save_png(self.draw(), self.directory / "samples" / f"step_{step:08d}.png")
 
     def record(self, values):
         """Append `values` (with "step") to the log, the progress bar and TensorBoard."""
@@ -71,11 +70,6 @@ class Report:
                     self.writer.add_scalar(name, value, values["step"])
 
 
-@contextmanager
-def _nowhere():
-    yield None
-
-
 def _step_of(line):
     """The step of a log line; a line that a crash cut short counts as never."""
     try:
@@ -85,8 +79,9 @@ def _step_of(line):
 
 
 def _tensorboard(directory, step):
+    """A `SummaryWriter` that drops what an interrupted run wrote past `step`; without TensorBoard, nothing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        return None
-    return SummaryWriter(directory / "tensorboard", purge_step=step)
+        return nullcontext()
+    return SummaryWriter(directory / "tensorboard", purge_step=step + 1)

@@ -1,36 +1,54 @@
 """A run: both stages of a recipe in one directory, then a bundle that loads. Started again, it continues."""
 
+import copy
 import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from idgan.data import Batches, generator_of, open_dataset
-from idgan.errors import InvalidInputError, RunError, RunMismatchError, UnknownModelError
+from idgan.errors import InvalidInputError, RunError, RunMismatchError
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
 from idgan.images import encoder_view
-from idgan.metrics import mutual_information_gap
+from idgan.metrics import factor_vae_metric, mutual_information_gap
 from idgan.networks import ModelConfig, Posterior
-from idgan.recipes import RECIPES, describe, override
+from idgan.recipes import describe, override, recipe_of
 from idgan.sampler import Sampler
 from idgan.training.bundle import bundle
-from idgan.training.checkpoint import load_state
-from idgan.training.distributed import process_group
-from idgan.training.evaluation import mean_codes
+from idgan.training.checkpoint import differences, load_state, step_of
+from idgan.training.distributed import barrier, process_group
+from idgan.training.evaluation import coarsened, mean_codes
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
+from idgan.zoo.weights import CHECKPOINT_FILE
 
 __all__ = ["STAGES", "Run", "train"]
 
 STAGES = ("vae", "gan")
+STAGE_2 = ("gan_stage.", "generator.", "discriminator.")
+"""The settings on which only stage 2 depends."""
+STATE_FILE = "state.safetensors"
 BANK, SELECTION, SHOWN = -1, -2, -3
 """Where a batch's key has its step: the draws of the posterior bank, of the selection metric, of the pictures."""
 
 
-def train(recipe, out, *, stage="all", settings=None, data=None, device="auto", threads=None, progress=True, save_seconds=60.0, measure=True):
-    """Train a recipe into the directory `out`: stage 1 in `out/vae`, stage 2 in `out/gan`, then `out/model.safetensors`, pictures, `results.json`.
+def train(
+    recipe,
+    out,
+    *,
+    stage="all",
+    settings=None,
+    data=None,
+    device="auto",
+    threads=None,
+    progress=True,
+    save_seconds=60.0,
+    measure=True,
+):
+    """Train a recipe into the directory `out`: stage 1 in `out/vae`, stage 2 in `out/gan`, then checkpoint, pictures and `results.json`.
 
     The same call continues a run that was interrupted, on a CPU to the same bits, and a finished stage is not repeated.
 
@@ -55,11 +73,7 @@ def train(recipe, out, *, stage="all", settings=None, data=None, device="auto", 
     """
     if stage not in ("all", *STAGES):
         raise InvalidInputError(f"stage must be all, {' or '.join(STAGES)}, got {stage!r}")
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise UnknownModelError(f"no recipe is called {recipe!r}; the recipes are {', '.join(sorted(RECIPES))}")
-        recipe = RECIPES[recipe]()
-    recipe = override(recipe, settings or {})
+    recipe = override(recipe_of(recipe) if isinstance(recipe, str) else recipe, settings or {})
     if threads is not None:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -72,15 +86,17 @@ def train(recipe, out, *, stage="all", settings=None, data=None, device="auto", 
         if stage == "vae":
             return run.out
         run.train_gan()
-        return bundle(run, measure) if group.rank == 0 else run.out / "model.safetensors"
+    return bundle(run, measure) if group.rank == 0 else run.out / CHECKPOINT_FILE
 
 
 class Run:
     """A recipe, its data set `source`, and the directory `out` that holds its two stages.
 
-    A longer run may continue a shorter one in the same directory; every other setting must be equal.
+    A stage may be given other `steps`, if it has not gone past them; stage 2 may be set otherwise as long as it has not begun; every other
+    setting must be equal.
 
     Raises:
+        InvalidInputError: the recipe selects weights in a way that is not possible.
         RunMismatchError: the directory holds a run with other settings.
         RunError: it holds something else.
     """
@@ -95,25 +111,33 @@ class Run:
         self.config = ModelConfig(recipe.vae, recipe.generator)
         self.history = {}
         """What each stage did: steps, seconds, and for a selected encoder the step and score of the selection."""
+        if recipe.gan_stage.select_every or (recipe.vae_stage.select_every and getattr(source, "factors", None) is None):
+            raise InvalidInputError("select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors")
         self._claim()
-        with torch.random.fork_rng(devices=[]):  # initial weights are a function of the seed, and the caller's generator is left alone
-            torch.manual_seed(recipe.seed)
-            self.vae, self.generator, self.discriminator = recipe.vae.build(), recipe.generator.build(), recipe.discriminator.build()
+        with seeded(recipe.seed):
+            self.vae = recipe.vae.build()
             self.vae_objective = recipe.vae_stage.objective.build(self.vae)
+            self.generator, self.discriminator = recipe.generator.build(), recipe.discriminator.build()
 
     def _claim(self):
+        """Make the directory this run's; every process looks before one of them writes."""
         path = self.out / "recipe.json"
-        described = json.loads(json.dumps(describe(self.recipe)))
+        here = json.loads(json.dumps(describe(self.recipe)))
         if path.exists():
             there = json.loads(path.read_text())
-            changed = [key for key in sorted({*there, *described}) if there.get(key) != described.get(key) and not key.endswith(".steps")]
-            if changed:
-                listed = "; ".join(f"{key}: {there.get(key)!r} there, {described.get(key)!r} now" for key in changed)
-                raise RunMismatchError(f"{self.out} holds a run with other settings ({listed}). Use those, or another directory")
-        elif self.out.exists() and any(self.out.iterdir()):
+            done = {name: step_of(self.out / name / STATE_FILE) for name in STAGES}
+            if not done["gan"]:
+                there = {key: value for key, value in there.items() if not key.startswith(STAGE_2)}
+                there |= {key: value for key, value in here.items() if key.startswith(STAGE_2)}
+            for name in STAGES:
+                there[f"{name}_stage.steps"] = max(done[name], here[f"{name}_stage.steps"])
+            if changed := differences(there, here):
+                raise RunMismatchError(f"{self.out} holds a run with other settings ({changed}). Use those, or another directory")
+        elif self.out.exists() and any(not item.name.startswith(".") for item in self.out.iterdir()):
             raise RunError(f"{self.out} is neither empty nor a run (it has no recipe.json); choose another directory")
+        barrier()
         if self.group.rank == 0:
-            write_atomically(path, json.dumps(described, indent=2) + "\n")
+            write_atomically(path, json.dumps(here, indent=2) + "\n")
 
     # -------------------------------------------------------------- the stages
 
@@ -129,7 +153,8 @@ class Run:
     def train_gan(self):
         """Stage 2, from the encoder of stage 1. Leaves the moving average of the generator (or its last weights) in `generator`."""
         self._load_vae()
-        objective = self.recipe.gan_stage.objective.build(self.vae, self.generator, self.discriminator)
+        with seeded(self.recipe.seed):
+            objective = self.recipe.gan_stage.objective.build(self.vae, self.generator, self.discriminator)
         encoder = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in self.vae.state_dict().values())).hexdigest()
 
         def draw():
@@ -142,15 +167,17 @@ class Run:
         self.history["gan"] = {"steps": trainer.step, "seconds": round(trainer.seconds)}
 
     def _load_vae(self):
-        """Put the result of stage 1 into `vae`: the selected weights, or the last."""
-        path = self.out / "vae" / "state.safetensors"
-        state = load_state(path) if path.exists() else {"step": 0}
-        if state["step"] < self.recipe.vae_stage.steps:
-            raise RunError(f"stage 1 in {self.out} is at step {state['step']} of {self.recipe.vae_stage.steps}; finish it first (--stage vae)")
+        """Put the result of stage 1 into `vae`: the selected weights, or the last if it never came to a selection."""
+        path = self.out / "vae" / STATE_FILE
+        step, steps = step_of(path), max(1, self.recipe.vae_stage.steps)
+        if step < steps:
+            raise RunError(f"stage 1 in {self.out} is at step {step} of {steps}; finish it first (--stage vae)")
+        state = load_state(path)
         self.history["vae"] = {"steps": state["step"], "seconds": round(state["seconds"])}
-        if self.recipe.vae_stage.select_every:
-            self.vae.load_state_dict(state["best"]["weights"])
-            self.history["vae"] |= {"selected_step": state["best"]["step"], "selection_mig": state["best"]["score"]}
+        best = state["best"]
+        if best["weights"]:
+            self.vae.load_state_dict(best["weights"])
+            self.history["vae"] |= {"selected_step": best["step"], "selection_score": best["score"]}
         else:
             self.vae_objective.load_state_dict(state["objective"])
 
@@ -172,7 +199,7 @@ class Run:
             stage,
             objective.to(self.group.device),
             batches,
-            self.out / name / "state.safetensors",
+            self.out / name / STATE_FILE,
             identity=identity or {},
             report=report,
             save_seconds=self.save_seconds,
@@ -187,17 +214,31 @@ class Run:
         return generator_of(self.recipe.seed, purpose)
 
     def judge(self):
-        """MIG of the encoder on 10,000 random images, drawn by another seed than those that are reported: (score, what to log)."""
+        """How disentangled the encoder is now: ((MIG + FactorVAE metric) / 2, what to log), on a grid of at most 8 values a factor.
+
+        The reported metrics are over the whole grid, and other draws.
+        """
+        grid, indices = coarsened(self.source.factors)
+        table = mean_codes(self.vae, self.source, indices, self.group.device)
         seed = self.draws(SELECTION).initial_seed() % 2**31
-        result = mutual_information_gap(lambda indices: mean_codes(self.vae, self.source, indices, self.group.device), self.source.factors, seed=seed)
-        return result.value, {"mig": result.value, "mig_gaps": result.details["gaps"]}
+        mig = mutual_information_gap(table.__getitem__, grid, seed=seed)
+        fvm = factor_vae_metric(table.__getitem__, grid, seed=seed)
+        return (mig.value + fvm.value) / 2, {"mig": mig.value, "fvm": fvm.value, "mig_gaps": mig.details["gaps"]}
 
     @torch.no_grad()
     def sampler(self, bank_size=None, info=None):
-        """The networks as they are now, as a `Sampler` with a bank of posteriors of random training images."""
+        """A copy of the networks as they are now, as a `Sampler` with a bank of posteriors of random training images."""
         draws = self.draws(BANK)
         indices = torch.randint(len(self.source), (bank_size or self.recipe.bank_size,), generator=draws)
         views = (encoder_view(self.source.images(part, draws)).to(self.group.device) for part in indices.split(256))
         posteriors = [self.vae.encode(view) for view in views]
         bank = Posterior(torch.cat([posterior.mean for posterior in posteriors]), torch.cat([posterior.logvar for posterior in posteriors]))
-        return Sampler(self.config, self.vae, self.generator, bank, info)
+        return Sampler(self.config, copy.deepcopy(self.vae), copy.deepcopy(self.generator), bank, info)
+
+
+@contextmanager
+def seeded(seed):
+    """Initial weights made in this context are a function of `seed`; the caller's generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import CorruptWeightsError, HubError, HubRateLimitError, HubServerError, HubUnreachableError
-from ..files import sha256_of
-from .manifest import PACKAGE, SHA256
-from .remote import Remote
+from idgan.errors import CorruptWeightsError, HubError, HubRateLimitError, HubServerError, HubUnreachableError
+from idgan.files import sha256_of
+from idgan.zoo.manifest import PACKAGE, SHA256
+from idgan.zoo.remote import Remote
 
 __all__ = ["fault_of", "fetch", "locate", "stated_sha256", "verify"]
 

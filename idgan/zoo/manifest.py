@@ -6,11 +6,12 @@ import math
 import os
 import re
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
-from ..errors import ManifestError, UnknownModelError
-from ..files import write_atomically
+from idgan.errors import ManifestError, UnknownModelError
+from idgan.files import write_atomically
 
 __all__ = ["SCHEMA", "DataSet", "Entry", "Manifest", "Weights", "package_manifest", "write_entry"]
 
@@ -26,19 +27,22 @@ SHA256 = r"[0-9a-f]{64}"
 LICENCE = r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*"
 
 TRAINING_FIELDS = ("recipe", "command", "seed", "steps", "versions", "hardware", "wall_time_seconds")
-METRIC_FIELDS = ("name", "value", "protocol", "samples", "seed", "versions")
 
 
 # ------------------------------------------------------------------ what a field accepts
 
 
-def _field(accepted, test, **options):
-    """A dataclass field with what it accepts, in words and as a test of the value."""
-    return field(metadata={"accepted": accepted, "test": test}, **options)
+def _takes(accepted, test):
+    """The metadata of a dataclass field: what it accepts, in words and as a test of the value."""
+    return {"accepted": accepted, "test": test}
 
 
 def _matches(pattern):
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _is(kind):
+    return lambda value: isinstance(value, kind)
 
 
 def _at_least(least):
@@ -51,6 +55,28 @@ def _is_line(value):
 
 def _optional(test):
     return lambda value: value is None or test(value)
+
+
+LINE = _takes("a line of text", _is_line)
+POSITIVE = _takes("a positive integer", _at_least(1))
+OBJECT = _takes("an object, or null", _optional(_is(dict)))
+METRIC_TESTS = {
+    "name": _is_line,
+    "value": lambda value: type(value) in (int, float),
+    "protocol": _is_line,
+    "samples": _at_least(1),
+    "seed": _optional(_at_least(0)),
+    "versions": _is(dict),
+}
+
+
+@contextmanager
+def _speaking_of(where):
+    """Errors from within come out as ManifestError that begins with `where`."""
+    try:
+        yield
+    except (OSError, RecursionError, TypeError, ValueError) as error:
+        raise ManifestError(f"{where}: {error}") from error
 
 
 class _Checked:
@@ -68,8 +94,9 @@ class _Checked:
         if not isinstance(value, dict):
             raise ManifestError(f"{_brief(value)} is not an object")
         known = [spec.name for spec in fields(cls)]
-        for name in value.keys() - set(known):
-            raise ManifestError(f"unknown field {_brief(name)}{_nearest(name, known)}; the fields are {', '.join(known)}")
+        for name in value:
+            if name not in known:
+                raise ManifestError(f"unknown field {_brief(name)}{_nearest(name, known)}; the fields are {', '.join(known)}")
         for spec in fields(cls):
             if spec.default is MISSING and spec.name not in value:
                 raise ManifestError(f"field {spec.name!r} is missing; it takes {spec.metadata['accepted']}")
@@ -83,20 +110,20 @@ class _Checked:
 class DataSet(_Checked):
     """The data a checkpoint was trained on, and the terms that data came under."""
 
-    name: str = _field("a line of text", _is_line)
-    licence: str = _field("a line of text", _is_line)
+    name: str = field(metadata=LINE)
+    licence: str = field(metadata=LINE)
 
 
 @dataclass(frozen=True)
 class Weights(_Checked):
     """Where the bytes are and what they must be: a file inside the package (`embedded`), or one commit of a hub repository."""
 
-    file: str = _field("a plain file name ending in .safetensors", _matches(FILE_NAME + r"(?<=\.safetensors)"))
-    sha256: str = _field("64 lower-case hex digits", _matches(SHA256))
-    bytes: int = _field("a positive integer", _at_least(1))
-    embedded: bool = _field("true or false", lambda value: isinstance(value, bool), default=False)
-    repo: str | None = _field('"organisation/name"', _optional(_matches(REPO_NAME)), default=None)
-    revision: str | None = _field("a commit of 40 lower-case hex digits", _optional(_matches(COMMIT)), default=None)
+    file: str = field(metadata=_takes("a plain file name ending in .safetensors", _matches(FILE_NAME + r"(?<=\.safetensors)")))
+    sha256: str = field(metadata=_takes("64 lower-case hex digits", _matches(SHA256)))
+    bytes: int = field(metadata=POSITIVE)
+    embedded: bool = field(default=False, metadata=_takes("true or false", _is(bool)))
+    repo: str | None = field(default=None, metadata=_takes('"organisation/name"', _optional(_matches(REPO_NAME))))
+    revision: str | None = field(default=None, metadata=_takes("a commit of 40 lower-case hex digits", _optional(_matches(COMMIT))))
 
     def __post_init__(self):
         super().__post_init__()
@@ -112,17 +139,18 @@ class Weights(_Checked):
 class Entry(_Checked):
     """One checkpoint. "released": its weights exist. "recipe": nobody has published any yet, `training` may say how to make them."""
 
-    status: str = _field('"released" or "recipe"', lambda value: value in ("released", "recipe"))
-    description: str = _field("a line of text", _is_line)
-    licence: str = _field("an SPDX licence expression for the weights", _matches(LICENCE))
-    data: DataSet = _field("an object with name and licence", lambda value: isinstance(value, DataSet))
-    resolution: int = _field("a positive integer", _at_least(1))
-    image_channels: int = _field("1 or 3", lambda value: type(value) is int and value in (1, 3))
-    c_dim: int = _field("a positive integer", _at_least(1))
-    s_dim: int = _field("a non-negative integer", _at_least(0))
-    weights: Weights | None = _field("an object, or null", _optional(lambda value: isinstance(value, Weights)), default=None)
-    training: dict | None = _field("an object, or null", _optional(lambda value: isinstance(value, dict)), default=None)
-    metrics: tuple = _field("a list of results", lambda value: isinstance(value, (list, tuple)), default=())
+    status: str = field(metadata=_takes('"released" or "recipe"', lambda value: value in ("released", "recipe")))
+    description: str = field(metadata=LINE)
+    licence: str = field(metadata=_takes("an SPDX licence expression for the weights", _matches(LICENCE)))
+    data: DataSet = field(metadata=_takes("an object with name and licence", _is(DataSet)))
+    resolution: int = field(metadata=POSITIVE)
+    image_channels: int = field(metadata=_takes("1 or 3", lambda value: type(value) is int and value in (1, 3)))
+    c_dim: int = field(metadata=POSITIVE)
+    s_dim: int = field(metadata=_takes("a non-negative integer", _at_least(0)))
+    model: dict | None = field(default=None, metadata=OBJECT)
+    weights: Weights | None = field(default=None, metadata=_takes("an object, or null", _optional(_is(Weights))))
+    training: dict | None = field(default=None, metadata=OBJECT)
+    metrics: tuple = field(default=(), metadata=_takes("a list of results", _is((list, tuple))))
 
     def __post_init__(self):
         super().__post_init__()
@@ -131,14 +159,11 @@ class Entry(_Checked):
             _check_metric(f"metrics[{number}]", metric)
         if self.status == "recipe" and self.weights is not None:
             raise ManifestError("field 'weights' must be null: the status is \"recipe\"")
-        if self.status == "released":
-            for name in ("weights", "training"):
-                if getattr(self, name) is None:
-                    raise ManifestError(f"field {name!r} is missing: the status is \"released\"")
-        if self.training is not None:
-            for name in TRAINING_FIELDS:
-                if self.training.get(name) is None:
-                    raise ManifestError(f"field 'training.{name}' is missing; training records {', '.join(TRAINING_FIELDS)}")
+        if self.status == "released" and None in (self.weights, self.training):
+            raise ManifestError("fields 'weights' and 'training' must be given: the status is \"released\"")
+        for name in TRAINING_FIELDS if self.training is not None else ():
+            if self.training.get(name) is None:
+                raise ManifestError(f"field 'training.{name}' is missing; training records {', '.join(TRAINING_FIELDS)}")
 
     @classmethod
     def from_json(cls, value):
@@ -147,10 +172,8 @@ class Entry(_Checked):
             value = dict(value)
             for name, part in (("data", DataSet), ("weights", Weights)):
                 if value.get(name) is not None:
-                    try:
+                    with _speaking_of(f"in {name!r}"):
                         value[name] = part.from_json(value[name])
-                    except ManifestError as error:
-                        raise ManifestError(f"in {name!r}: {error}") from error
         return super().from_json(value)
 
     def to_json(self):
@@ -163,12 +186,10 @@ def _check_metric(where, metric):
     """A result as `MetricResult.to_dict` writes it: the six fields that make it comparable; others are kept as they are."""
     if not isinstance(metric, dict):
         raise ManifestError(f"field '{where}' is {_brief(metric)}; it takes an object")
-    tests = (_is_line, lambda value: type(value) in (int, float), _is_line, _at_least(1), _optional(_at_least(0)),
-             lambda value: isinstance(value, dict))
-    for name, test in zip(METRIC_FIELDS, tests):
+    for name, test in METRIC_TESTS.items():
         if name not in metric or not test(metric[name]):
             found = f"is {_brief(metric[name])}" if name in metric else "is missing"
-            raise ManifestError(f"field '{where}.{name}' {found}; a result has {', '.join(METRIC_FIELDS)}")
+            raise ManifestError(f"field '{where}.{name}' {found}; a result has {', '.join(METRIC_TESTS)}")
 
 
 # ------------------------------------------------------------------ the manifest
@@ -192,10 +213,8 @@ class Manifest:
     @classmethod
     def read(cls, path):
         """The manifest in the file at `path`. ManifestError names the file, the entry and the field that break the schema."""
-        try:
-            return cls(_parse(_read_bounded(path)))
-        except (ManifestError, OSError) as error:
-            raise ManifestError(f"{path}: {error}") from error
+        with _speaking_of(path), open(path, "rb") as file:
+            return cls(_parse(file.read(MAX_BYTES + 1)))
 
     def names(self):
         """Every name, sorted."""
@@ -209,10 +228,6 @@ class Manifest:
                 f"no checkpoint is called {_brief(name)}{_nearest(name, self.names())}; the names are {', '.join(self.names())}"
             ) from None
 
-    def to_json(self):
-        """The JSON object of the whole file, entries sorted by name."""
-        return {"schema": SCHEMA, "models": {name: self.entries[name].to_json() for name in self.names()}}
-
 
 def package_manifest():
     """Path of the manifest that ships with this package: inside it in a wheel, beside it in a checkout or a torch.hub archive."""
@@ -224,15 +239,11 @@ def package_manifest():
 
 def write_entry(path, name, entry):
     """Insert or replace entry `name` in the manifest file at `path` (made when missing), sorted, in one atomic step. Returns the path."""
-    if not _matches(MODEL_NAME)(name):
-        raise ManifestError(f"name {_brief(name)}: names are lower-case letters, digits and dashes")
     path = Path(path)
-    entries = dict(Manifest.read(path).entries) if path.exists() else {}
-    document = Manifest({**entries, name: entry}).to_json()
-    try:
+    entries = {**(Manifest.read(path).entries if path.exists() else {}), str(name): entry}
+    document = {"schema": SCHEMA, "models": {key: entries[key].to_json() for key in sorted(entries)}}
+    with _speaking_of(f"entry {_brief(name)}"):
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ManifestError(f"entry {name!r}: {error}") from error
     _parse(text.encode())  # what is written is what can be read
     return write_atomically(path, text)
 
@@ -240,22 +251,12 @@ def write_entry(path, name, entry):
 # ------------------------------------------------------------------ JSON, strictly
 
 
-def _read_bounded(path):
-    with open(path, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ManifestError(f"larger than the {MAX_BYTES:,} bytes a manifest may have")
-    return content
-
-
 def _parse(content):
     """Entries by name from the bytes of a manifest."""
-    try:
+    if len(content) > MAX_BYTES:
+        raise ManifestError(f"larger than the {MAX_BYTES:,} bytes a manifest may have")
+    with _speaking_of("not valid JSON"):
         document = json.loads(content, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite)
-    except ManifestError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"not valid JSON: {error}") from error
     if not isinstance(document, dict) or document.keys() != {"schema", "models"} or not isinstance(document["models"], dict):
         raise ManifestError('a manifest is an object {"schema": ' + str(SCHEMA) + ', "models": {name: entry}}')
     if type(document["schema"]) is not int or document["schema"] != SCHEMA:
@@ -266,10 +267,8 @@ def _parse(content):
 def _entry(name, value):
     if not _matches(MODEL_NAME)(name):
         raise ManifestError(f"entry {_brief(name)}: names are lower-case letters, digits and dashes")
-    try:
+    with _speaking_of(f"entry {name!r}"):
         return Entry.from_json(value)
-    except ManifestError as error:
-        raise ManifestError(f"entry {name!r}: {error}") from error
 
 
 def _without_duplicates(pairs):

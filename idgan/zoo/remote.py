@@ -1,7 +1,7 @@
 """One file on a Hugging Face hub, and quick, plain words for what went wrong on the way.
 
-`huggingface_hub` transfers, caches, locks and resumes. It also waits half a minute before it says that there is no network, and reports most
-failures alike: here its retries end within seconds, and each kind of failure is an error of its own.
+`huggingface_hub` transfers, caches, locks and resumes. It also waits half a minute before it says that there is no network, and reports
+most failures alike: here its retries end within seconds, and each kind of failure is an error of its own.
 """
 
 import os
@@ -19,8 +19,8 @@ from huggingface_hub import constants, get_hf_file_metadata, get_session, get_to
 from huggingface_hub import errors as client
 from huggingface_hub.utils import hf_raise_for_status
 
-from .. import errors
-from .manifest import COMMIT, FILE_NAME, REPO_NAME
+from idgan import errors
+from idgan.zoo.manifest import COMMIT, FILE_NAME, REPO_NAME
 
 __all__ = ["Remote"]
 
@@ -78,7 +78,7 @@ class Remote:
         while True:
             try:
                 with limits:
-                    return Path(self._transfer(force))
+                    return self._transfer(force)
             except errors.IdganError:
                 raise
             except Exception as error:
@@ -88,7 +88,7 @@ class Remote:
                 time.sleep(1)  # `limits` ends this loop
 
     def _transfer(self, force):
-        return hf_hub_download(
+        path = hf_hub_download(
             self.repo,
             self.file,
             revision=self.revision,
@@ -98,6 +98,10 @@ class Remote:
             force_download=force,
             etag_timeout=_seconds("HF_HUB_ETAG_TIMEOUT"),
         )
+        if force and not (os.path.islink(path) and os.path.basename(os.readlink(path)) == self.etag):
+            os.unlink(path)  # the client fetched the blob, and left what stood in its place: a copy, or a link to a blob of another ETag
+            return self._transfer(force=False)
+        return Path(path)
 
     def _ask(self):
         """Ask for the file's headers: what is wrong shows here, in time, and not after the many tries of `hf_hub_download`."""
@@ -206,7 +210,9 @@ class _Limits:
             hf_raise_for_status(response)
         etags = response.headers.get("X-Linked-Etag", ""), response.headers.get("ETag", "").removeprefix("W/")
         if re.search(r"[/\\]|\.\.", "".join(etags)):
-            raise errors.HubServerError(f"{self.remote}: {self.remote.host} states {etags} as ETag, which could name a file outside the cache.")
+            raise errors.HubServerError(
+                f"{self.remote}: {self.remote.host} states an ETag that would name a file outside the cache: {etags}."
+            )
         if response.request.method == "GET" and response.headers.get("Content-Type", "").startswith("text/html"):
             raise errors.CorruptWeightsError(f"{self.remote}: {self.remote.host} answered with a web page instead of the file.")
 
@@ -235,9 +241,8 @@ STATUSES = {
 
 
 def _is_broken_connection(error):
-    """Whether `error` is a transfer that broke off: asking once more may help."""
-    short = type(error) is OSError and error.errno is None  # the client's check that all bytes came
-    return short or (isinstance(error, client.HTTPError) and not isinstance(error, client.HfHubHTTPError))
+    """Whether `error` is a connection that failed, rather than an answer: asking once more may help."""
+    return isinstance(error, client.HTTPError) and not isinstance(error, client.HfHubHTTPError)
 
 
 def _translated(error, remote):
@@ -253,13 +258,15 @@ def _translated(error, remote):
         if status >= 500:
             ours, advice = errors.HubServerError, "it failed on its side; try again later"
         return ours(f"{remote}: {remote.host} answered {status}: {advice}.")
-    if isinstance(cause, client.HTTPError):
+    if _is_broken_connection(cause):
         return errors.HubUnreachableError(
-            f"{remote}: {remote.host} cannot be reached ({cause}), and no whole copy is cached. Check the connection and any proxy, or load a "
-            "model that is embedded or cached."
+            f"{remote}: {remote.host} cannot be reached ({cause}), and no whole copy is cached. Check the connection and any proxy, or "
+            "load a model that is embedded or cached."
         )
     if isinstance(cause, OSError) and cause.errno is not None:
         size = "" if remote.size is None else f" ({remote.size:,} bytes)"
         where = remote.cache_dir or constants.HF_HUB_CACHE
         return type(cause)(cause.errno, f"could not store {remote}{size} in {where}: {cause.strerror}. Make room, or set HF_HUB_CACHE")
+    if type(cause) is OSError:  # the client counts the bytes
+        return errors.DownloadInterruptedError(f"{remote}: {remote.host} did not send what it announced ({cause})")
     return errors.HubError(f"{remote}: the download failed: {type(cause).__name__}: {cause}")

@@ -29,6 +29,13 @@ def test_random_code_scores_chance(noise, protocol):
     assert 1 / 5 - 0.025 < score(noise, grid, protocol).value < 1 / 5 + bias
 
 
+def test_held_out_votes_are_not_the_trained_ones(grid, noise):
+    # Three votes are remembered; on 5,000 others that memory is worth chance.
+    result = score(noise, grid, "disentanglement_lib", votes=3)
+    assert result.details["train_accuracy"] >= 2 / 3 and result.value == pytest.approx(1 / 3, abs=0.05)
+    assert result.value == result.details["eval_accuracy"] == pytest.approx(round(result.value * 5000) / 5000, abs=1e-12)
+
+
 def test_a_factor_the_code_ignores_costs_its_votes(grid, perfect, lookup):
     result = score(lookup(perfect[:, :2]), grid)
     assert result.value == pytest.approx(2 / 3, abs=4 * result.confidence)

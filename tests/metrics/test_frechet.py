@@ -75,6 +75,15 @@ def test_fewer_samples_than_dimensions_lose_no_digits():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_flat_set_against_a_full_one_loses_no_digits():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(500, 100)), random.normal(size=(5, 100))
+    a, b = statistics(x), statistics(y)
+    overlap = np.linalg.svd((y - b.mean) @ np.linalg.cholesky(a.covariance) / 2, compute_uv=False).sum()
+    expected = np.square(a.mean - b.mean).sum() + np.trace(a.covariance + b.covariance) - 2 * overlap
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
+
+
 def test_empty_dimensions_change_nothing():
     # Features of 6 dimensions turned into a corner of 200 are as far apart as before; both covariances are then singular.
     random = np.random.default_rng(0)
@@ -107,6 +116,15 @@ def test_extrapolation_removes_the_bias_of_few_samples():
     assert biased > 0.01 and abs(result.value) < biased / 4
     assert result.details["slope"] > 0 and result.details["counts"][0] == 200 and result.details["counts"][-1] == 4000
     assert abs(result.value) < 5 * result.confidence
+
+
+def test_extrapolation_is_least_squares():
+    stats = pytest.importorskip("scipy.stats")
+    fake = np.random.default_rng(1).normal(size=(500, 4))
+    result = fid_infinity(statistics(fake + 1), fake, features="noise", seed=0, smallest=50, sizes=8)
+    line = stats.linregress(1 / np.array(result.details["counts"]), result.details["fids"])
+    assert (result.value, result.details["slope"]) == pytest.approx((line.intercept, line.slope))
+    assert result.confidence == pytest.approx(line.intercept_stderr)
 
 
 def test_what_cannot_be_compared_is_refused():

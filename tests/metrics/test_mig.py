@@ -68,6 +68,10 @@ def test_bins_are_those_of_a_histogram(seed, bins, scale):
     np.testing.assert_array_equal(discretize(codes, bins), np.stack(expected, axis=1))
 
 
+def test_a_value_on_an_edge_falls_in_the_bin_above_it_and_the_largest_in_the_last():
+    assert discretize(np.arange(6.0)[:, None], 5)[:, 0].tolist() == [0, 1, 2, 3, 4, 4]
+
+
 def test_a_constant_dimension_is_one_bin_and_tells_nothing(grid, perfect, lookup):
     code = torch.cat([perfect, torch.full((60, 1), 0.3)], dim=1)
     matrix = mutual_information_gap(lookup(code), grid, seed=0).details["mutual_information"]

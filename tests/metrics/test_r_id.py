@@ -63,10 +63,11 @@ def test_the_exact_posterior_attains_the_mutual_information():
 
 
 def test_the_result_carries_how_entropy_was_estimated():
-    entropy = entropy_of(torch.zeros(2, 1), torch.zeros(2, 1))
+    entropy = entropy_of(torch.zeros(2, 1), torch.zeros(2, 1), samples=20)
     result = r_id(np.array([-1.0, -3.0]), entropy, seed=5)
     assert result.value == pytest.approx(entropy.value - 2)
-    assert "4000 samples of the mixture of 2 posteriors" in result.protocol
+    assert result.confidence == pytest.approx((1 + entropy.confidence**2) ** 0.5)
+    assert "20 samples of the mixture of 2 posteriors" in result.protocol
     assert result.details["entropy"] == entropy.to_dict() and result.seed == 5
 
 

@@ -12,13 +12,14 @@ def test_details_of_any_kind_survive_json():
     details = {
         "array": np.eye(2, dtype=np.float32),
         "tensor": torch.arange(3),
+        "flag": np.bool_(True),
         "mask": np.array([True, False]),
         3: (np.int64(4), None, "a"),
     }
     result = MetricResult("fvm", np.float32(0.5), "paper", np.int64(800), seed=0, details=details)
     told = json.loads(json.dumps(result.to_dict()))
-    assert told["details"] == {"array": [[1, 0], [0, 1]], "tensor": [0, 1, 2], "mask": [True, False], "3": [4, None, "a"]}
-    assert told["details"]["mask"][0] is True
+    assert told["details"] == {"array": [[1, 0], [0, 1]], "tensor": [0, 1, 2], "flag": True, "mask": [True, False], "3": [4, None, "a"]}
+    assert told["details"]["flag"] is told["details"]["mask"][0] is True
     assert MetricResult(**told) == result
 
 

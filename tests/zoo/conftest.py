@@ -1,11 +1,17 @@
-"""The local hub as a fixture. The client reads its variables when it is imported, so they are set before any test imports it."""
+"""The local hub as a fixture, and an environment in which nothing but that hub is asked."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # tests are no package
 from local_hub import LocalHub
 
-os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1")
+for name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT", "IDGAN_MANIFEST"):
+    os.environ.pop(name, None)
+os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1", NO_PROXY="127.0.0.1,localhost")
 
 
 @pytest.fixture

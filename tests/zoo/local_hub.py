@@ -1,10 +1,11 @@
 """A Hugging Face hub in this process: the routes the real client uses to download and upload, over real HTTP, with faults on demand.
 
-    with LocalHub() as hub:
-        commit = hub.add("org/name", {"a.safetensors": b"..."})
-        hub.requests                              # what was asked: Request(method, path, headers)
-        hub.cuts = [1000]                         # the next file download breaks after 1000 bytes
-        hub.fault = lambda request: request.answer(503)    # truthy: the request has been answered
+In a `with LocalHub() as hub:` block:
+
+- `hub.add("org/name", {"a.safetensors": b"..."})` commits files and returns the commit;
+- `hub.requests` is what was asked so far, each a `Request(method, path, headers)`;
+- `hub.cuts = [1000]` breaks the next file download after 1000 bytes;
+- `hub.fault = lambda request: request.answer(503)` may answer instead of the hub: truthy when it did.
 """
 
 import base64
@@ -16,6 +17,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -26,7 +28,7 @@ CHUNK = 64 << 10
 class Request(NamedTuple):
     method: str
     path: str
-    headers: dict
+    headers: Message  # by name in any case
 
 
 @dataclass
@@ -97,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self):
         self.hub = self.server.hub
         self.body = self._read_body()
-        self.hub.requests.append(Request(self.command, self.path, dict(self.headers)))
+        self.hub.requests.append(Request(self.command, self.path, self.headers))
         if self.hub.fault(self):
             return
         for method, pattern, route in ROUTES:
@@ -120,12 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     # -------------------------------------------------------------- answers
 
-    def answer(self, status, body=b"", headers={}, **more):
+    def answer(self, status, body=b"", headers=None, **more):
         """Send a whole answer; `body` may be bytes or something to write as JSON. Keyword X_Error_Code becomes X-Error-Code."""
         if not isinstance(body, bytes):
             body, more = json.dumps(body).encode(), {"Content_Type": "application/json", **more}
         self.send_response(status)
-        named = {"Content-Length": len(body), **headers, **{name.replace("_", "-"): value for name, value in more.items()}}
+        named = {"Content-Length": len(body), **(headers or {}), **{name.replace("_", "-"): value for name, value in more.items()}}
         for name, value in named.items():
             self.send_header(name, str(value))
         self.end_headers()

@@ -1,0 +1,30 @@
+"""Draw, read, edit, render: the whole library in a screen. Runs offline, on a CPU, in seconds."""
+
+import argparse
+
+import idgan
+from idgan.figures import edit_sheet, traversal_sheet
+from idgan.images import save_png
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--model", default="dsprites", help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file")
+parser.add_argument("--out", default=".", help="directory for the pictures")
+arguments = parser.parse_args()
+
+# One call: an encoder q(c|x), a decoder p(x|c) and a generator G(s, c), frozen and paired.
+g = idgan.load(arguments.model)
+print(g)
+
+# Draw codes from the aggregated posterior, and images from the codes. The same seed gives the same codes on every device.
+images = g.sample(n=8, seed=0)
+print("images", tuple(images.shape), "in [0, 1]")
+
+# Read the codes back. Dimensions that the encoder does not use are 0.
+c = g.encode(images)
+print("codes", tuple(c.shape), "live dimensions, the most telling first:", g.active_dims)
+
+# Change one dimension, keep the rest.
+dim = g.active_dims[0]
+save_png(edit_sheet(g, images, {dim: +1.0}), f"{arguments.out}/edited.png")
+save_png(traversal_sheet(g, c[:1]), f"{arguments.out}/traversals.png")
+print(f"wrote {arguments.out}/edited.png (dimension {dim}, +1) and {arguments.out}/traversals.png")

@@ -1,0 +1,69 @@
+"""`idgan convert`, `export`: checkpoints from the reference implementation, networks for other runtimes."""
+
+import click
+
+from idgan.cli.options import model_argument
+
+existing_file = click.Path(exists=True, dir_okay=False)
+
+
+@click.command()
+@click.option("--vae", required=True, type=existing_file, help="The reference's stage-1 checkpoint.")
+@click.option("--gan", required=True, type=existing_file, help="The reference's stage-2 checkpoint; its moving average is taken.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="The .safetensors file to write.")
+@click.option("--name", help="What to call the model.  [default: the file's name]")
+@click.option("--data", metavar="NAME", help="The data set that it was trained on, for the bank of posteriors.")
+@click.option("--data-path", type=click.Path(exists=True), help="Where the data set's files are, if it has any.")
+def convert(vae, gan, out, name, data, data_path):
+    """Import checkpoints of the reference implementation.
+
+    A pair, VAE and GAN, becomes one MODEL. Every key and shape is checked, and that the converted networks compute what the original
+    layers compute. The files are pickles, read as plain data: nothing in them is run.
+
+    \b
+    idgan convert --vae dvae_dsprites/chkpts/last --gan idgan_dsprites/chkpts/model.pt --data dsprites --out dsprites.safetensors
+    """
+    from idgan.zoo import legacy
+    from idgan.zoo.weights import write_checkpoint
+
+    sampler = legacy.convert(vae, gan, data=data, data_path=data_path, name=name)
+    path = write_checkpoint(out, sampler)
+    origin = sampler.info["training"]["converted_from"]
+    steps = f"VAE of {origin['vae']['steps']:,} steps, GAN of {origin['gan']['steps']:,}"
+    shape = f"c {sampler.c_dim}, s {sampler.s_dim} -> {sampler.image_channels} x {sampler.resolution} x {sampler.resolution}"
+    click.echo(f"{path}: {shape}; {steps}. Its networks compute what the original layers compute")
+    if data is None:
+        click.echo(
+            "No --data, so no posteriors of training images: codes are drawn from the normal prior, and every dimension counts as live, "
+            "though some may carry nothing"
+        )
+
+
+@click.command()
+@model_argument
+@click.option("--format", type=click.Choice(["onnx", "torchscript", "exported-program"]), default="onnx", show_default=True)
+@click.option("--part", type=click.Choice(["generator", "encoder"]), default="generator", show_default=True)
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
+def export(model, format, part, out):
+    """Write a network of MODEL for other runtimes.
+
+    The generator takes c, and s if the model has any, and gives images in [0, 1]. The encoder takes 64x64 images in [0, 1] and gives the
+    mean and the log-variance of their codes. Batches may have any size. The file is checked by running it against the model at two batch
+    sizes. ONNX needs the extra `export`.
+
+    \b
+    idgan export dsprites --out dsprites.onnx
+    idgan export dsprites --part encoder --format exported-program --out encoder.pt2
+    """
+    from idgan import zoo
+    from idgan.zoo.export import export as write
+
+    result = write(zoo.load(model, device="cpu"), out, part=part, format=format)
+    inputs, outputs = (", ".join(f"{name} {_shape(shape)}" for name, shape in result[side].items()) for side in ("inputs", "outputs"))
+    differences = ", ".join(f"{name} {value:.1e}" for name, value in result["differences"].items())
+    click.echo(f"{out}: {part} of {model}, {result['bytes']:,} bytes; {inputs} -> {outputs}")
+    click.echo(f"largest difference from the model: {differences}")
+
+
+def _shape(shape):
+    return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,97 @@
+"""The command line as a whole: help without torch, examples everywhere, errors in a line."""
+
+import errno
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from idgan import __version__
+from idgan.cli import COMMANDS, main
+
+
+def commands(group=main, path=()):
+    """(words, command) of every command and group."""
+    with click.Context(group) as context:
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            yield (*path, name), command
+            if isinstance(command, click.Group):
+                yield from commands(command, (*path, name))
+
+
+def idgan(*arguments):
+    return subprocess.run([sys.executable, "-m", "idgan", *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+def test_every_command_has_help_with_an_example_that_parses(words, command):
+    result = CliRunner().invoke(main, [*words, "--help"])
+    assert result.exit_code == 0
+    examples = re.findall(rf"^ +idgan ({' '.join(words)}\b.*)$", result.output, re.MULTILINE)
+    assert examples
+    known = {option for parameter in command.params for option in parameter.opts}
+    for example in examples if not isinstance(command, click.Group) else []:
+        assert set(re.findall(r"(?<= )--[a-z-]+", example)) <= known
+    undescribed = {parameter.name for parameter in command.params if isinstance(parameter, click.Option) and not parameter.help}
+    assert undescribed <= {"seed", "format", "part"}  # which their names and choices describe
+
+
+def test_help_fits_and_names_every_command_in_a_sentence():
+    output = CliRunner().invoke(main, ["--help"]).output
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +\S.*\.$", output, re.MULTILINE), name
+    assert "..." not in output.partition("Commands:")[2]
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; from idgan.cli import main; main(sys.argv[1:], standalone_mode=False); "
+        "heavy = {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    for arguments in (["--help"], ["sample", "--help"], ["train", "--help"], ["--version"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+def test_the_module_runs():
+    done = idgan("--version")
+    assert (done.returncode, done.stdout) == (0, f"idgan, version {__version__}\n")
+
+
+def test_an_error_is_one_line_and_no_traceback():
+    done = idgan("sample", "no-such-model")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: no checkpoint is called 'no-such-model'.*\n", done.stderr)
+
+
+def test_unknown_commands_and_options(fail):
+    assert "No such command 'smaple'" in fail("smaple", code=2)
+    assert "No such option" in fail("sample", "x", "--sed", "3", code=2)
+    assert "Missing argument 'MODEL'" in fail("sample", code=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "could not write 5 bytes to a.png"), "Error: [Errno 28] could not write 5 bytes to a.png"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a\nb"), r"Error: [Errno 2] No such file: 'a\nb'"),
+        (KeyboardInterrupt(), "Error: interrupted"),
+        (KeyboardInterrupt("stopped at step 5"), "Error: stopped at step 5"),
+    ],
+)
+def test_what_the_disk_and_the_user_do_is_no_traceback(fail, monkeypatch, error, said):
+    def stop(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("idgan.load", stop, raising=False)
+    assert fail("sample", "small.safetensors") == said
+
+
+def test_a_closed_pipe_is_no_error():
+    done = subprocess.run(f"{sys.executable} -m idgan --help | true", shell=True, capture_output=True, text=True)
+    assert done.stderr == ""

@@ -1,0 +1,84 @@
+"""`list`, `info`, `verify`."""
+
+import json
+
+import pytest
+import safetensors.torch
+from click.testing import CliRunner
+from safetensors import safe_open
+
+from idgan import zoo
+from idgan.cli import main
+
+
+def test_list_has_a_line_a_model(run):
+    lines = run("list").splitlines()
+    assert [line.split()[0] for line in lines] == zoo.list_models()
+    assert all(zoo.info(line.split()[0])["description"] in line for line in lines)
+
+
+@pytest.mark.parametrize("status", ["released", "recipe"])
+def test_list_as_json(run, status):
+    entries = json.loads(run("list", "--status", status, "--json"))
+    assert list(entries) == zoo.list_models(status=status)
+    assert all(entries[name] == json.loads(json.dumps(zoo.info(name))) for name in entries)
+
+
+def test_list_as_markdown_has_the_papers_metrics(run, directory, monkeypatch):
+    entry = {"status": "recipe", "description": "A test", "licence": "Apache-2.0", "data": {"name": "Sprites", "licence": "CC0-1.0"}}
+    entry |= {"resolution": 64, "image_channels": 3, "c_dim": 3, "s_dim": 2}
+    results = [("fvm", 0.111, "disentanglement_lib: ..."), ("fvm", 0.876, "paper: ..."), ("mig", 0.345, "disentanglement_lib: ...")]
+    entry["metrics"] = [dict(zip(("name", "value", "protocol"), result), samples=1, seed=0, versions={}) for result in results]
+    models = {"measured": entry, "unmeasured": entry | {"metrics": []}}
+    (directory / "more.json").write_text(json.dumps({"schema": 1, "models": models}))
+    monkeypatch.setenv("IDGAN_MANIFEST", str(directory / "more.json"))
+    lines = run("list", "--markdown").splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 2 + len(zoo.list_models())
+    assert "| `measured` | 64x64, colour | 3 | 2 | recipe | 0.88 | 0.34 | Sprites (CC0-1.0) |" in lines
+    assert "| `unmeasured` | 64x64, colour | 3 | 2 | recipe |  |  | Sprites (CC0-1.0) |" in lines
+
+
+def test_info_of_a_file(run):
+    entry = json.loads(run("info", "small.safetensors", "--json"))
+    assert {name: entry[name] for name in ("resolution", "image_channels", "c_dim", "s_dim")} == {
+        "resolution": 64,
+        "image_channels": 1,
+        "c_dim": 3,
+        "s_dim": 2,
+    }
+    assert entry["active_dims"] == [2, 0]
+    assert entry["training"] == {"seed": 7}
+    assert entry["dim_kl"][1] == 0
+    output = run("info", "small.safetensors")
+    assert output.startswith("name: small.safetensors\n")
+    assert "active_dims: [2, 0]\n" in output
+
+
+@pytest.mark.parametrize("name", ["dsprites", "celeba-64"])
+def test_info_of_a_name_is_its_entry_and_more(run, name):
+    entry = json.loads(run("info", name, "--json"))
+    assert json.loads(json.dumps(zoo.info(name))).items() <= entry.items()
+    assert run("info", name).startswith(f"name: {name}\n")
+
+
+def test_info_refuses(fail):
+    assert "no checkpoint is called 'nothing'" in fail("info", "nothing")
+
+
+def test_verify(run):
+    result = json.loads(run("verify", "runs/small", "--json"))
+    assert result["ok"] is True
+    assert set(result["differences"]) == {"images", "decoded", "mean"}
+    assert run("verify", "runs/small").startswith("small: ok (runs/small/model.safetensors)\n")
+
+
+def test_verify_fails_with_1(directory):
+    with safe_open("small.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    tensors = safetensors.torch.load((directory / "small.safetensors").read_bytes())
+    tensors["vae.encoder.0.weight"] *= 2
+    safetensors.torch.save_file(tensors, "other.safetensors", metadata)
+    result = CliRunner().invoke(main, ["verify", "other.safetensors"])
+    assert result.exit_code == 1
+    assert result.output.startswith("other: FAILED (other.safetensors)\n")

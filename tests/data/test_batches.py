@@ -1,0 +1,174 @@
+import pytest
+import torch
+
+from idgan.data import Batches, ColorDSprites, DSprites, NoisyDSprites, generator_of
+from idgan.errors import InvalidInputError
+
+SOURCES = [DSprites, ColorDSprites, NoisyDSprites]
+
+
+class Plain:
+    """Ten grey images, each of one level and with its left half darker, so that a flip and an index can be read off."""
+
+    resolution, image_channels = 8, 3
+
+    def __len__(self):
+        return 10
+
+    def images(self, indices, generator=None):
+        x = (indices.float() / 10)[:, None, None, None].expand(-1, 3, 8, 8).clone()
+        x[..., :4] /= 2
+        return x
+
+
+def everything(batch):
+    """The images of a batch and its noise, as one tensor a row."""
+    return torch.cat([batch.x.flatten(1), batch.normal(5), batch.uniform(3), batch.normal(2)], 1)
+
+
+# ------------------------------------------------------------------ generators
+
+
+def test_a_generator_is_a_function_of_its_key():
+    assert torch.equal(torch.rand(5, generator=generator_of(3, 7)), torch.rand(5, generator=generator_of(3, 7)))
+
+
+def test_every_part_of_the_key_counts_and_so_does_their_order():
+    keys = [(), (0,), (0, 0), (0, 1), (1, 0), (1, 1), (0, -1), (-1, 0), (2**40, 0), (0, 2**40), (0, 0, 0)]
+    draws = [tuple(torch.rand(4, generator=generator_of(*key)).tolist()) for key in keys]
+    assert len(set(draws)) == len(keys)
+
+
+def test_streams_of_near_keys_are_unrelated():
+    n = 4000
+    keys = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (0, -1), (2, 0)]
+    streams = torch.stack([torch.randn(n, generator=generator_of(*key)) for key in keys])
+    off_diagonal = torch.corrcoef(streams) - torch.eye(len(keys))
+    assert off_diagonal.abs().max() < 5 / n**0.5
+
+
+def test_first_draws_of_consecutive_steps_are_uniform_and_unrelated():
+    n = 4000
+    first = torch.stack([torch.rand((), generator=generator_of(0, step)) for step in range(n)])
+    counts = torch.histc(first, 10, 0, 1)
+    assert (counts - n / 10).abs().max() < 5 * (n * 0.09) ** 0.5
+    for lag in (1, 2):
+        assert torch.corrcoef(torch.stack([first[lag:], first[:-lag]]))[0, 1].abs() < 5 / n**0.5
+
+
+# ------------------------------------------------------------------ a batch is a function of (seed, step)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_batch_does_not_depend_on_what_was_asked_before(source):
+    batches = Batches(source(), 6, seed=1, flip=True, dequantise=True)
+    in_order = [everything(batches(step)) for step in range(4)]
+    torch.rand(3)  # nor on the global generator
+    for step in (3, 0, 2, 2):
+        assert torch.equal(everything(batches(step)), in_order[step])
+    assert torch.equal(everything(Batches(source(), 6, seed=1, flip=True, dequantise=True)(3)), in_order[3])
+
+
+def test_a_batch_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    everything(Batches(NoisyDSprites(), 4, seed=0, flip=True, dequantise=True)(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_steps_and_seeds_give_different_batches():
+    rows = [everything(Batches(NoisyDSprites(), 4, seed)(step)) for seed in (0, 1) for step in (0, 1)]
+    assert not any(torch.equal(rows[i], rows[j]) for i in range(4) for j in range(i))
+
+
+def test_all_images_of_the_source_are_drawn_alike():
+    batches = Batches(Plain(), 100, seed=0)
+    levels = torch.cat([(batches(step).x[:, 0, 0, -1] * 10).round().long() for step in range(50)])
+    counts = levels.bincount(minlength=10).float()
+    assert (counts - 500).abs().max() < 5 * (5000 * 0.09) ** 0.5
+
+
+def test_a_batch_knows_its_step_and_its_noise_has_one_row_an_image():
+    batch = Batches(DSprites(), 6, seed=0)(17)
+    assert batch.step == 17
+    assert batch.x.shape == (6, 1, 64, 64)
+    assert batch.normal(3).shape == batch.uniform(3).shape == (6, 3)
+    assert batch.normal(0).shape == (6, 0)
+
+
+def test_noise_is_standard_normal_and_uniform_and_drawn_anew_each_time():
+    batch = Batches(Plain(), 2000, seed=0)(0)
+    normal, uniform = batch.normal(10), batch.uniform(10)
+    assert abs(normal.mean()) < 0.03
+    assert abs(normal.std() - 1) < 0.03
+    assert 0 <= uniform.min() < 0.001
+    assert 0.999 < uniform.max() < 1
+    assert abs(uniform.mean() - 0.5) < 0.01
+    assert not torch.equal(batch.normal(10), normal)
+
+
+def test_once_computes_once_a_batch():
+    batches, calls = Batches(Plain(), 2, seed=0), []
+    batch = batches(0)
+    made = [batch.once("a", lambda: calls.append("a") or object()) for _ in range(3)]
+    assert made[0] is made[1] is made[2]
+    assert batch.once("b", lambda: "b") == "b"
+    batches(0).once("a", lambda: calls.append("another batch"))
+    assert calls == ["a", "another batch"]
+
+
+def test_once_remembers_a_none():
+    batch, calls = Batches(Plain(), 2, seed=0)(0), []
+    assert [batch.once("nothing", lambda: calls.append(1)) for _ in range(2)] == [None, None]
+    assert len(calls) == 1
+
+
+# ------------------------------------------------------------------ several processes
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_the_processes_see_together_what_one_would(source, world_size):
+    options = {"flip": True, "dequantise": True}
+    whole = Batches(source(), 6, seed=0, **options)
+    shares = [Batches(source(), 6, seed=0, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
+    for step in (0, 5):
+        parts = [share(step) for share in shares]
+        assert [len(part.x) for part in parts] == [6 // world_size] * world_size
+        assert torch.equal(torch.cat([everything(part) for part in parts]), everything(whole(step)))
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(5, 2), (64, 3), (1, 2)])
+def test_a_batch_that_cannot_be_shared_equally_is_refused(batch_size, world_size):
+    with pytest.raises(InvalidInputError, match=f"batch of {batch_size} cannot be shared equally by {world_size}"):
+        Batches(Plain(), batch_size, seed=0, rank=0, world_size=world_size)
+
+
+# ------------------------------------------------------------------ flips and noise on pixels
+
+
+def test_images_come_as_they_are_unless_asked_otherwise():
+    x = Batches(Plain(), 50, seed=0)(0).x
+    assert torch.equal(x, Plain().images((x[:, 0, 0, -1] * 10).round().long()))
+
+
+def test_flips_mirror_about_half_of_the_images_left_to_right():
+    plain, flipping = Batches(Plain(), 1000, seed=0)(3).x, Batches(Plain(), 1000, seed=0, flip=True)(3).x
+    same, mirrored = ((flipping == other).flatten(1).all(1) for other in (plain, plain.flip(3)))
+    assert (same | mirrored).all()
+    visible = plain[:, 0, 0, 0] != plain[:, 0, 0, -1]
+    assert 0.42 < mirrored[visible].float().mean() < 0.58
+
+
+def test_dequantisation_adds_less_than_one_grey_level_to_each_pixel():
+    plain, noisy = Batches(Plain(), 100, seed=0)(3).x, Batches(Plain(), 100, seed=0, dequantise=True)(3).x
+    added = (noisy - plain) * 256
+    assert added.min() > -1e-4  # rounding of float32
+    assert added.max() < 1 + 1e-4
+    assert abs(added.mean() - 0.5) < 0.02
+    assert abs(added.var() - 1 / 12) < 0.01
+    assert torch.corrcoef(added.flatten(1)[:20]).fill_diagonal_(0).abs().max() < 0.4  # each image and pixel has its own
+
+
+def test_dequantisation_leaves_images_and_flips_as_they_were():
+    flipped, both = (Batches(Plain(), 20, seed=0, flip=True, dequantise=noise)(0).x for noise in (False, True))
+    assert ((both - flipped).abs() <= 1 / 256 + 1e-6).all()

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig
+from idgan.networks.conv import downward_stack, upward_stack
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("c_dim", "s_dim", "channels"), [(10, 0, 1), (20, 256, 3)])
+def test_generator_has_the_parameters_of_table_a3(c_dim, s_dim, channels):
+    generator = ConvGeneratorConfig(c_dim, s_dim, channels).build()
+    dense = ((s_dim + c_dim) * 256 + 256) + (256 * 1024 + 1024)
+    upconv = (64 * 64 * 16 + 64) + (64 * 32 * 16 + 32) + (32 * 32 * 16 + 32) + (32 * channels * 16 + channels)
+    assert count(generator) == dense + upconv
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_discriminator_has_the_parameters_of_table_a3(channels):
+    conv = (channels * 32 * 16 + 32) + (32 * 32 * 16 + 32) + (32 * 64 * 16 + 64) + (64 * 64 * 16 + 64)
+    dense = (64 * 4 * 4 * 256 + 256) + (256 * 1 + 1)
+    assert count(ConvDiscriminatorConfig(channels).build()) == conv + dense
+
+
+@pytest.mark.parametrize(("c_dim", "s_dim", "channels"), [(10, 0, 1), (4, 3, 3)])
+def test_generator_gives_signed_images(c_dim, s_dim, channels):
+    images = ConvGeneratorConfig(c_dim, s_dim, channels).build()(1000 * torch.randn(3, s_dim + c_dim))
+    assert images.shape == (3, channels, 64, 64)
+    assert -1 <= images.min() < 0 < images.max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_discriminator_gives_one_logit_an_image(channels):
+    discriminator, x = ConvDiscriminatorConfig(channels).build(), torch.rand(3, channels, 64, 64) * 2 - 1
+    logits = discriminator(x)
+    assert logits.shape == (3,)
+    torch.testing.assert_close(discriminator(x[:1]), logits[:1])  # also: a batch of one keeps its axis
+
+
+def test_logits_are_not_bounded_below_by_a_rectifier():
+    discriminator = ConvDiscriminatorConfig().build()
+    x = torch.rand(2, 1, 64, 64)
+    before = discriminator(x)
+    with torch.no_grad():
+        discriminator.layers[-1].bias -= 10
+    torch.testing.assert_close(discriminator(x), before - 10)
+
+
+def test_the_generator_is_the_decoders_stack_with_tanh_and_the_discriminator_the_encoders():
+    generator, discriminator = ConvGeneratorConfig(c_dim=5, s_dim=2).build(), ConvDiscriminatorConfig().build()
+    up, down = upward_stack(7, 1), downward_stack(1, 1)
+    up.load_state_dict({name.removeprefix("layers."): tensor for name, tensor in generator.state_dict().items()})
+    down.load_state_dict({name.removeprefix("layers."): tensor for name, tensor in discriminator.state_dict().items()})
+    code, x = torch.randn(2, 7), torch.rand(2, 1, 64, 64)
+    assert torch.equal(generator(code), up(code).tanh())
+    assert torch.equal(discriminator(x), down(x)[:, 0])
+
+
+@pytest.mark.parametrize("config", [ConvGeneratorConfig(), ConvDiscriminatorConfig()])
+def test_networks_carry_their_config_and_resolution(config):
+    assert config.build().config is config
+    assert config.resolution == 64

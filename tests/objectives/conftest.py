@@ -1,0 +1,83 @@
+import copy
+
+import pytest
+import torch
+
+from idgan.data import Batches, DSprites
+from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, TCDiscriminator, VAEConfig
+from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, CapacityFactorVAEConfig, CapacityVAEConfig, FactorVAEConfig, IDGANConfig
+from idgan.recipes import Adam
+
+CONFIGS = (BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig, IDGANConfig)
+C_DIM, S_DIM = 4, 3
+
+
+@pytest.fixture(scope="session")
+def batches():
+    """dSprites, four a batch: `batches(step)` is a new `Batch` with the same images and noise each time."""
+    return Batches(DSprites(), batch_size=4, seed=0)
+
+
+@pytest.fixture
+def build():
+    """`build(config)`: the objective of a config on small networks, whose weights are the same each time."""
+
+    def make(config):
+        torch.manual_seed(0)
+        vae = VAEConfig(c_dim=C_DIM).build()
+        if isinstance(config, IDGANConfig):
+            return config.build(vae, ConvGeneratorConfig(c_dim=C_DIM, s_dim=S_DIM).build(), ConvDiscriminatorConfig().build())
+        objective = config.build(vae)
+        if "tc_discriminator" in objective.phases:
+            objective.tc_discriminator = TCDiscriminator(C_DIM, width=32)  # a thousand wide, it would be most of the tests' time
+        return objective
+
+    return make
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda config: config.__name__)
+def config(request):
+    """The config of each objective in turn, with its defaults."""
+    return request.param()
+
+
+def backward(objective, phase, batch, precision):
+    """One phase's `Losses`, after the backward pass that the training loop makes of them."""
+    objective.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        losses = objective.losses(phase, batch)
+    losses.total.backward(inputs=objective.parameters_of(phase))
+    return losses
+
+
+@pytest.fixture
+def gradients():
+    """`gradients(objective, phase, batch)`: (name -> gradient of every parameter that then has one, the phase's `Losses`)."""
+
+    def compute(objective, phase, batch, precision="fp32"):
+        losses = backward(objective, phase, batch, precision)
+        return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}, losses
+
+    return compute
+
+
+@pytest.fixture
+def train_steps():
+    """`train_steps(objective, [batch, ...])`: every phase on every batch, as the training loop does; {phase: Losses} of the last batch."""
+
+    def train(objective, batches, precision="fp32"):
+        optimizers = {phase: Adam(1e-3).build(objective.parameters_of(phase)) for phase in objective.phases}
+        for batch in batches:
+            outcome = {}
+            for phase in objective.phases:
+                outcome[phase] = backward(objective, phase, batch, precision)
+                optimizers[phase].step()
+        return outcome
+
+    return train
+
+
+@pytest.fixture
+def weights():
+    """`weights(objective)`: a copy of its state dict."""
+    return lambda objective: copy.deepcopy(objective.state_dict())

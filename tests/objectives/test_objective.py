@@ -1,0 +1,132 @@
+import pytest
+import torch
+from torch import nn
+
+from idgan.data import Batches
+from idgan.objectives import BetaVAEConfig, CapacityVAEConfig, IDGANConfig, Losses, Objective
+from idgan.objectives.objective import freeze
+
+
+class TwoPhases(Objective):
+    phases = ("left", "right")
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def left_losses(self, batch):
+        return Losses(self.right(self.left(batch)).sum())
+
+    def right_losses(self, batch):
+        return Losses(-self.right(self.left(batch)).sum())
+
+
+def test_a_phase_has_the_loss_and_the_network_of_its_name():
+    objective, x = TwoPhases(), torch.ones(1, 1)
+    assert objective.losses("left", x).total == -objective.losses("right", x).total
+    assert objective.parameters_of("right") == [objective.right.weight, objective.right.bias]
+
+
+def test_an_objective_may_move_several_networks_in_a_phase():
+    class Joint(TwoPhases):
+        def networks(self, phase):
+            return [self.left, self.right]
+
+    assert len(Joint().parameters_of("left")) == 4
+
+
+def test_freeze_stops_gradients_of_the_module_but_not_through_it():
+    module, x = freeze(nn.Sequential(nn.Linear(2, 1), nn.Dropout())), torch.ones(1, 2, requires_grad=True)
+    module(x).sum().backward()
+    assert not module.training
+    assert all(not p.requires_grad and p.grad is None for p in module.parameters())
+    torch.testing.assert_close(x.grad, module[0].weight)
+
+
+# ------------------------------------------------------------------ what holds for every objective
+
+
+def test_each_phase_gives_gradients_to_its_own_parameters_and_no_others(build, config, batches, gradients):
+    objective = build(config)
+    for phase in objective.phases:
+        given, _ = gradients(objective, phase, batches(0))
+        expected = {name for name, _ in objective.named_parameters() if name.startswith(f"{phase}.")}
+        assert set(given) == expected
+        assert {id(p) for p in objective.parameters_of(phase)} == {id(p) for n, p in objective.named_parameters() if n in expected}
+        for name, gradient in given.items():
+            assert gradient.isfinite().all(), name
+            assert gradient.abs().sum() > 0, name
+
+
+def test_every_trainable_parameter_belongs_to_one_phase(build, config):
+    objective = build(config)
+    moved = [id(parameter) for phase in objective.phases for parameter in objective.parameters_of(phase)]
+    assert sorted(moved) == sorted(id(parameter) for parameter in objective.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_phases_of_a_batch_share_their_graph_while_optimisers_move_the_weights(build, config, batches, train_steps, weights, precision):
+    """In-place steps between phases must not touch what a later backward pass needs; autograd raises if they do."""
+    objective = build(config)
+    before = weights(objective)
+    losses = train_steps(objective, [batches(0), batches(1)], precision)
+    for phase in objective.phases:
+        assert losses[phase].total.isfinite()
+        after = {name: tensor for name, tensor in objective.state_dict().items() if name.startswith(f"{phase}.")}
+        assert not any(torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
+def test_losses_are_functions_of_weights_and_batch_only(build, config, batches):
+    for phase in build(config).phases:
+        first = build(config).losses(phase, batches(3))
+        torch.manual_seed(1)
+        again = build(config).losses(phase, batches(3))
+        assert torch.equal(first.total, again.total)
+        assert first.logged.keys() == again.logged.keys()
+        assert all(value.ndim == 0 for value in [first.total, *first.logged.values()])
+
+
+def test_autocast_computes_losses_in_float32_and_changes_them_little(build, config, batches, gradients):
+    objective = build(config)
+    for phase in objective.phases:
+        exact, losses = gradients(objective, phase, batches(0))
+        rough, cast = gradients(objective, phase, batches(0), precision="bf16")
+        assert cast.total.dtype == torch.float32
+        assert all(value.dtype == torch.float32 for value in cast.logged.values())
+        torch.testing.assert_close(cast.total, losses.total, rtol=0.02, atol=0.02)
+        one, other = (torch.cat([g.flatten() for g in given.values()]) for given in (exact, rough))
+        assert torch.cosine_similarity(one, other, dim=0) > 0.98
+
+
+def test_state_dict_round_trip_continues_the_same(build, config, batches, train_steps):
+    objective = build(config)
+    train_steps(objective, [batches(0)])
+    torch.manual_seed(1)
+    restored = build(config)
+    for parameter in restored.parameters():
+        nn.init.normal_(parameter)
+    restored.load_state_dict(objective.state_dict())
+    there, here = train_steps(objective, [batches(1)]), train_steps(restored, [batches(1)])
+    for phase in objective.phases:
+        assert torch.equal(there[phase].total, here[phase].total)
+    assert all(torch.equal(tensor, restored.state_dict()[name]) for name, tensor in objective.state_dict().items())
+
+
+@pytest.mark.parametrize("config", [BetaVAEConfig(), CapacityVAEConfig(), IDGANConfig()], ids=lambda config: type(config).__name__)
+def test_two_processes_average_to_the_gradient_of_one(build, config, batches, gradients):
+    """Holds where the loss is a mean over images; the estimates of TC compare the images of one process among themselves."""
+    objective = build(config)
+    for phase in objective.phases:
+        shares = [Batches(batches.source, batches.batch_size, seed=0, rank=rank, world_size=2)(0) for rank in range(2)]
+        whole, _ = gradients(objective, phase, batches(0))
+        halves = [gradients(objective, phase, share)[0] for share in shares]
+        for name, gradient in whole.items():
+            mean = (halves[0][name] + halves[1][name]) / 2
+            torch.testing.assert_close(mean, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
+
+
+def test_larger_images_are_seen_as_the_encoder_sees_them(build, batches):
+    small, large = batches(0), batches(0)
+    large.x = small.x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    objective = build(BetaVAEConfig())
+    torch.testing.assert_close(objective.losses("vae", large).total, objective.losses("vae", small).total)

@@ -1,0 +1,120 @@
+"""The pictures: each panel shows what its caption says, in the order it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from idgan.figures import edit_sheet, sample_sheet, traversal_frames, traversal_sheet, vae_sheet
+from idgan.images import grid, to_pil
+from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.sampler import Sampler
+
+C_DIM = 3
+LIVE = [2, 0]
+
+
+@pytest.fixture
+def twins():
+    """A sampler whose generator is its decoder: both are the same layers, and (tanh(z / 2) + 1) / 2 is sigmoid(z)."""
+    vae, generator = VAE(VAEConfig(C_DIM)), ConvGeneratorConfig(C_DIM).build()
+    for parameter in vae.parameters():
+        parameter.data *= 3  # so that the code shows
+    weights = list(vae.decoder.state_dict().values())
+    halved = [*weights[:-2], *(weight / 2 for weight in weights[-2:])]
+    generator.layers.load_state_dict(dict(zip(generator.layers.state_dict(), halved)))
+    mean, logvar = torch.zeros(32, C_DIM), torch.zeros(32, C_DIM)
+    mean[:, 0], mean[:, 2] = torch.randn(32), 2 * torch.randn(32)
+    logvar[:, LIVE] = -2.0
+    return Sampler(ModelConfig(vae.config, generator.config), vae, generator, Posterior(mean, logvar))
+
+
+def panels(sheet, count, height, width):
+    """The `count` panels of equal size at the bottom of a sheet, as arrays (height, width)."""
+    sheet = np.asarray(sheet.convert("L"))
+    return [sheet[-8 - height : -8, left : left + width] for left in range(8, 8 + count * (width + 8), width + 8)]
+
+
+def pixels(x, columns=None):
+    """What a sheet of images (N, 1, 64, 64), enlarged twice, has as pixels."""
+    return np.asarray(to_pil(grid(x, columns, scale=2))[0])
+
+
+def close(a, b):
+    return a.shape == b.shape and np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_samples_stand_beside_the_decoder_of_the_same_codes(twins):
+    c, s = twins.codes(6, seed=0)
+    expected = pixels(twins.sample(c, s), columns=3)
+    assert expected.std() > 1
+    left, right = panels(sample_sheet(twins, c, s, columns=3), 2, *expected.shape)
+    assert close(left, expected)
+    assert close(right, expected)
+
+
+@pytest.mark.parametrize("dims", [None, [1, 0]])
+def test_traversals_stand_beside_the_decoder_of_the_same_codes(twins, dims):
+    shown = LIVE if dims is None else dims
+    expected = pixels(twins.traverse(dims=shown, span=(-2, 2), steps=5, seed=3).flatten(0, 1), columns=5)
+    left, right = panels(traversal_sheet(twins, dims=dims, span=(-2, 2), steps=5, seed=3), 2, *expected.shape)
+    assert close(left, expected)
+    assert close(right, expected)  # what was drawn for the generator was drawn for the decoder
+
+
+def test_traversals_from_a_code(twins):
+    c = torch.tensor([0.3, 0.0, -0.8])
+    expected = pixels(twins.traverse(c, dims=[0, 2], steps=3, seed=1).flatten(0, 1), columns=3)
+    left, right = panels(traversal_sheet(twins, c, dims=[0, 2], steps=3, seed=1), 2, *expected.shape)
+    assert close(left, expected)
+    assert close(right, expected)
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 1), (2, 2), (5, 8)])
+def test_an_animation_goes_there_and_back(twins, steps, count):
+    images = twins.traverse(steps=steps, seed=0)
+    frames = traversal_frames(twins, steps=steps, seed=0)
+    assert len(frames) == count
+    for step in range(steps):
+        assert torch.equal(frames[step], grid(images[:, step], scale=2))
+    assert all(torch.equal(frames[step], frames[-step]) for step in range(1, count))
+
+
+def test_edits_stand_beside_originals_and_reconstructions(twins):
+    x = twins.sample(n=4, seed=0)
+    expected = [pixels(panel) for panel in (x, twins.reconstruct(x, seed=2), twins.edit(x, {0: 1.5}, seed=2))]
+    found = panels(edit_sheet(twins, x, {0: 1.5}, seed=2), 3, *expected[0].shape)
+    assert all(close(*pair) for pair in zip(found, expected))
+    assert not close(*expected[1:])
+    _, reconstructed, untouched = panels(edit_sheet(twins, to_pil(x), {}), 3, *expected[0].shape)
+    assert close(reconstructed, untouched)
+
+
+def test_a_vae_alone_shows_its_reconstructions_and_all_dimensions(twins):
+    x = twins.sample(n=4, seed=0)
+    height, width = pixels(x).shape
+    sheet = np.asarray(vae_sheet(twins.vae, x, steps=3).convert("L"))
+    top = sheet.shape[0] - 8 - max(height, pixels(x[:1].repeat(9, 1, 1, 1), columns=3).shape[0])
+    assert close(sheet[top : top + height, 8 : 8 + width], pixels(x))
+    decoded = pixels(twins.decode(twins.posterior(x).mean))
+    assert close(sheet[top : top + height, 16 + width : 16 + 2 * width], decoded)
+    order = twins.posterior(x).kl().mean(0).argsort(descending=True).tolist()
+    mean = twins.posterior(x).mean[0]
+    path = [torch.where(torch.arange(C_DIM) == dim, value, mean) for dim in order for value in (-3.0, 0.0, 3.0)]
+    traversals = pixels(twins.decode(torch.stack(path)), columns=3)
+    left = 24 + 2 * width
+    assert close(sheet[top : top + traversals.shape[0], left : left + traversals.shape[1]], traversals)
+
+
+def test_large_images_are_not_enlarged(twins):
+    twins.generator = _Enlarged(twins.generator)
+    (frame,) = traversal_frames(twins, dims=[0], steps=1)
+    assert frame.shape == (1, 256 + 4, 256 + 4)
+
+
+class _Enlarged(torch.nn.Module):
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, code):
+        return self.generator(code).repeat_interleave(4, 2).repeat_interleave(4, 3)

@@ -1,0 +1,128 @@
+"""However the package gets onto a machine, it finds its manifest and its embedded weights."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SHIPPED = ("idgan", "hubconf.py", "weights_manifest.json", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+MAIN_JOB = """
+import sys, pathlib, idgan
+from idgan.zoo.manifest import package_manifest
+for name in idgan.list_models(status="released"):
+    if idgan.info(name)["weights"]["embedded"]:
+        sampler = idgan.load(name, device="cpu")
+        assert sampler.sample(n=2, seed=0).shape == (2, sampler.image_channels, sampler.resolution, sampler.resolution)
+        print(name)
+print("home", pathlib.Path(idgan.__file__).parent)
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A copy of what is in the repository, so that building leaves nothing in the checkout."""
+    if not (CHECKOUT / "setup.cfg").exists():
+        pytest.skip("not a checkout")
+    copy = tmp_path_factory.mktemp("source")
+    for name in SHIPPED:
+        item = CHECKOUT / name
+        if item.is_dir():
+            shutil.copytree(item, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(item, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def built(source, tmp_path_factory):
+    """(wheel, sdist), built from the copy with the build tools at hand: no network."""
+    pytest.importorskip("build")
+    out = tmp_path_factory.mktemp("dist")
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source], cwd=out)
+    return next(out.glob("*.whl")), next(out.glob("*.tar.gz"))
+
+
+def run(command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def main_job(path, tmp_path, python=sys.executable):
+    """Run the main job with the package at `path` first on the import path; -> (embedded names, where idgan was imported from)."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("IDGAN_MANIFEST", "PYTHONPATH")}
+    environment |= {"PYTHONPATH": str(path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    *names, home = run([python, "-c", MAIN_JOB], cwd=tmp_path, env=environment).splitlines()
+    return names, Path(home.removeprefix("home "))
+
+
+def embedded():
+    return sorted(path.stem for path in (CHECKOUT / "idgan" / "weights").glob("*.safetensors"))
+
+
+def test_wheel_holds_manifest_and_weights_and_works(built, tmp_path):
+    wheel, _ = built
+    assert wheel.stat().st_size < 40e6
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert "idgan/weights_manifest.json" in names
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "examples", "runs"))]
+    found, home = main_job(tmp_path / "site", tmp_path)
+    assert home == tmp_path / "site" / "idgan"
+    assert found == embedded()
+
+
+def test_sdist_is_a_checkout_that_works(built, tmp_path):
+    _, sdist = built
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = next(tmp_path.glob("idgan-*"))
+    assert (unpacked / "hubconf.py").exists()
+    found, home = main_job(unpacked, tmp_path)
+    assert home == unpacked / "idgan"
+    assert found == embedded()
+
+
+def test_editable_install_works(source, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
+    # The libraries of this environment, after the new one's own: what is installed there wins.
+    Path(site, "zz_libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", source], cwd=tmp_path)
+    found, home = main_job("", tmp_path, python)
+    assert home == source / "idgan"
+    assert found == embedded()
+    assert "Usage: idgan" in run([tmp_path / "venv" / "bin" / "idgan", "--help"])
+
+
+def test_torch_hub_works_from_an_archive_without_the_package_installed(source, tmp_path):
+    """As torch.hub does it: unpacked somewhere, not installed; its directory is put on the path."""
+    repository = shutil.copytree(source, tmp_path / "owner_idgan_main")
+    job = f"""
+import sys, torch, pathlib
+repository = {str(repository)!r}
+names = torch.hub.list(repository, source="local")
+print(*sorted(names))
+for name in sys.argv[1:]:
+    sampler = torch.hub.load(repository, name, source="local", device="cpu")
+    assert name.replace("_", "-") == sampler.info["name"]
+    assert "Status: released" in torch.hub.help(repository, name, source="local")
+import idgan
+print(pathlib.Path(idgan.__file__).parent)
+"""
+    names, home = run([sys.executable, "-c", job, *[name.replace("-", "_") for name in embedded()]], cwd=tmp_path).splitlines()
+    assert Path(home) == repository / "idgan"
+    import json
+
+    manifest = json.loads((source / "weights_manifest.json").read_text())
+    assert names.split() == sorted(name.replace("-", "_") for name in manifest["models"])

@@ -1,0 +1,78 @@
+"""What a finished run leaves: one file that loads, and what it was measured to be."""
+
+import json
+import math
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import idgan
+from idgan.files import sha256_of
+from idgan.recipes import describe, override, recipe_of
+from idgan.training import train
+from idgan.training.checkpoint import load_state
+from idgan.training.evaluation import METRICS
+from idgan.zoo.weights import golden_differences, read_checkpoint
+
+
+def test_the_checkpoint_loads_and_its_goldens_hold(finished):
+    path = finished / "model.safetensors"
+    sampler = read_checkpoint(path)
+    assert len(sampler.bank) == 16
+    assert sampler.sample(n=3, seed=0).shape == (3, 1, 64, 64)
+    assert all(difference < 1e-4 for difference in golden_differences(path).values())
+
+
+def test_the_run_directory_loads_by_its_name(finished):
+    ours, theirs = idgan.load(finished, device="cpu"), read_checkpoint(finished / "model.safetensors")
+    assert torch.equal(ours.sample(n=2, seed=1), theirs.sample(n=2, seed=1))
+    assert ours.info["name"] == "dsprites"
+
+
+def test_it_holds_the_moving_average_and_the_selected_encoder(finished):
+    model = load_file(finished / "model.safetensors")
+    averaged = load_file(finished / "gan" / "state.safetensors")
+    selected = load_state(finished / "vae" / "state.safetensors")["best"]
+    generator = {name: tensor for name, tensor in model.items() if name.startswith("generator.")}
+    assert all(torch.equal(tensor, averaged[f"/ema/module.{name.removeprefix('generator.')}"]) for name, tensor in generator.items())
+    assert not all(torch.equal(tensor, averaged[f"/objective/{name}"]) for name, tensor in generator.items())
+    assert selected["step"] == 8
+    assert all(torch.equal(model[f"vae.{name}"], tensor) for name, tensor in selected["weights"].items())
+
+
+def test_it_says_how_it_was_made(finished, tiny):
+    training = read_checkpoint(finished / "model.safetensors").info["training"]
+    settings = tiny(vae_stage__select_every=8)["settings"]
+    assert training["recipe"] == "dsprites"
+    assert training["settings"] == json.loads(json.dumps(describe(override(recipe_of("dsprites"), settings))))
+    assert training["seed"] == 0
+    assert training["stages"]["vae"].keys() == {"steps", "seconds", "selected_step", "selection_score"}
+    assert (training["stages"]["vae"]["steps"], training["stages"]["vae"]["selected_step"], training["stages"]["gan"]["steps"]) == (
+        12,
+        8,
+        12,
+    )
+    assert training["wall_time_seconds"] == sum(stage["seconds"] for stage in training["stages"].values())
+    assert training["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert training["versions"]["idgan"] == idgan.__version__
+    assert "CPU" in training["hardware"]
+
+
+def test_pictures_are_there(finished):
+    for name in "samples.png", "traversals.png":
+        with Image.open(finished / name) as image:
+            image.load()
+            assert min(image.size) > 64
+
+
+def test_a_measured_run_writes_its_results(bands_recipe, tmp_path, tiny):
+    options = tiny(vae_stage__select_every=6, vae_stage__steps=6, gan_stage__steps=1) | {"measure": True}
+    path = train(bands_recipe, tmp_path, **options)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["name"] == "bands"
+    assert results["sha256"] == sha256_of(path)
+    assert len(results["metrics"]) == len(METRICS)
+    for metric in results["metrics"]:
+        assert math.isfinite(metric["value"])
+        assert metric.keys() >= {"name", "value", "protocol", "samples", "seed", "versions"}

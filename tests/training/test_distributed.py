@@ -1,0 +1,106 @@
+"""Two processes train as one does with the whole batch."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from idgan.training import train
+from idgan.training.distributed import any_process, average_gradients, barrier, mean_over_processes, process_group
+
+FP32 = {"vae_stage__precision": "fp32", "gan_stage__precision": "fp32", "gan_stage__steps": 4, "vae_stage__steps": 4}
+FP32 |= {"vae_stage__objective__tc_weight": 0.0}  # the critic pairs rows of one process, so the estimate of TC would differ
+
+
+def launch(script, world_size=2):
+    """Run `script` in processes set up as torchrun does; -> what each printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rendezvous = {"WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            env=os.environ | rendezvous | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world_size)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert all(process.returncode == 0 for process in processes), outputs
+    return [out.strip() for out, _ in outputs]
+
+
+def test_two_processes_train_as_one(tmp_path, tiny, log_of):
+    one, two = tmp_path / "one", tmp_path / "two"
+    options = tiny(**FP32)
+    train("dsprites", one, **options)
+    printed = launch(f"from idgan.training import train; print(train('dsprites', {str(two)!r}, **{options!r}))")
+    assert printed == [str(two / "model.safetensors")] * 2
+    critic = {"tc", "tc_discriminator", "tc_discriminator_loss"}
+    for stage in "vae", "gan":
+        ours, theirs = log_of(one / stage), log_of(two / stage)
+        assert len(ours) == len(theirs) > 0  # one process writes
+        for a, b in zip(ours, theirs):
+            assert a.keys() == b.keys()
+            assert {k: v for k, v in b.items() if k not in critic} == pytest.approx(
+                {k: v for k, v in a.items() if k not in critic}, rel=1e-4, abs=1e-5
+            )
+        assert len(list((two / stage).rglob("events.*"))) == len(list((one / stage).rglob("events.*")))
+    ours, theirs = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    for name in ours:  # after a few steps of Adam, which makes much of small differences
+        torch.testing.assert_close(theirs[name], ours[name], rtol=1e-2, atol=2e-4)
+
+
+def test_a_refused_directory_is_an_error_in_every_process(tmp_path, tiny):
+    (tmp_path / "thesis.txt").write_text("dear to someone")
+    script = f"""
+from idgan.errors import RunError
+from idgan.training import train
+try:
+    train("dsprites", {str(tmp_path)!r}, **{tiny()!r})
+except RunError:
+    print("refused")
+"""
+    assert launch(script) == ["refused", "refused"]
+
+
+def test_what_processes_agree_on():
+    script = """
+import torch
+from idgan.training.distributed import any_process, average_gradients, barrier, mean_over_processes, process_group
+with process_group("cpu") as group:
+    weight, bias, unused = (torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3, 2, 2), (3,), (1,)))
+    weight.data = weight.data.to(memory_format=torch.channels_last)
+    weight.grad = torch.arange(24.0).view(2, 3, 2, 2).to(memory_format=torch.channels_last) * (group.rank + 1)
+    bias.grad = torch.full((3,), float(group.rank))
+    average_gradients([weight, unused, bias])
+    assert torch.equal(weight.grad, torch.arange(24.0).view(2, 3, 2, 2) * 1.5)
+    assert weight.grad.stride() == weight.stride()
+    assert bias.grad.tolist() == [0.5] * 3 and unused.grad is None
+    assert mean_over_processes({"a": torch.tensor(group.rank * 2.0), "b": torch.tensor(3.0)}) == {"a": 1.0, "b": 3.0}
+    assert any_process(group.rank == 1) is True and any_process(False) is False
+    barrier()
+    print(group.rank, group.world_size, group.device)
+"""
+    assert launch(script) == ["0 2 cpu", "1 2 cpu"]
+
+
+def test_alone_nothing_is_exchanged():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.ones(2)
+    with process_group("cpu") as group:
+        average_gradients([parameter])
+        barrier()
+        assert (group.rank, group.world_size) == (0, 1)
+        assert not torch.distributed.is_initialized()
+    assert parameter.grad.tolist() == [1, 1]
+    assert (any_process(True), any_process(False)) == (True, False)
+    assert mean_over_processes({"loss": torch.tensor(2.5)}) == {"loss": 2.5}

@@ -1,0 +1,129 @@
+"""Interrupted anywhere and started again by the same call, a run ends with the same bits."""
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, FactorVAEConfig
+from idgan.recipes import Adam, RMSprop, Stage, recipe_of
+from idgan.training import train
+from idgan.training.checkpoint import step_of
+from idgan.training.loop import _Signals
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(finished, tiny, same_run, tmp_path):
+    out = tmp_path / "run"
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["idgan.training"])
+    kills = 0
+    # Early, around the selection at step 8, after it, and in stage 2; each time a little later by chance.
+    for stage, step in ("vae", 1), ("vae", 7), ("vae", 9), ("gan", 1), ("gan", 9):
+        process = processes.Process(target=train, args=("dsprites", out), kwargs=tiny(vae_stage__select_every=8) | {"save_seconds": 0.0})
+        process.start()
+        while process.is_alive() and step_of(out / stage / "state.safetensors") < step:  # also: a reader never meets half a file
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.3))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+    assert kills >= 3  # a slow look may come after the end, but not often
+    train("dsprites", out, **tiny(vae_stage__select_every=8))
+    same_run(out, finished)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_saves_says_so_and_the_same_call_continues(finished, tiny, same_run, tmp_path, number, error):
+    """The run is stopped in stage 2, on top of the finished run's stage 1."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "model.safetensors").unlink()
+    shutil.rmtree(out / "gan")
+    log = out / "gan" / "log.jsonl"
+
+    def interrupt():
+        while not log.exists() or not log.read_text():  # the first step is logged
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(error, match=r"stopped at step \d+; the same command continues"):
+        train("dsprites", out, **tiny(vae_stage__select_every=8))
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert 1 <= step_of(out / "gan" / "state.safetensors") < 12
+    assert not (out / "model.safetensors").exists()
+    train("dsprites", out, **tiny(vae_stage__select_every=8))
+    same_run(out, finished)
+
+
+def test_a_second_interrupt_acts_as_usual():
+    with _Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_finished_run_is_not_repeated(finished, tiny, fingerprint, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    stages = {path: mark for path, mark in fingerprint(out).items() if path.endswith("state.safetensors")}
+    train("dsprites", out, **tiny(vae_stage__select_every=8))
+    assert stages.items() <= fingerprint(out).items()
+
+
+def stages(objective, optimizers):
+    return Stage(objective, optimizers, steps=1, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        stages(BetaVAEConfig(), {"vae": Adam()}),
+        stages(BetaTCVAEConfig(), {"vae": RMSprop()}),
+        stages(FactorVAEConfig(), {"vae": Adam(), "tc_discriminator": Adam(beta1=0.5)}),
+    ],
+    ids=lambda stage: type(stage.objective).__name__,
+)
+def test_a_longer_run_continues_a_shorter_one(tmp_path, stage):
+    """Every objective and optimiser, with every kind of noise."""
+
+    def run(out, steps):
+        recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=dataclasses.replace(stage, steps=steps, flip=True, dequantise=True))
+        train(recipe, tmp_path / out, stage="vae", device="cpu", threads=1, progress=False)
+        return load_file(tmp_path / out / "vae" / "state.safetensors")
+
+    run("parts", 2)
+    parts, whole = run("parts", 5), run("whole", 5)
+    assert parts.keys() == whole.keys()
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
+
+
+def test_stage_2_with_rmsprop_and_without_moving_average_continues_too(finished, tmp_path, tiny):
+    recipe = recipe_of("dsprites")
+    recipe = dataclasses.replace(
+        recipe, gan_stage=dataclasses.replace(recipe.gan_stage, optimizers={"discriminator": RMSprop(), "generator": RMSprop(1e-3)})
+    )
+
+    def run(out, steps):
+        options = tiny(vae_stage__steps=2, gan_stage__steps=steps, gan_stage__ema_decay=0.0, gan_stage__precision="fp32")
+        path = train(recipe, tmp_path / out, **options)
+        with safe_open(path, framework="pt") as file:
+            made = {name: file.get_tensor(name) for name in file.keys() if name.startswith("generator.")}  # noqa: SIM118
+        return load_file(tmp_path / out / "gan" / "state.safetensors"), made
+
+    run("parts", 2)
+    (parts, _), (whole, made) = run("parts", 5), run("whole", 5)
+    assert parts.keys() == whole.keys()
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
+    assert all(torch.equal(tensor, whole[f"/objective/{name}"]) for name, tensor in made.items())

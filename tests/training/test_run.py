@@ -1,0 +1,164 @@
+"""What a run directory accepts, refuses and keeps."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from idgan.data import DSprites
+from idgan.errors import InvalidInputError, RunError, RunMismatchError, UnknownModelError
+from idgan.recipes import override, recipe_of
+from idgan.training import train
+from idgan.training.checkpoint import load_state, step_of
+from idgan.training.distributed import process_group
+from idgan.training.run import Run
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"gan_stage__objective__id_weight": 0.5}, "gan_stage.objective.id_weight: 0.001 there, 0.5 now"),
+        ({"vae_stage__precision": "fp32"}, "vae_stage.precision: 'bf16' there, 'fp32' now"),
+        ({"seed": 1, "bank_size": 17}, "bank_size: 16 there, 17 now; seed: 0 there, 1 now"),
+        ({"gan_stage__steps": 5}, "gan_stage.steps: 12 there, 5 now"),
+    ],
+)
+def test_other_settings_are_refused_and_nothing_is_touched(copied, tiny, fingerprint, more, says):
+    before = fingerprint(copied)
+    with pytest.raises(RunMismatchError) as caught:
+        train("dsprites", copied, **tiny(**{"vae_stage__select_every": 8} | more))
+    assert f"({says})" in str(caught.value)
+    assert str(copied) in str(caught.value)
+    assert fingerprint(copied) == before
+
+
+def test_steps_that_were_planned_but_not_done_may_shrink(tmp_path, tiny):
+    out = tmp_path / "run"
+    train("dsprites", out, stage="vae", **tiny(vae_stage__steps=2))
+    with pytest.raises(RunError, match="at step 2 of 9; finish it first"):
+        train("dsprites", out, stage="gan", **tiny(vae_stage__steps=9))
+    train("dsprites", out, stage="gan", **tiny(vae_stage__steps=2, gan_stage__steps=1))
+    assert (out / "model.safetensors").exists()
+
+
+def test_stage_2_may_be_set_otherwise_until_it_has_begun(tmp_path, tiny):
+    out = tmp_path / "run"
+    train("dsprites", out, stage="vae", **tiny(vae_stage__steps=1))
+    with pytest.raises(RunMismatchError, match=r"vae_stage\.objective\.weight"):
+        train("dsprites", out, **tiny(vae_stage__steps=1, vae_stage__objective__weight=1.0))
+    train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.5))
+    with pytest.raises(RunMismatchError, match=r"gan_stage\.objective\.id_weight: 0\.5 there, 0\.25 now"):
+        train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.25))
+
+
+def test_stage_2_refuses_an_encoder_it_did_not_begin_with(tmp_path, tiny):
+    out = tmp_path / "run"
+    train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1))
+    with pytest.raises(RunMismatchError, match=r"gan/state\.safetensors was made from something else \(encoder: "):
+        train("dsprites", out, **tiny(vae_stage__steps=2, gan_stage__steps=1))
+
+
+def test_stage_2_accepts_a_longer_stage_1_that_selected_the_same_encoder(copied, tiny):
+    selected = load_state(copied / "vae" / "state.safetensors")["best"]["step"]
+    train("dsprites", copied, **tiny(vae_stage__select_every=8, vae_stage__steps=13))
+    state = load_state(copied / "vae" / "state.safetensors")
+    assert (state["step"], state["best"]["step"]) == (13, selected)
+
+
+def test_stage_2_waits_for_stage_1(tmp_path, tiny):
+    with pytest.raises(RunError, match=r"stage 1 in .* is at step 0 of 12; finish it first"):
+        train("dsprites", tmp_path / "run", stage="gan", **tiny())
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path, tiny, fingerprint):
+    (tmp_path / "thesis.txt").write_text("dear to someone")
+    before = fingerprint(tmp_path)
+    with pytest.raises(RunError, match="neither empty nor a run"):
+        train("dsprites", tmp_path, **tiny())
+    assert fingerprint(tmp_path) == before
+
+
+def test_what_a_kill_before_the_first_write_leaves_is_not_something_else(tmp_path, tiny):
+    (tmp_path / ".recipe.json.0123abcd.tmp").write_text('{"half')
+    assert train("dsprites", tmp_path, stage="vae", **tiny(vae_stage__steps=1)) == tmp_path
+
+
+def test_a_damaged_state_is_named(copied, tiny, fingerprint):
+    path = copied / "gan" / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    before = fingerprint(copied)
+    with pytest.raises(RunError, match=r"gan/state\.safetensors is not a training state"):
+        train("dsprites", copied, **tiny(vae_stage__select_every=8))
+    assert fingerprint(copied) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"recipe": "dsprite"}, UnknownModelError, "dsprites"),
+        ({"stage": "both"}, InvalidInputError, "all, vae or gan, got 'both'"),
+        ({"settings": {"gan_stage.objective.lambda": 1.0}}, InvalidInputError, "id_weight"),
+        ({"settings": {"gan_stage.select_every": 5}}, InvalidInputError, "select_every must be 0"),
+    ],
+)
+def test_bad_arguments_make_no_directory(tmp_path, arguments, error, says):
+    with pytest.raises(error, match=says):
+        train(**{"recipe": "dsprites", "out": tmp_path / "run", "device": "cpu"} | arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_selection_needs_factors(tmp_path):
+    class Plain(DSprites):
+        factors = None
+
+        def __len__(self):
+            return 10
+
+    with process_group("cpu") as group, pytest.raises(InvalidInputError, match="ground-truth factors"):
+        Run(recipe_of("dsprites"), tmp_path / "run", Plain(), group)
+
+
+def test_without_a_selection_stage_1_hands_on_its_last_weights(tmp_path, tiny):
+    path = train("dsprites", tmp_path, **tiny(vae_stage__steps=2, vae_stage__select_every=1000, gan_stage__steps=1))
+    model, state = load_file(path), load_file(tmp_path / "vae" / "state.safetensors")
+    vae = {name.removeprefix("vae."): tensor for name, tensor in model.items() if name.startswith("vae.")}
+    assert all(torch.equal(tensor, state[f"/objective/vae.{name}"]) for name, tensor in vae.items())
+
+
+def weights_of(run):
+    return torch.cat([parameter.flatten() for network in (run.vae, run.generator, run.discriminator) for parameter in network.parameters()])
+
+
+def test_initial_weights_are_a_function_of_the_seed(tmp_path):
+    def run(seed):
+        torch.rand(seed + 1)  # whatever the caller's generator has done
+        with process_group("cpu") as group:
+            return Run(override(recipe_of("dsprites"), {"seed": seed}), tmp_path / str(seed), DSprites(), group)
+
+    assert torch.equal(weights_of(run(0)), weights_of(run(0)))
+    assert not torch.equal(weights_of(run(0)), weights_of(run(1)))
+
+
+def test_training_leaves_the_callers_generator_alone(tmp_path, tiny):
+    before = torch.get_rng_state()
+    train("dsprites", tmp_path, stage="vae", **tiny(vae_stage__steps=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_sampler_of_a_run_is_a_copy_and_leaves_its_networks_trainable(tmp_path):
+    with process_group("cpu") as group:
+        run = Run(recipe_of("dsprites"), tmp_path / "run", DSprites(), group)
+    sampler = run.sampler(bank_size=4)
+    before = weights_of(run).clone()
+    for parameter in sampler.parameters():
+        parameter.zero_()
+    assert torch.equal(weights_of(run), before)
+    assert all(parameter.requires_grad for network in (run.vae, run.generator) for parameter in network.parameters())
+    assert len(sampler.bank) == 4
+    assert step_of(run.out / "vae" / "state.safetensors") == 0

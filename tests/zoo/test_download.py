@@ -1,0 +1,514 @@
+"""Downloads with the real client from a local hub: what is loaded is what was promised, and each failure says what it is.
+
+What the client reads from its environment on import runs in a process of its own.
+"""
+
+import hashlib
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from local_hub import LocalHub
+
+from idgan import errors
+from idgan.zoo import download, remote
+from idgan.zoo.download import fetch, locate
+from idgan.zoo.manifest import Weights
+
+ROOT = Path(__file__).parents[2]
+FILE = "a.safetensors"
+DATA = random.Random(0).randbytes(3000)
+BIG = random.Random(1).randbytes((10 << 20) + 4000)  # more than the 10 MiB after which the client can resume
+OTHER = DATA[:-1] + bytes([DATA[-1] ^ 1])
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def commit(hub):
+    return hub.add("org/name", {FILE: DATA})
+
+
+@pytest.fixture
+def get(hub, cache, commit):
+    """Fetch the file as a manifest entry would, pinned to `commit` and its hash; the bytes that came, and any argument replaced."""
+
+    def get(data=DATA, **changes):
+        options = {"revision": commit, "sha256": sha256(data), "bytes": len(data), "endpoint": hub.url, "cache_dir": cache, "token": False}
+        return fetch(changes.pop("repo", "org/name"), changes.pop("file", FILE), **{**options, **changes})
+
+    return get
+
+
+PRELUDE = f"""
+import sys, types
+zoo = types.ModuleType("idgan.zoo")  # the rest of the zoo takes seconds to import torch, and no part in this
+zoo.__path__ = [{str(ROOT / "idgan" / "zoo")!r}]
+sys.modules["idgan.zoo"] = zoo
+"""
+
+
+def run(program, tmp_path, **environment):
+    """Run `program` in a process whose cache is `tmp_path`; its output."""
+    return finish(start(program, tmp_path, **environment))
+
+
+def start(program, tmp_path, **environment):
+    script = tmp_path / "program.py"
+    script.write_text(PRELUDE + program)
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    output, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0, complaint
+    return output
+
+
+# ------------------------------------------------------------------ the content is what was promised
+
+
+def test_a_pinned_file_is_downloaded_once_and_then_costs_no_request(hub, get):
+    assert get().read_bytes() == DATA
+    assert hub.count("GET") == 1
+    hub.requests.clear()
+    assert get().read_bytes() == DATA
+    assert get(sha256=None, bytes=None).read_bytes() == DATA
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("damage", [OTHER, DATA[:1000], b"", DATA + b"more"])
+def test_a_damaged_cached_file_is_fetched_again_once(hub, get, damage, pinned):
+    """Without a hash of ours, the one the hub stated names the blob: truncation is found there too."""
+    promise = {} if pinned else {"sha256": None, "bytes": None}
+    path = get(**promise)
+    path.resolve().write_bytes(damage)
+    hub.requests.clear()
+    assert get(**promise).read_bytes() == DATA
+    assert hub.count("GET") == 1
+
+
+def test_a_damaged_copy_is_replaced_where_the_cache_has_no_links(hub, get):
+    path = get()
+    path.unlink()
+    path.write_bytes(OTHER)
+    assert get().read_bytes() == DATA
+    assert hub.count("GET") == 2
+
+
+def test_a_file_is_hashed_once_a_process_as_long_as_it_is_untouched(get):
+    before = download._hash_of.cache_info().misses
+    path = get()
+    get()
+    assert download._hash_of.cache_info().misses == before + 1
+    os.utime(path)
+    get()
+    assert download._hash_of.cache_info().misses == before + 2
+
+
+def test_a_hub_that_serves_something_else_is_asked_twice(hub, get):
+    with pytest.raises(errors.CorruptWeightsError) as error:
+        get(OTHER)
+    message = str(error.value)
+    assert FILE in message
+    assert f"expected sha256 {sha256(OTHER)}, found {sha256(DATA)}" in message
+    assert Path(message[message.index("(") + 1 : message.index(")")]).read_bytes() == DATA
+    assert hub.count("GET") == 2
+    with pytest.raises(errors.CorruptWeightsError, match="expected 2,999 bytes, found 3,000"):
+        get(bytes=2999)
+
+
+def test_damage_without_a_connection_is_a_clear_failure(hub, get):
+    path = get().resolve()
+    path.write_bytes(OTHER)
+    hub.requests.clear()
+    with pytest.raises(errors.CorruptWeightsError, match="Load it once with a connection"):
+        get(local_files_only=True)
+    assert hub.requests == []
+    with pytest.raises(errors.CorruptWeightsError, match=f"expected sha256 {sha256(DATA)}.*cannot be reached") as error:
+        get(endpoint="http://127.0.0.1:9")
+    assert isinstance(error.value.__cause__, errors.HubUnreachableError)
+    assert get().read_bytes() == DATA
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/octet-stream"])
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_web_page_is_not_taken_for_weights(hub, get, commit, kind, pinned):
+    page = b"\n<!DOCTYPE html><title>Log in</title>".ljust(len(DATA))
+    hub.fault = lambda request: request.answer(200, page, X_Repo_Commit=commit, ETag='"page"', Content_Type=kind)
+    for _ in range(2):  # nor is it once it is cached
+        with pytest.raises(errors.CorruptWeightsError, match="web page"):
+            get(**({} if pinned else {"sha256": None, "bytes": None}))
+    hub.fault = lambda request: False
+    assert get().read_bytes() == DATA
+
+
+def test_embedded_weights_are_held_to_their_hash_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PACKAGE", tmp_path)
+    weights = Weights(FILE, sha256(DATA), len(DATA), embedded=True)
+    with pytest.raises(errors.CorruptWeightsError, match="no such file"):
+        locate(weights)
+    path = tmp_path / "weights" / FILE
+    path.parent.mkdir()
+    path.write_bytes(DATA)
+    assert locate(weights) == path
+    path.write_bytes(OTHER)
+    with pytest.raises(errors.CorruptWeightsError, match=sha256(DATA)):
+        locate(weights)
+
+
+def test_hub_weights_are_located_by_the_manifest(hub, cache, commit):
+    weights = Weights(FILE, sha256(DATA), len(DATA), repo="org/name", revision=commit)
+    assert locate(weights, endpoint=hub.url, cache_dir=cache, token=False).read_bytes() == DATA
+
+
+# ------------------------------------------------------------------ branches
+
+
+def test_a_branch_is_followed_and_its_cached_copy_serves_when_the_hub_does_not(hub, get):
+    unpinned = {"revision": "main", "sha256": None, "bytes": None}
+    assert get(**unpinned).read_bytes() == DATA
+    hub.add("org/name", {FILE: OTHER})
+    assert get(**unpinned).read_bytes() == OTHER
+    hub.fault = lambda request: request.answer(503)
+    assert get(**unpinned).read_bytes() == OTHER
+    hub.requests.clear()
+    assert get(**unpinned, local_files_only=True).read_bytes() == OTHER
+    assert hub.requests == []
+
+
+# ------------------------------------------------------------------ each failure has its error, and none is waited for
+
+ANSWERS = [
+    (401, "RepoNotFound", errors.RepoNotFoundError),
+    (404, "RepoNotFound", errors.RepoNotFoundError),
+    (404, None, errors.RepoNotFoundError),
+    (403, "GatedRepo", errors.GatedRepoError),
+    (404, "RevisionNotFound", errors.RevisionNotFoundError),
+    (404, "EntryNotFound", errors.FileMissingError),
+    (401, None, errors.HubAuthError),
+    (403, None, errors.HubAuthError),
+    (429, None, errors.HubRateLimitError),
+    (500, None, errors.HubServerError),
+    (503, None, errors.HubServerError),
+    (418, None, errors.HubError),
+]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize(("status", "code", "kind"), ANSWERS)
+def test_an_error_answer_is_named_after_one_request(hub, get, status, code, kind, method):
+    headers = {"Retry-After": 3600, **({"X-Error-Code": code} if code else {})}
+    hub.fault = lambda request: request.command == method and request.answer(status, headers=headers)
+    with pytest.raises(errors.HubError) as error:
+        get()
+    assert type(error.value) is kind
+    assert error.value.__cause__ is not None
+    assert "a.safetensors of org/name" in str(error.value)
+    assert hub.count(method) == 1
+    hub.fault = lambda request: False
+    assert get().read_bytes() == DATA
+
+
+def test_what_the_hub_does_not_hold_is_said_apart(hub, get):
+    with pytest.raises(errors.RepoNotFoundError):
+        get(repo="org/other")
+    with pytest.raises(errors.RevisionNotFoundError):
+        get(revision="0" * 40)
+    with pytest.raises(errors.FileMissingError):
+        get(file="b.safetensors")
+
+
+def test_a_renamed_repository_is_followed(hub, get):
+    hub.renamed["org/old"] = "org/name"
+    assert get(repo="org/old", token="hf_secret").read_bytes() == DATA
+    assert all(request.headers.get("Authorization") == "Bearer hf_secret" for request in hub.requests)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://no-such-host.invalid", "https://127.0.0.1:9"])
+def test_no_connection_says_what_to_do(get, address):
+    with pytest.raises(errors.HubUnreachableError, match=r"cannot be reached.*Check the connection") as error:
+        get(endpoint=address)
+    assert error.value.__cause__ is not None
+
+
+def test_a_dead_proxy_is_no_connection(get, monkeypatch):
+    from huggingface_hub.utils import close_session
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    close_session()  # the client reads it when its session starts
+    with pytest.raises(errors.HubUnreachableError, match="proxy"):
+        get(endpoint="http://hub.invalid")
+    close_session()
+
+
+def test_a_hub_that_never_answers_is_given_up(hub, get, monkeypatch):
+    assert remote.PATIENCE < 5
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "0.2")
+    hub.fault = lambda request: time.sleep(1) or request.hang_up()
+    with pytest.raises(errors.HubUnreachableError, match="HF_HUB_ETAG_TIMEOUT"):
+        get()
+    assert len(hub.requests) <= 1
+
+
+@pytest.mark.parametrize("answer", [{"status": 200, "body": b"<html>"}, {"status": 302, "Location": "http://127.0.0.1:9/login"}])
+def test_a_login_page_in_the_way_is_no_hub(hub, get, answer):
+    hub.fault = lambda request: request.answer(**answer)
+    with pytest.raises(errors.HubUnreachableError, match="not as a hub does"):
+        get()
+
+
+def test_names_that_could_leave_the_cache_are_refused_before_any_request(hub, get):
+    for changes in (
+        *({"file": name} for name in ("../a", "/etc/passwd", "a/b", "a\\b", "", "a\0", "..", None)),
+        *({"repo": name} for name in ("name", "../name", "org/..", "org/a/b", "/org/name", "org\\name", "org/na me", None)),
+        *({"revision": name} for name in ("../../main", "/main", "", "a b", "a\\b", None)),
+        *({"endpoint": name} for name in ("ftp://hub", "hub", "http://", "http://[hub", "file:///etc", 3)),
+    ):
+        with pytest.raises(errors.InvalidInputError):
+            get(**changes)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("etag", ['"../../../evil"', 'W/"..\\evil"', '"/evil"'])
+def test_an_etag_cannot_name_a_file_outside_the_cache(hub, get, commit, tmp_path, etag):
+    hub.fault = lambda request: request.answer(200, DATA, X_Repo_Commit=commit, ETag=etag)
+    with pytest.raises(errors.HubServerError, match="outside the cache"):
+        get()
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+# ------------------------------------------------------------------ broken transfers
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_download_that_is_cut_twice_completes(hub, get, reset):
+    hub.reset = reset
+    hub.cuts = [(10 << 20) + 1000, 500]
+    commit = hub.add("org/name", {FILE: BIG})
+    assert get(BIG, revision=commit).read_bytes() == BIG
+    if not reset:
+        assert [request.headers.get("Range") for request in hub.requests if request.method == "GET"][1:] == ["bytes=10485760-"] * 2
+
+
+def test_a_download_that_is_always_cut_is_given_up_and_leaves_nothing_that_loads(hub, get, cache):
+    hub.cuts = [1000] * 20
+    with pytest.raises(errors.DownloadInterruptedError, match="broke 3 times") as error:
+        get()
+    assert error.value.__cause__ is not None
+    assert hub.count("GET") == remote.TRIES
+    assert [path for path in cache.glob("models--org--name/*/**/*") if path.is_file() and path.stat().st_size] == []
+    hub.cuts = []
+    assert get().read_bytes() == DATA
+
+
+def test_a_download_that_stalls_is_given_up(hub, get, monkeypatch):
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.2")
+    hub.fault = lambda request: request.command == "GET" and (time.sleep(2) or request.hang_up())
+    with pytest.raises(errors.DownloadInterruptedError):
+        get()
+    assert hub.count("GET") == remote.TRIES
+
+
+def test_a_short_answer_is_an_interrupted_download(hub, get):
+    hub.fault = lambda request: request.command == "GET" and request.answer(200, DATA[:1000])
+    with pytest.raises(errors.DownloadInterruptedError, match="did not send what it announced"):
+        get()
+
+
+def test_a_process_killed_in_the_middle_leaves_nothing_that_loads(hub, get, cache, commit, tmp_path):
+    hub.pause = 30
+    process = start(
+        f"from idgan.zoo.download import fetch; fetch('org/name', '{FILE}', revision='{commit}', cache_dir={str(cache)!r})",
+        tmp_path,
+        HF_ENDPOINT=hub.url,
+    )
+    while not list(cache.glob("*/blobs/*.incomplete")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    hub.pause = 0
+    with pytest.raises(errors.HubOfflineError):
+        get(local_files_only=True)
+    assert get().read_bytes() == DATA
+
+
+# ------------------------------------------------------------------ processes, offline mode, the disk
+
+
+def test_processes_that_load_one_uncached_name_download_it_once(hub, commit, tmp_path):
+    hub.pause = 0.5
+    program = f"""
+import os
+from idgan.files import sha256_of
+from idgan.zoo.download import fetch
+children = []
+for _ in range(4):
+    if not (child := os.fork()):
+        path = fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}")
+        os._exit(sha256_of(path) != "{sha256(DATA)}")
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+"""
+    run(program, tmp_path, HF_ENDPOINT=hub.url)
+    assert hub.count("GET") == 1
+
+
+def test_offline_mode_makes_no_request(hub, get, cache, commit, tmp_path):
+    get()
+    hub.add("org/name", {FILE: DATA, "b.safetensors": DATA})
+    hub.requests.clear()
+    program = f"""
+from idgan import errors
+from idgan.zoo.download import fetch
+options = {{"revision": "{commit}", "cache_dir": {str(cache)!r}}}
+path = fetch("org/name", "{FILE}", sha256="{sha256(DATA)}", **options)
+for changes in ({{"file": "b.safetensors"}}, {{"repo": "org/other"}}, {{"revision": "main"}}):
+    try:
+        fetch(**{{"repo": "org/name", "file": "{FILE}", **options, **changes}})
+    except errors.HubOfflineError as error:
+        assert "HF_HUB_OFFLINE" in str(error)
+        print("offline")
+path.resolve().write_bytes(b"damaged")
+try:
+    fetch("org/name", "{FILE}", sha256="{sha256(DATA)}", **options)
+except errors.CorruptWeightsError:
+    print("corrupt")
+"""
+    assert run(program, tmp_path, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1").split() == ["offline"] * 3 + ["corrupt"]
+    assert hub.requests == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_a_full_disk_names_the_path_and_the_size_and_leaves_nothing_that_loads(hub, get, cache, commit, tmp_path):
+    program = f"""
+import resource
+from idgan import errors
+from idgan.zoo.download import fetch
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+    fetch("org/name", "{FILE}", revision="{commit}", cache_dir={str(cache)!r})
+except OSError as error:
+    print(error)
+"""
+    message = run(program, tmp_path, HF_ENDPOINT=hub.url)
+    assert "File too large" in message
+    assert str(cache) in message
+    assert "3,000 bytes" in message
+    with pytest.raises(errors.HubOfflineError):
+        get(local_files_only=True)
+    assert get().read_bytes() == DATA
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="drops a Linux capability, so that permissions bind root as well")
+def test_a_read_only_cache_loads_what_it_has(hub, get, cache, commit, tmp_path):
+    get()
+    hub.add("org/name", {FILE: DATA, "b.safetensors": OTHER})
+    program = f"""
+import ctypes, os, sys
+if not sys.argv[1:]:
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP CAP_DAC_OVERRIDE, which holds after exec
+    os.execv(sys.executable, [sys.executable, __file__, "again"])
+from idgan.zoo.download import fetch
+if os.access({str(cache)!r}, os.W_OK):
+    sys.exit(print("writable"))
+fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}", cache_dir={str(cache)!r})
+try:
+    fetch("org/name", "b.safetensors", revision="main", cache_dir={str(cache)!r})
+except PermissionError as error:
+    print(error)
+"""
+    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        output = run(program, tmp_path, HF_ENDPOINT=hub.url)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    if output == "writable\n":
+        pytest.skip("this user may write everywhere")
+    assert "could not store b.safetensors" in output
+    assert str(cache) in output
+
+
+# ------------------------------------------------------------------ tokens
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("methods", [("HEAD", "GET"), ("GET",)])
+def test_a_token_does_not_follow_a_redirect_to_another_host(hub, get, commit, methods, host):
+    with LocalHub(host) as storage:
+        storage.repos = hub.repos
+        about = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{sha256(DATA)}"', "X-Linked-Size": len(DATA)}
+        hub.fault = lambda request: (
+            request.command in methods and request.answer(302, headers={**about, "Location": storage.url + request.path})
+        )
+        assert get(token="hf_secret").read_bytes() == DATA
+        assert hub.requests[0].headers["Authorization"] == "Bearer hf_secret"
+        assert storage.count("GET") == 1
+        assert not any("hf_secret" in f"{request.path} {request.headers}" for request in storage.requests)
+
+
+def test_a_token_is_in_no_message_and_no_log(hub, get, caplog):
+    caplog.set_level(logging.DEBUG)
+    for status in (401, 403, 429, 500):
+        hub.fault = lambda request, status=status: request.answer(status)
+        with pytest.raises(errors.HubError) as error:
+            get(token="hf_secret")
+        assert "secret" not in f"{error.value!r} {error.value.__cause__!r}"
+    with pytest.raises(errors.HubUnreachableError) as error:
+        get(endpoint="http://user:hf_secret@127.0.0.1:9")
+    assert "secret" not in str(error.value)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_secret\nHost: evil", "hf_sécret", "hf secret"])
+def test_a_token_that_fits_no_header_is_not_quoted(hub, get, token):
+    with pytest.raises(errors.HubAuthError) as error:
+        get(token=token)
+    assert "ecret" not in str(error.value)
+    assert error.value.__cause__ is None
+    assert error.value.__context__ is None
+    assert hub.requests == []
+
+
+# ------------------------------------------------------------------ the local hub itself
+
+
+def test_the_local_hub_takes_uploads(hub, tmp_path):
+    program = f"""
+from huggingface_hub import HfApi
+from pathlib import Path
+folder = Path({str(tmp_path)!r}, "upload")
+folder.mkdir()
+(folder / "{FILE}").write_bytes(bytes(3000))
+(folder / "README.md").write_text("---\\nlicense: mit\\n---\\nHello")
+api = HfApi(token="hf_test")
+api.create_repo("org/new")
+api.upload_folder(repo_id="org/new", folder_path=folder, commit_message="First")
+print(api.model_info("org/new").sha)
+"""
+    commit = run(program, tmp_path, HF_ENDPOINT=hub.url).strip()
+    repo = hub.repos["org/new"]
+    assert repo.branches["main"] == commit
+    assert repo.commits[commit] == {FILE: bytes(3000), "README.md": b"---\nlicense: mit\n---\nHello"}
+    assert repo.messages[-1] == "First"
+    path = fetch("org/new", FILE, revision=commit, endpoint=hub.url, cache_dir=tmp_path / "cache", token=False)
+    assert path.read_bytes() == bytes(3000)

@@ -1,0 +1,312 @@
+"""The checkpoint file: what goes in comes out, to the bit; what is not a checkpoint is refused, whatever it is."""
+
+import copy
+import json
+import pickle
+import re
+import resource
+import struct
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from idgan.errors import CheckpointError
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.sampler import Sampler
+from idgan.zoo.weights import FORMAT, golden_differences, read_checkpoint, write_checkpoint
+
+INFO = {"name": "small", "data": "dsprites", "training": {"seed": 0, "steps": [1, 2], "note": "é"}}
+
+
+def build(c_dim=3, s_dim=2, channels=1):
+    mean, logvar = torch.randn(8, c_dim), torch.randn(8, c_dim)
+    mean[:, 1], logvar[:, 1] = 0.0, 0.0
+    config = ModelConfig(VAEConfig(c_dim, channels), ConvGeneratorConfig(c_dim, s_dim, channels))
+    return Sampler(config, bank=Posterior(mean, logvar), info=INFO)
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    torch.manual_seed(0)
+    return build()
+
+
+@pytest.fixture(scope="module")
+def path(sampler, tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model.safetensors", sampler)
+
+
+@pytest.fixture
+def parts(path):
+    """(tensors, metadata) of the valid file, to be spoiled; `save(tensors, metadata)` writes them."""
+    with safe_open(path, framework="pt") as file:
+        return safetensors.torch.load_file(path), file.metadata()
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(tensors, metadata):
+        safetensors.torch.save_file(tensors, tmp_path / "spoiled.safetensors", metadata)
+        return tmp_path / "spoiled.safetensors"
+
+    return write
+
+
+# ------------------------------------------------------------------ there and back
+
+
+@pytest.mark.parametrize(("s_dim", "channels"), [(0, 1), (2, 1), (1, 3)])
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path, s_dim, channels):
+    sampler = build(s_dim=s_dim, channels=channels)
+    back = read_checkpoint(write_checkpoint(tmp_path / "model.safetensors", sampler))
+    assert back.config == sampler.config
+    assert back.info == INFO
+    assert back.state_dict().keys() == sampler.state_dict().keys()
+    assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in sampler.state_dict().items())
+    assert torch.equal(back.bank.mean, sampler.bank.mean)
+    assert torch.equal(back.bank.logvar, sampler.bank.logvar)
+    assert back.active_dims == sampler.active_dims
+    assert torch.equal(back.sample(n=3, seed=1), sampler.sample(n=3, seed=1))
+    assert not any(parameter.requires_grad for parameter in back.parameters())
+
+
+def test_the_same_sampler_makes_the_same_bytes(sampler, path, tmp_path):
+    assert write_checkpoint(tmp_path / "again.safetensors", sampler).read_bytes() == path.read_bytes()
+    assert write_checkpoint(tmp_path / "back.safetensors", read_checkpoint(path)).read_bytes() == path.read_bytes()
+
+
+def test_writing_leaves_the_sampler_as_it_was(sampler, tmp_path):
+    half = copy.deepcopy(sampler).to(torch.bfloat16)
+    back = read_checkpoint(write_checkpoint(tmp_path / "half.safetensors", half))
+    assert half.dtype == torch.bfloat16
+    assert back.dtype == torch.float32
+    assert torch.equal(back.bank.mean, sampler.bank.mean)
+
+
+def test_a_loaded_sampler_does_not_depend_on_its_file(path, tmp_path):
+    """What safetensors returns is mapped from the file: without a copy, truncating that kills the process with SIGBUS."""
+    victim = tmp_path / "victim.safetensors"
+    victim.write_bytes(path.read_bytes())
+    code = (
+        "import os, sys; from idgan.zoo.weights import read_checkpoint; g = read_checkpoint(sys.argv[1]); "
+        "os.truncate(sys.argv[1], 0); print(g.sample(n=1).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(victim)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "torch.Size([1, 1, 64, 64])\n"), done.stderr
+
+
+# ------------------------------------------------------------------ goldens
+
+
+def test_goldens_agree_with_the_networks_that_made_them(path):
+    assert all(difference < 1e-6 for difference in golden_differences(path).values())
+
+
+@pytest.mark.parametrize(
+    ("weight", "differing"),
+    [
+        ("generator.layers.0.bias", {"images"}),
+        ("vae.decoder.2.weight", {"decoded"}),
+        ("vae.encoder.0.weight", {"mean"}),
+        ("golden.c", {"images", "decoded"}),
+        ("golden.s", {"images"}),
+        ("golden.images", {"images", "mean"}),
+        ("golden.mean", {"mean"}),
+    ],
+)
+def test_goldens_show_what_was_changed(parts, save, weight, differing):
+    tensors, metadata = parts
+    tensors[weight] = tensors[weight] + 0.5
+    differences = golden_differences(save(tensors, metadata))
+    assert {name for name, difference in differences.items() if difference > 1e-5} == differing
+
+
+@pytest.mark.parametrize("spoil", [lambda c: c[:2], lambda c: c.half(), lambda c: c * float("nan"), lambda c: None])
+def test_malformed_goldens_are_refused(parts, save, spoil):
+    tensors, metadata = parts
+    spoiled = spoil(tensors.pop("golden.c"))
+    path = save(tensors if spoiled is None else {**tensors, "golden.c": spoiled.contiguous()}, metadata)
+    read_checkpoint(path)  # the networks are whole
+    with pytest.raises(CheckpointError):
+        golden_differences(path)
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def refused(path, message):
+    for read in (read_checkpoint, golden_differences):
+        with pytest.raises(CheckpointError, match=message) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    {
+        "empty": lambda data: b"",
+        "one byte": lambda data: b"\0",
+        "short header": lambda data: data[:100],
+        "truncated": lambda data: data[:-1],
+        "half": lambda data: data[: len(data) // 2],
+        "trailing": lambda data: data + b"\0",
+        "leading": lambda data: b"\0" + data,
+        "header too large": lambda data: struct.pack("<Q", 2**63) + data[8:],
+        "web page": lambda data: b"<!DOCTYPE html>\n<html><body>Not found</body></html>",
+        "pickle": lambda data: pickle.dumps({"vae": [1.0]}),
+        "zip": lambda data: b"PK\x03\x04" + data,
+        "not UTF-8": lambda data: data[:8] + b"\xff" * 20 + data[28:],
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_files_that_are_not_safetensors(path, tmp_path, spoil):
+    spoiled = tmp_path / "spoiled.safetensors"
+    spoiled.write_bytes(spoil[1](path.read_bytes()))
+    refused(spoiled, "is not a whole safetensors file")
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_checkpoint(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("format", [None, "pt", "idgan-2"])
+def test_other_formats(parts, save, format):
+    tensors, metadata = parts
+    metadata = {**metadata, "format": format} if format else None
+    refused(save(tensors, metadata), re.escape(f"is not an idgan checkpoint (format {format!r}, not 'idgan-1')"))
+
+
+WEIGHT = "generator.layers.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({WEIGHT: None}, rf"tensors missing: \['{WEIGHT}'\]; not expected: none"),
+        ({"vae.extra": torch.zeros(1)}, r"tensors missing: none; not expected: \['vae.extra'\]"),
+        ({"extra": torch.zeros(1)}, r"not expected: \['extra'\]"),
+        ({"bank.mean": None}, r"tensors missing: \['bank.mean'\]"),
+        ({WEIGHT: torch.zeros(256, 4)}, rf"{WEIGHT} must be float32 \(256, 5\), found torch.float32 \(256, 4\)"),
+        ({WEIGHT: torch.zeros(5, 256)}, "must be float32"),
+        ({WEIGHT: torch.zeros(256, 5, dtype=torch.float64)}, "found torch.float64"),
+        ({WEIGHT: torch.zeros(256, 5, dtype=torch.bfloat16)}, "found torch.bfloat16"),
+        ({WEIGHT: torch.zeros(256, 5, dtype=torch.int32)}, "found torch.int32"),
+        ({WEIGHT: torch.full((256, 5), float("nan"))}, f"{WEIGHT} has values that are not finite"),
+        ({"bank.logvar": torch.full((8, 3), float("-inf"))}, "bank.logvar has values that are not finite"),
+        ({"bank.mean": torch.zeros(8, 4)}, r"bank.mean must be float32 \(8, 3\), found torch.float32 \(8, 4\)"),
+        ({"bank.mean": torch.zeros(7, 3)}, r"bank.logvar must be float32 \(7, 3\)"),
+        ({"bank.mean": torch.zeros(())}, "bank"),
+        ({"bank.mean": torch.zeros(0, 3), "bank.logvar": torch.zeros(0, 3)}, "its bank of posteriors is empty"),
+    ],
+)
+def test_tensors_that_do_not_fit(parts, save, changes, message):
+    tensors, metadata = parts
+    tensors = {name: tensor for name, tensor in (tensors | changes).items() if tensor is not None}
+    refused(save(tensors, metadata), message)
+
+
+VAE = {"type": "VAEConfig", "c_dim": 3, "image_channels": 1}
+GENERATOR = {"type": "ConvGeneratorConfig", "c_dim": 3, "s_dim": 2, "image_channels": 1}
+
+
+def described(vae=VAE, generator=GENERATOR, **changes):
+    """A config as JSON; `changes` go into both networks."""
+    return json.dumps({"vae": {**vae, **changes}, "generator": {**generator, **changes}})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{",
+        "NaN",
+        '"' + "a" * 100_000,
+        "[" * 200_000,
+        '{"vae":' * 200_000,
+        "1" * 100_000,
+        json.dumps({"vae": VAE}),
+        json.dumps({"vae": VAE, "generator": GENERATOR, "more": VAE}),
+        json.dumps({"vae": [], "generator": GENERATOR}),
+        described(c_dim=65_536),
+        described(c_dim=2**40),
+        described(c_dim=10**30),
+        described(c_dim=-3),
+        described(c_dim=0),
+        described(c_dim=3.0),
+        described(c_dim=True),
+        described(c_dim="3"),
+        described(c_dim=None),
+        described(c_dim=[3]),
+        described(image_channels=0),
+        described(image_channels=3),
+        described(vae={**VAE, "c_dim": 4}),
+        described(vae={**VAE, "more": 1}),
+        described(generator={**GENERATOR, "s_dim": 65_536}),
+        described(vae={**VAE, "type": "os.system"}),
+        described(type=[]),
+        described(type={}),
+        described(type=None),
+        described(vae=GENERATOR),
+        described(generator=VAE),
+        described({"type": "ConvDiscriminatorConfig", "image_channels": 1}, {"type": "ConvDiscriminatorConfig", "image_channels": 1}),
+    ],
+    ids=lambda config: str(config)[:80],
+)
+def test_hostile_configs(parts, save, config):
+    tensors, metadata = parts
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    metadata = {key: value for key, value in (metadata | {"config": config}).items() if value is not None}
+    refused(save(tensors, metadata), "metadata does not describe an idgan model|tensors missing|must be float32")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+
+def test_a_generator_in_the_place_of_the_vae(save):
+    """Tensors and config agree with each other, but not with what a model is."""
+    networks = {"vae": ConvGeneratorConfig(3, 2, 1).build(), "generator": ConvGeneratorConfig(3, 2, 1).build()}
+    tensors = {f"{part}.{name}": tensor for part, network in networks.items() for name, tensor in network.state_dict().items()}
+    tensors |= {"bank.mean": torch.zeros(1, 3), "bank.logvar": torch.zeros(1, 3)}
+    metadata = {"format": FORMAT, "info": "{}", "config": described(vae=GENERATOR)}
+    refused(save(tensors, metadata), "metadata does not describe an idgan model")
+
+
+@pytest.mark.parametrize("info", [None, "", "[]", "3", "null", "{", "[" * 200_000], ids=lambda info: str(info)[:80])
+def test_infos_that_are_no_objects(parts, save, info):
+    tensors, metadata = parts
+    metadata = {key: value for key, value in (metadata | {"info": info}).items() if value is not None}
+    refused(save(tensors, metadata), "metadata does not describe an idgan model")
+
+
+# ------------------------------------------------------------------ fuzz
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(data=st.data())
+def test_a_damaged_file_loads_or_is_refused(path, tmp_path, data):
+    """Bytes set anywhere, mostly in the header, and cuts: a `CheckpointError`, or a sampler that samples; nothing else."""
+    content = bytearray(path.read_bytes())
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    places = st.one_of(st.integers(0, header - 1), st.integers(0, header - 1), st.integers(0, len(content) - 1))
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=4)):
+        content[place] = value
+    if data.draw(st.integers(0, 9)) == 0:
+        del content[data.draw(places) :]
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(content)
+    for read in (read_checkpoint, golden_differences):
+        try:
+            result = read(damaged)
+        except CheckpointError:
+            continue
+        if read is read_checkpoint:
+            assert result.sample(n=1, seed=0).shape == (1, 1, 64, 64)
