@@ -1,9 +1,9 @@
 """torch.hub entry points: one a checkpoint, named like it with underscores. `torch.hub.load(REPO, "dsprites")` is `idgan.load("dsprites")`."""
 
-dependencies = ["torch", "torchvision", "huggingface_hub", "safetensors", "PIL", "numpy"]
+import json as _json
+from pathlib import Path as _Path
 
-from idgan.zoo.manifest import Manifest as _Manifest  # noqa: E402
-from idgan.zoo.manifest import package_manifest as _package_manifest  # noqa: E402
+dependencies = ["torch", "huggingface_hub", "safetensors", "PIL", "numpy"]  # torch.hub checks these after importing this file: nothing heavy above
 
 
 def _entry_point(name, entry):
@@ -13,13 +13,13 @@ def _entry_point(name, entry):
         return idgan.load(name, **options)
 
     load.__name__ = name.replace("-", "_")
-    load.__doc__ = f"""{entry.description}
+    load.__doc__ = f"""{entry["description"]}: encoder, decoder and generator as one `idgan.Sampler`.
 
-    Status: {entry.status}. Weights: {entry.licence}; data: {entry.data.name} ({entry.data.licence}).
+    Status: {entry["status"]}. Weights: {entry["licence"]}; data: {entry["data"]["name"]} ({entry["data"]["licence"]}).
     Keyword arguments are those of `idgan.load`: pretrained, device, dtype, cache_dir, endpoint, token, local_files_only.
-    Returns an `idgan.Sampler`.
     """
     return load
 
 
-globals().update({_name.replace("-", "_"): _entry_point(_name, _entry) for _name, _entry in _Manifest.read(_package_manifest()).entries.items()})
+for _name, _entry in _json.loads(_Path(__file__).with_name("weights_manifest.json").read_text())["models"].items():
+    globals()[_name.replace("-", "_")] = _entry_point(_name, _entry)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["sha256_of", "write_atomically"]
@@ -30,7 +31,8 @@ def write_atomically(path, data):
     except OSError as error:
         raise type(error)(error.errno, f"could not write {len(data):,} bytes to {path}: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return path
 
 

@@ -1,5 +1,6 @@
 """However the package gets onto a machine, it finds its manifest and its embedded weights."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -106,23 +107,22 @@ def test_editable_install_works(source, tmp_path):
 
 
 def test_torch_hub_works_from_an_archive_without_the_package_installed(source, tmp_path):
-    """As torch.hub does it: unpacked somewhere, not installed; its directory is put on the path."""
+    """As torch.hub does it: unpacked in its directory, not installed; list and help find it there without a request."""
     repository = shutil.copytree(source, tmp_path / "owner_idgan_main")
     job = f"""
 import sys, torch, pathlib
-repository = {str(repository)!r}
-names = torch.hub.list(repository, source="local")
-print(*sorted(names))
+torch.hub.set_dir({str(tmp_path)!r})
+known = dict(skip_validation=True, trust_repo=True)
+print(*sorted(torch.hub.list("owner/idgan:main", verbose=False, **known)))
 for name in sys.argv[1:]:
-    sampler = torch.hub.load(repository, name, source="local", device="cpu")
-    assert name.replace("_", "-") == sampler.info["name"]
-    assert "Status: released" in torch.hub.help(repository, name, source="local")
-import idgan
-print(pathlib.Path(idgan.__file__).parent)
+    assert "Status: released" in torch.hub.help("owner/idgan:main", name, **known)
+    for place in (dict(repo_or_dir="owner/idgan:main", verbose=False, **known), dict(repo_or_dir={str(repository)!r}, source="local")):
+        sampler = torch.hub.load(model=name, device="cpu", **place)
+        assert name.replace("_", "-") == sampler.info["name"]
+torch.hub.load({str(repository)!r}, "celeba_64", source="local", pretrained=False)
+print(pathlib.Path(sys.modules["idgan"].__file__).parent)
 """
     names, home = run([sys.executable, "-c", job, *[name.replace("-", "_") for name in embedded()]], cwd=tmp_path).splitlines()
     assert Path(home) == repository / "idgan"
-    import json
-
     manifest = json.loads((source / "weights_manifest.json").read_text())
     assert names.split() == sorted(name.replace("-", "_") for name in manifest["models"])

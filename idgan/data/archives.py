@@ -137,7 +137,7 @@ class HuggingFaceFiles(_Files):
         try:
             import datasets
         except ImportError as error:
-            raise MissingDependencyError(f"{spec} needs the library datasets: pip install 'idgan[datasets]'") from error
+            raise MissingDependencyError(f"{spec} needs the library datasets: pip install 'idgan[data]'") from error
         where = {"path": "parquet", "data_files": path} if path.endswith(".parquet") else {"path": path, "revision": revision}
         try:
             rows = datasets.load_dataset(**where, split=split or "train")

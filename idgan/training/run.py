@@ -23,6 +23,7 @@ from idgan.training.distributed import barrier, process_group
 from idgan.training.evaluation import coarsened, mean_codes
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
+from idgan.zoo import usable_device
 from idgan.zoo.weights import CHECKPOINT_FILE
 
 __all__ = ["STAGES", "Run", "train"]
@@ -77,9 +78,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    with process_group(device) as group:
+    with process_group(usable_device(device)) as group:
         run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, progress=progress, save_seconds=save_seconds)
         if stage in ("all", "vae"):
             run.train_vae()

@@ -70,14 +70,18 @@ def shown_on_a_terminal(directory, **options):
     with os.fdopen(writer, "w") as terminal, contextlib.redirect_stderr(terminal):
         assert sys.stderr.isatty()
         run(directory, 3, **options)
-        terminal.write("end")
-    return os.read(reader, 100_000).decode()
+        print("end", file=terminal, flush=True)
+        shown = ""
+        while "end" not in shown:  # a terminal hands over what it has got so far
+            shown += os.read(reader, 4096).decode()
+    os.close(reader)
+    return shown
 
 
 def test_a_progress_bar_only_where_someone_looks(tmp_path, capfd):
     assert "toy: 100%" in shown_on_a_terminal(tmp_path, quiet=False)
-    assert shown_on_a_terminal(tmp_path, quiet=True) == "end"
-    assert shown_on_a_terminal(tmp_path, quiet=False, leader=False) == "end"
+    assert shown_on_a_terminal(tmp_path, quiet=True) == "end\r\n"
+    assert shown_on_a_terminal(tmp_path, quiet=False, leader=False) == "end\r\n"
     run(tmp_path, 3, quiet=False)
     assert capfd.readouterr() == ("", "")
 
