@@ -61,7 +61,7 @@ def train(recipe, out, stage, steps, batch_size, seed, settings, data, device, t
 
 @click.command()
 @model_argument
-@click.option("--metrics", default=None, help="Such as fvm,mig,r_id.  [default: all that apply]")
+@click.option("--metrics", default=None, help="Of fvm, fvm-dlib, mig, sap, beta-vae, dci, alignment, r_id.  [default: all that apply but sap, beta-vae and dci]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--data", type=click.Path(exists=True), help="Where the data set's files are, if it has any.")
 @click.option("--out", type=click.Path(dir_okay=False), help="The JSON to write.  [default: results.json of a run, MODEL-results.json]")

@@ -1,5 +1,7 @@
 """Measuring a sampler: which metrics apply, and what each needs of the model and its data."""
 
+from functools import cached_property
+
 import torch
 from tqdm import tqdm
 
@@ -8,11 +10,15 @@ from idgan.errors import InvalidInputError
 from idgan.images import encoder_view
 from idgan.metrics import (
     aggregated_posterior_entropy,
+    beta_vae_metric,
     code_alignment,
+    dci,
     factor_vae_metric,
     mutual_information_gap,
     r_id,
+    separated_attribute_predictability,
 )
+from idgan.networks import Posterior
 
 __all__ = ["METRICS", "coarsened", "evaluate", "mean_codes"]
 
@@ -27,52 +33,6 @@ def mean_codes(vae, source, indices, device):
         x = encoder_view(source.images(part.to(device), torch.Generator().manual_seed(int(part[0]))), vae.config.resolution)
         parts.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).mean.cpu())
     return torch.cat(parts)
-
-
-def _fvm_paper(sampler, codes, seed):
-    return factor_vae_metric(codes, codes.grid, protocol="paper", seed=seed)
-
-
-def _fvm_disentanglement_lib(sampler, codes, seed):
-    return factor_vae_metric(codes, codes.grid, protocol="disentanglement_lib", seed=seed)
-
-
-def _mig(sampler, codes, seed):
-    return mutual_information_gap(codes, codes.grid, seed=seed)
-
-
-@torch.no_grad()
-def _read_back(sampler, seed, samples=10_000):
-    """Codes c drawn from the aggregated posterior, and the encoder's posterior of G(s, c)."""
-    c, s = sampler.codes(samples, seed)
-    posteriors = [
-        sampler.vae.encode(encoder_view(sampler.sample(*pair), sampler.vae.config.resolution).to(sampler.dtype))
-        for pair in zip(c.split(BATCH), s.split(BATCH))
-    ]
-    return c, posteriors
-
-
-def _alignment(sampler, codes, seed):
-    c, posteriors = _read_back(sampler, seed)
-    return code_alignment(torch.cat([posterior.mean for posterior in posteriors]), c, live=sampler.live.cpu(), seed=seed)
-
-
-def _r_id(sampler, codes, seed):
-    c, posteriors = _read_back(sampler, seed)
-    log_q = torch.cat([posterior.log_prob(part) for posterior, part in zip(posteriors, c.split(BATCH))])
-    entropy = aggregated_posterior_entropy(sampler.bank.mean, sampler.bank.logvar, seed=seed)
-    return r_id(log_q, entropy, seed=seed)
-
-
-METRICS = {
-    "fvm": _fvm_paper,
-    "fvm-dlib": _fvm_disentanglement_lib,
-    "mig": _mig,
-    "alignment": _alignment,
-    "r_id": _r_id,
-}
-"""Name -> function of (sampler, grid codes, seed)."""
-NEED_FACTORS = ("fvm", "fvm-dlib", "mig")
 
 
 def coarsened(grid, most=8):
@@ -96,21 +56,75 @@ class GridCodes:
         return self.table[indices]
 
 
-def evaluate(sampler, source, metrics=None, *, seed=0, progress=True):
-    """Measure `sampler` on `source`: a list of `MetricResult`, one for each name in `metrics` (None: all that apply).
+class Subject:
+    """What is measured: a sampler on its data, with the costly things that several metrics read made once, at the first use."""
 
-    The metrics of the code read a table of the codes of the whole data set, encoded once.
+    def __init__(self, sampler, source, seed, progress):
+        self.sampler = sampler
+        self.source = source
+        self.seed = seed
+        self.progress = progress
+
+    @cached_property
+    def codes(self):
+        """`GridCodes` of the encoder."""
+        return GridCodes(self.sampler.vae, self.source, self.sampler.device, self.progress)
+
+    @cached_property
+    @torch.no_grad()
+    def read_back(self):
+        """10,000 codes c of the aggregated posterior, and the encoder's `Posterior` of G(s, c), on the CPU."""
+        vae = self.sampler.vae
+        c, s = self.sampler.codes(10_000, self.seed)
+        views = (encoder_view(self.sampler.sample(*pair), vae.config.resolution) for pair in zip(c.split(BATCH), s.split(BATCH)))
+        posteriors = [vae.encode(view.to(self.sampler.dtype)) for view in views]
+        mean, logvar = (torch.cat([getattr(posterior, name) for posterior in posteriors]).cpu() for name in ("mean", "logvar"))
+        return c.cpu(), Posterior(mean, logvar)
+
+    def on_grid(self, metric, **options):
+        """A metric of the code, from the table of the whole data set's codes."""
+        return metric(self.codes, self.codes.grid, seed=self.seed, **options)
+
+    def alignment(self):
+        c, posterior = self.read_back
+        return code_alignment(posterior.mean, c, live=self.sampler.live.cpu(), seed=self.seed)
+
+    def r_id(self):
+        c, posterior = self.read_back
+        entropy = aggregated_posterior_entropy(self.sampler.bank.mean, self.sampler.bank.logvar, seed=self.seed)
+        return r_id(posterior.log_prob(c), entropy, seed=self.seed)
+
+
+METRICS = {
+    "fvm": lambda subject: subject.on_grid(factor_vae_metric, protocol="paper"),
+    "fvm-dlib": lambda subject: subject.on_grid(factor_vae_metric, protocol="disentanglement_lib"),
+    "mig": lambda subject: subject.on_grid(mutual_information_gap),
+    "sap": lambda subject: subject.on_grid(separated_attribute_predictability),
+    "beta-vae": lambda subject: subject.on_grid(beta_vae_metric),
+    "dci": lambda subject: subject.on_grid(dci),
+    "alignment": Subject.alignment,
+    "r_id": Subject.r_id,
+}
+"""Name -> function of a `Subject` that gives a `MetricResult`."""
+NEED_FACTORS = ("fvm", "fvm-dlib", "mig", "sap", "beta-vae", "dci")
+ON_REQUEST = ("sap", "beta-vae", "dci")
+"""Not measured unless named: they need scikit-learn, and DCI takes minutes."""
+
+
+def evaluate(sampler, source, metrics=None, *, seed=0, progress=True):
+    """Measure `sampler` on `source`: a list of `MetricResult`, one for each name in `metrics` (None: all that apply, but for `ON_REQUEST`).
 
     Raises:
         InvalidInputError: an unknown metric, or one that needs ground-truth factors on a data set that has none.
+        MissingDependencyError: a metric needs scikit-learn.
     """
     has_factors = getattr(source, "factors", None) is not None
     if metrics is None:
-        metrics = [name for name in METRICS if has_factors or name not in NEED_FACTORS]
+        metrics = [name for name in METRICS if name not in ON_REQUEST and (has_factors or name not in NEED_FACTORS)]
     for name in metrics:
         if name not in METRICS:
             raise InvalidInputError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
         if name in NEED_FACTORS and not has_factors:
             raise InvalidInputError(f"{name} needs ground-truth factors, which this data set does not have")
-    codes = GridCodes(sampler.vae, source, sampler.device, progress) if set(metrics) & set(NEED_FACTORS) else None
-    return [METRICS[name](sampler, codes, seed) for name in metrics]
+    subject = Subject(sampler, source, seed, progress)
+    return [METRICS[name](subject) for name in metrics]

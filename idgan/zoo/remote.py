@@ -210,9 +210,7 @@ class _Limits:
             hf_raise_for_status(response)
         etags = response.headers.get("X-Linked-Etag", ""), response.headers.get("ETag", "").removeprefix("W/")
         if re.search(r"[/\\]|\.\.", "".join(etags)):
-            raise errors.HubServerError(
-                f"{self.remote}: {self.remote.host} states an ETag that would name a file outside the cache: {etags}."
-            )
+            raise errors.HubServerError(f"{self.remote}: {self.remote.host} states an ETag that would name a file outside the cache: {etags}.")
         if response.request.method == "GET" and response.headers.get("Content-Type", "").startswith("text/html"):
             raise errors.CorruptWeightsError(f"{self.remote}: {self.remote.host} answered with a web page instead of the file.")
 

@@ -119,7 +119,7 @@ def test_any_folder_needs_a_path_and_takes_a_resolution(folder):
 def test_a_prepared_directory_must_have_the_resolution(folder, tmp_path):
     made = prepare_images("folder", folder, tmp_path / "out", 64)
     assert len(open_dataset("celeba-64", made.path)) == 5
-    with pytest.raises(DataError, match="prepared at 64 px.*--resolution 128"):
+    with pytest.raises(DataError, match=r"prepared at 64 px.*--resolution 128"):
         open_dataset("celeba-128", made.path)
 
 
@@ -198,7 +198,7 @@ def test_optional_libraries_are_asked_for(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(MissingDependencyError, match=r"idgan\[datasets\]"):
+    with pytest.raises(MissingDependencyError, match=r"idgan\[data\]"):
         open_dataset("hf:org/name")
     with pytest.raises(MissingDependencyError, match=r"idgan\[data\]"):
         read_boxes(b"", "cars_train_annos.mat")

@@ -1,6 +1,7 @@
 """Recipes of natural images. The two steps of both stages run at base width 2, at most 8, on two images: only the sizes are reduced."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -60,9 +61,9 @@ def trained(recipe, tmp_path):
         return run
 
 
-def test_two_steps_of_both_stages(trained, log_of):
+def test_two_steps_of_both_stages(trained):
     for stage, phases in ("vae", {"vae"}), ("gan", {"discriminator", "generator"}):
-        last = log_of(trained.out / stage)[-1]
+        last = json.loads((trained.out / stage / "log.jsonl").read_text().splitlines()[-1])
         assert last["step"] == 2
         assert phases < last.keys()
         assert all(abs(value) < 1e6 for value in last.values()), last

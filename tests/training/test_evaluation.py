@@ -12,7 +12,7 @@ from idgan.errors import InvalidInputError
 from idgan.images import to_signed, to_unit
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
-from idgan.training.evaluation import METRICS, GridCodes, coarsened, evaluate, mean_codes
+from idgan.training.evaluation import METRICS, ON_REQUEST, GridCodes, coarsened, evaluate, mean_codes
 
 LOGVAR = -6.0
 
@@ -47,7 +47,7 @@ def perfect(bands):
 
 
 def test_a_perfect_pair_scores_as_such(perfect, bands):
-    results = dict(zip(METRICS, evaluate(perfect, bands, seed=3, progress=False)))
+    results = dict(zip([name for name in METRICS if name not in ON_REQUEST], evaluate(perfect, bands, seed=3, progress=False)))
     assert results["fvm"].value == results["fvm-dlib"].value == 1
     assert results["mig"].value == pytest.approx(1, abs=0.01)
     assert results["alignment"].value == pytest.approx(0, abs=1e-5)

@@ -457,9 +457,7 @@ def test_a_token_does_not_follow_a_redirect_to_another_host(hub, get, commit, me
     with LocalHub(host) as storage:
         storage.repos = hub.repos
         about = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{sha256(DATA)}"', "X-Linked-Size": len(DATA)}
-        hub.fault = lambda request: (
-            request.command in methods and request.answer(302, headers={**about, "Location": storage.url + request.path})
-        )
+        hub.fault = lambda request: request.command in methods and request.answer(302, headers={**about, "Location": storage.url + request.path})
         assert get(token="hf_secret").read_bytes() == DATA
         assert hub.requests[0].headers["Authorization"] == "Bearer hf_secret"
         assert storage.count("GET") == 1

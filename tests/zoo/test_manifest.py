@@ -209,9 +209,7 @@ def test_a_malformed_file_is_refused(tmp_path, text, said):
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-JSON = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6
-)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6)
 FIELDS = sorted({*RELEASED, "data.name", *(f"weights.{name}" for name in RELEASED["weights"]), "training.seed", "metrics.0.value", "new"})
 
 
