@@ -23,7 +23,7 @@ def _settings(context, parameter, texts):
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a step, over all processes.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of initial weights, data order and noise.")
 @click.option("--set", "settings", multiple=True, callback=_settings, help="Any field of the recipe, as PATH=VALUE; repeat it. See --show.")
-@click.option("--data", type=click.Path(exists=True), help="Where the data set's files are, if it has any.")
+@click.option("--data", help="Where the data set's files are, if it has any: a directory, a file, or hf:org/name.")
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--no-evaluate", is_flag=True, help="Skip the metrics at the end.")
@@ -63,7 +63,7 @@ def train(recipe, out, stage, steps, batch_size, seed, settings, data, device, t
 @model_argument
 @click.option("--metrics", default=None, help="Of fvm, fvm-dlib, mig, sap, beta-vae, dci, alignment, r_id.  [default: all that apply but sap, beta-vae and dci]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--data", type=click.Path(exists=True), help="Where the data set's files are, if it has any.")
+@click.option("--data", help="Where the data set's files are, if it has any: a directory, a file, or hf:org/name.")
 @click.option("--out", type=click.Path(dir_okay=False), help="The JSON to write.  [default: results.json of a run, MODEL-results.json]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @device_option

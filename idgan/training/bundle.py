@@ -11,7 +11,7 @@ from idgan import __version__
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import sha256_of, write_atomically
 from idgan.images import save_png
-from idgan.recipes import describe
+from idgan.recipes import RECIPES, describe, recipe_of
 from idgan.training.evaluation import evaluate
 from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 
@@ -26,8 +26,10 @@ def bundle(run, measure=True):
     recipe = run.recipe
     training = {
         "recipe": recipe.name,
+        "command": command_of(recipe),
         "settings": describe(recipe),
         "seed": recipe.seed,
+        "steps": {name: stage["steps"] for name, stage in run.history.items()},
         "stages": run.history,
         "wall_time_seconds": sum(stage["seconds"] for stage in run.history.values()),
         "versions": versions(),
@@ -42,6 +44,14 @@ def bundle(run, measure=True):
         results = [result.to_dict() for result in evaluate(sampler, run.source, progress=run.progress)]
         write_results(run.out / "results.json", recipe.name, path, results)
     return path
+
+
+def command_of(recipe):
+    """The command that trains `recipe`: with every setting in which it differs from the one that is published under its name."""
+    settings = describe(recipe)
+    published = describe(recipe_of(recipe.name)) if recipe.name in RECIPES else settings
+    changes = [f"--set {path}={value}" for path, value in settings.items() if published.get(path) != value]
+    return " ".join([f"idgan train {recipe.name} --out runs/{recipe.name}", *changes])
 
 
 def write_results(path, name, checkpoint, results):

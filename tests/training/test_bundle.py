@@ -47,6 +47,13 @@ def test_it_says_how_it_was_made(finished, tiny):
     assert training["recipe"] == "dsprites"
     assert training["settings"] == json.loads(json.dumps(describe(override(recipe_of("dsprites"), settings))))
     assert training["seed"] == 0
+    assert training["steps"] == {"vae": 12, "gan": 12}
+    # The command alone leads to the same recipe.
+    command, *changes = training["command"].split(" --set ")
+    assert command.startswith("idgan train dsprites")
+    assert describe(override(recipe_of("dsprites"), dict(change.split("=") for change in changes))) == describe(
+        override(recipe_of("dsprites"), settings)
+    )
     assert training["stages"]["vae"].keys() == {"steps", "seconds", "selected_step", "selection_score"}
     assert (training["stages"]["vae"]["steps"], training["stages"]["vae"]["selected_step"], training["stages"]["gan"]["steps"]) == (
         12,
