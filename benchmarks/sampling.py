@@ -21,12 +21,12 @@ ROUNDS = 5
 
 
 def measured(function):
-    """(seconds, peak MiB beyond what was resident before, what it returned) of one call of `function`."""
+    """(seconds, peak MiB beyond what was resident before) of one call of `function`."""
     ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed goes back to the system
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before, start = resident("VmRSS"), time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, resident("VmHWM") - before, result
+    function()
+    return time.perf_counter() - start, resident("VmHWM") - before
 
 
 def resident(field):
@@ -49,10 +49,9 @@ def compare(name, batches):
     def sampler():
         return g.sample(c, s, batch_size=batch_size)
 
-    bare(), sampler()  # the first calls prepare kernels
-    rounds = [(measured(bare), measured(sampler)) for _ in range(ROUNDS)]
-    (seconds, batched_seconds), (memory, batched_memory) = ([statistics.median(pair[who][what] for pair in rounds) for who in (0, 1)] for what in (0, 1))
-    torch.testing.assert_close(rounds[0][1][2], (rounds[0][0][2] + 1) / 2, rtol=0, atol=1e-4)
+    torch.testing.assert_close(sampler(), (bare() + 1) / 2, rtol=0, atol=1e-4)  # and these first calls prepare kernels
+    rounds = [(*measured(bare), *measured(sampler)) for _ in range(ROUNDS)]
+    seconds, memory, batched_seconds, batched_memory = map(statistics.median, zip(*rounds))
     print(f"{name:<14}{n:>7}{batch_size:>7}", end="")
     print(f"{n / seconds:>12.2f}{n / batched_seconds:>12.2f}{seconds / batched_seconds:>8.2f}", end="")
     print(f"{memory:>12.0f}{batched_memory:>12.0f}{batched_memory / memory:>8.2f}", flush=True)

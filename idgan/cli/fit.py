@@ -61,7 +61,9 @@ def train(recipe, out, stage, steps, batch_size, seed, settings, data, device, t
 
 @click.command()
 @model_argument
-@click.option("--metrics", default=None, help="Of fvm, fvm-dlib, mig, sap, beta-vae, dci, alignment, r_id.  [default: all that apply but sap, beta-vae and dci]")
+@click.option(
+    "--metrics", help="Of fvm, fvm-dlib, mig, alignment, r_id, sap, beta-vae, dci.  [default: those that apply, without the last three]"
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--data", help="Where the data set's files are, if it has any: a directory, a file, or hf:org/name.")
 @click.option("--out", type=click.Path(dir_okay=False), help="The JSON to write.  [default: results.json of a run, MODEL-results.json]")

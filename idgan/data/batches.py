@@ -8,7 +8,10 @@ __all__ = ["Batch", "Batches", "generator_of"]
 
 
 def generator_of(*key):
-    """A CPU `torch.Generator` that is a function of the integers in `key`, such as (seed, step)."""
+    """A CPU `torch.Generator` that is a function of the integers in `key`, such as (seed, step).
+
+    PyTorch's CPU generator keeps 32 bits of a seed, so among some 100,000 keys one or two pairs are expected to draw the same numbers.
+    """
     state = 0x9E3779B97F4A7C15
     for part in key:  # splitmix64's finaliser over each part: near keys give unrelated streams
         state = (state ^ int(part)) * 0xBF58476D1CE4E5B9 % 2**64

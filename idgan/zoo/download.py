@@ -9,7 +9,6 @@ from pathlib import Path
 from idgan.errors import CorruptWeightsError, HubError, HubRateLimitError, HubServerError, HubUnreachableError
 from idgan.files import sha256_of
 from idgan.zoo.manifest import PACKAGE, SHA256
-from idgan.zoo.remote import Remote
 
 __all__ = ["fault_of", "fetch", "locate", "stated_sha256", "verify"]
 
@@ -33,6 +32,8 @@ def fetch(repo, file, *, revision, sha256=None, bytes=None, endpoint=None, cache
         HubError: a subclass says why the hub could not serve the file; that the hub cannot be reached is known in under five seconds.
         OSError: the cache cannot be written; the message names the directory and the size.
     """
+    from idgan.zoo.remote import Remote  # here, because huggingface_hub takes a tenth of a second that embedded weights do not need
+
     remote = Remote(repo, file, revision, endpoint=endpoint, cache_dir=cache_dir, token=token, offline=local_files_only)
     path = remote.cached()
     if path is None:
