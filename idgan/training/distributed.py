@@ -27,6 +27,7 @@ class process_group:
     def __enter__(self):
         if self.world_size > 1:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            barrier()  # none leaves, with an error of its own to tell, before all have joined
         return self
 
     def __exit__(self, *exception):

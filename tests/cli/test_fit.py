@@ -59,9 +59,9 @@ def test_a_directory_that_is_no_run_is_left_alone(fail, directory):
 def quick(monkeypatch):
     """A metric of 64 images beside the known ones, which take 10,000 or more."""
 
-    def measure(sampler, codes, seed):
-        c, s = sampler.codes(64, seed)
-        return code_alignment(sampler.encode(sampler.sample(c, s)), c, live=sampler.live, seed=seed)
+    def measure(subject):
+        c, s = subject.sampler.codes(64, subject.seed)
+        return code_alignment(subject.sampler.encode(subject.sampler.sample(c, s)), c, live=subject.sampler.live, seed=subject.seed)
 
     monkeypatch.setitem(METRICS, "quick", measure)
 

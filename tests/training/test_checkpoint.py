@@ -95,9 +95,7 @@ except OSError as error:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"<html>" + data, lambda data: data + b"x"]
-)
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"<html>" + data, lambda data: data + b"x"])
 def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "state.safetensors"
     save_state(path, {"step": 1, "weights": torch.zeros(1000)})
