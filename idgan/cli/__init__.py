@@ -23,6 +23,8 @@ COMMANDS = {
     "evaluate": "idgan.cli.fit:evaluate",
     "convert": "idgan.cli.exchange:convert",
     "export": "idgan.cli.exchange:export",
+    "publish": "idgan.cli.publish:publish",
+    "cache": "idgan.cli.publish:cache",
 }
 
 

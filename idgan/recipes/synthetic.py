@@ -24,7 +24,7 @@ def dsprites():
         gan_stage=Stage(
             objective=IDGANConfig(id_weight=1e-3, r1_weight=10.0, r1_every=16),
             optimizers={"discriminator": Adam(1e-4, 0.0, 0.99), "generator": Adam(1e-3, 0.0, 0.99)},
-            steps=6_000,
+            steps=12_000,
             precision="bf16",
             ema_decay=0.999,
         ),

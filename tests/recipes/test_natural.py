@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+import idgan
 from idgan.data import DATASETS
 from idgan.networks import ModelConfig
 from idgan.objectives import BottleneckIDGANConfig
@@ -124,3 +128,27 @@ def test_each_is_on_the_data_set_of_its_name(recipe):
 def test_a_recipe_is_no_other_one():
     recipes = [dataclasses.replace(recipe_of(name), name="", data="") for name in NAMES]
     assert all(one != other for i, one in enumerate(recipes) for other in recipes[:i])
+
+
+# ------------------------------------------------------------------ without weights
+
+
+def test_each_loads_with_random_weights_at_its_full_size(recipe):
+    sampler = idgan.load(recipe.name, pretrained=False, device="cpu")
+    assert (sampler.vae.config, sampler.generator.config) == (recipe.vae, recipe.generator)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the high-water mark of memory is read from /proc")
+def test_an_image_of_1024x1024_takes_less_than_4_gb():
+    """In a process of its own, which does nothing else."""
+    job = """
+import torch, idgan
+torch.set_num_threads(1)
+x = idgan.load("celebahq-1024", pretrained=False, device="cpu").sample(n=1, seed=0)
+(peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(*x.shape, bool(x.isfinite().all()), peak)
+"""
+    *shape, finite, peak = subprocess.run([sys.executable, "-c", job], capture_output=True, text=True, check=True).stdout.split()
+    assert shape == ["1", "3", "1024", "1024"]
+    assert finite == "True"
+    assert int(peak) < 4 * 2**20  # KiB

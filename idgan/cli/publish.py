@@ -1,0 +1,101 @@
+"""`idgan publish`, `cache`: a run that others can load, and what was loaded from others."""
+
+import re
+
+import click
+
+from idgan.cli.options import say_json
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.option("--repo", required=True, metavar="ORG/NAME", help="The hub repository; it is made if it does not exist.")
+@click.option("--private", is_flag=True, help="Make the repository private.")
+@click.option("--revision", metavar="TAG", help="Tag what is published.")
+@click.option("--dry-run", is_flag=True, help="Show what would be published, and send nothing.")
+@click.option("--manifest", type=click.Path(dir_okay=False), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
+@click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
+@click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
+@click.option("--description", help="A line for people.  [default, as for the next two: what idgan knows of the recipe]")
+@click.option("--licence", help="SPDX expression for the weights.")
+@click.option("--data", nargs=2, metavar="NAME TERMS", help="The training data, and the terms it came under.")
+def publish(run, repo, private, revision, dry_run, manifest, name, token, description, licence, data):
+    """Publish the finished run in the directory RUN.
+
+    Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or where HF_ENDPOINT says, in one commit; the same
+    again makes no second one. Prints the manifest entry that pins it.
+
+    \b
+    idgan publish runs/mine --repo org/mine --dry-run
+    idgan publish runs/mine --repo org/mine --revision v1 --manifest zoo.json
+    """
+    from pathlib import Path
+
+    from idgan.errors import InvalidInputError
+    from idgan.zoo import manifest as zoo_manifest
+    from idgan.zoo.publish import publish as send
+
+    name = name or repo.rpartition("/")[2]
+    if manifest:  # what would fail after the upload fails before
+        if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
+            raise InvalidInputError(f"{name!r} is no name for a manifest (lower-case letters, digits, dashes); give one with --name")
+        if Path(manifest).exists():
+            zoo_manifest.Manifest.read(manifest)
+    data = zoo_manifest.DataSet(*data) if data else None
+    terms = {"description": description, "licence": licence, "data": data}
+    entry, files = send(run, repo, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
+    for file, content in files.items():
+        click.echo(f"{'would publish' if dry_run else 'published'} {repo}/{file} ({len(content):,} bytes)", err=True)
+    say_json({name: entry.to_json()})
+    if manifest and not dry_run:
+        zoo_manifest.write_entry(manifest, name, entry)
+        click.echo(f"{manifest} has it as {name}", err=True)
+
+
+@click.command()
+@click.option("--verify", is_flag=True, help="Hash every file; exits with 1 if one is not what it should be.")
+@click.option("--clean", is_flag=True, help="Delete what interrupted downloads left behind.")
+@click.option("--cache-dir", type=click.Path(file_okay=False), help="Another cache than that of HF_HUB_CACHE.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def cache(verify, clean, cache_dir, as_json):
+    """Show what the hub cache holds of idgan's checkpoints. How big it is, and what interrupted downloads left.
+
+    \b
+    idgan cache
+    idgan cache --verify --clean
+    """
+    from idgan.zoo import cache as stored
+
+    freed = stored.clean(cache_dir) if clean else None
+    repos = stored.scan(cache_dir)
+    checked = stored.verify(cache_dir) if verify else []
+    faults = {str(file.path): fault for file, fault in checked if fault}
+    if as_json:
+        say_json({"repositories": [_repo(repo) for repo in repos], "freed": freed, "checked": len(checked), "faults": faults})
+    else:
+        for line in _lines(repos, freed, checked if verify else None, faults):
+            click.echo(line)
+    if faults:
+        raise SystemExit(1)
+
+
+def _repo(repo):
+    files = [{"name": file.name, "revision": file.revision, "path": str(file.path), "sha256": file.sha256} for file in repo.files]
+    return {"repo": repo.repo, "bytes": repo.bytes, "files": files, "partials": [str(path) for path in repo.partials]}
+
+
+def _lines(repos, freed, checked, faults):
+    if freed is not None:
+        yield f"{freed:,} bytes of interrupted downloads deleted"
+    for repo in repos:
+        yield f"{repo.repo}  {repo.bytes:,} bytes"
+        for file in repo.files:
+            yield f"  {file.revision[:12]}  {file.name}"
+        if repo.partials:
+            yield f"  {len(repo.partials)} interrupted download(s); `idgan cache --clean` deletes them"
+    if not repos:
+        yield "the cache holds no checkpoint of idgan"
+    if checked is not None:
+        yield f"{len(checked)} file(s) hashed, {len(faults)} not what they should be"
+    for fault in faults.values():
+        yield f"  {fault}; loading it fetches it again"

@@ -1,0 +1,290 @@
+"""Publishing: what one publishes, another loads; the same again is nothing new; what is interrupted or refused leaves nothing that loads."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+import idgan
+from idgan.errors import FileMissingError, HubAuthError, HubError, HubUnreachableError, InvalidInputError, RunError, UnknownModelError
+from idgan.files import sha256_of
+from idgan.images import save_png
+from idgan.metrics import MetricResult
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.sampler import Sampler
+from idgan.training.bundle import write_results
+from idgan.zoo.manifest import DataSet, Entry, Manifest, Weights, write_entry
+from idgan.zoo.publish import NO_COMMIT, RUN_FILES, embed, entry_of, publish
+from idgan.zoo.weights import read_checkpoint, write_checkpoint
+
+TRAINING = {"recipe": "dsprites", "command": "idgan train dsprites --out runs/dsprites", "seed": 3, "steps": {"vae": 5, "gan": 6}}
+TRAINING |= {"versions": {"idgan": "0.1"}, "hardware": "a CPU", "wall_time_seconds": 7200.0}
+
+
+def finish(run, seed=0, training=TRAINING):
+    """Make `run` a finished and measured run directory."""
+    torch.manual_seed(seed)
+    mean, logvar = torch.randn(8, 3), torch.full((8, 3), -2.0)
+    mean[:, 1], logvar[:, 1] = 0.0, 0.0
+    info = {"name": "dsprites", "data": "dsprites", "training": training}
+    sampler = Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3, 2)), bank=Posterior(mean, logvar), info=info)
+    path = write_checkpoint(run / "model.safetensors", sampler)
+    for name in ("samples.png", "traversals.png"):
+        save_png(torch.rand(1, 8, 8), run / name)
+    (run / "recipe.json").write_text("{}\n")
+    write_results(run / "results.json", "dsprites", path, [MetricResult("mig", 0.25, "a | b", 100, 0).to_dict()])
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return finish(tmp_path / "run")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return {"cache_dir": tmp_path / "cache", "token": False}
+
+
+def is_same(model, run):
+    """Whether `model` makes the images that the run's own file makes."""
+    return torch.equal(model.sample(n=2, seed=1), idgan.load(str(run)).sample(n=2, seed=1))
+
+
+def child(program, hub, **variables):
+    """Start `program` in a process whose hub is `hub`."""
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_tests", "OMP_NUM_THREADS": "1", **variables}
+    environment["PYTHONPATH"] = str(Path(idgan.__file__).parents[1])
+    return subprocess.Popen([sys.executable, *program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+# ------------------------------------------------------------------ entries
+
+
+def test_the_entry_says_what_the_run_holds(run):
+    path = run / "model.safetensors"
+    entry = entry_of(run, Weights("model.safetensors", sha256_of(path), path.stat().st_size, embedded=True))
+    known = Manifest.load()["dsprites"]
+    assert (entry.status, entry.description, entry.licence, entry.data) == ("released", known.description, known.licence, known.data)
+    assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (64, 1, 3, 2)
+    assert entry.training == TRAINING
+    assert [(metric["name"], metric["value"]) for metric in entry.metrics] == [("mig", 0.25)]
+    assert ModelConfig.from_dict(entry.model) == read_checkpoint(path).config
+
+
+def test_results_of_another_checkpoint_are_refused(run, tmp_path):
+    other = finish(tmp_path / "other", seed=1)
+    (other / "model.safetensors").replace(run / "model.safetensors")
+    with pytest.raises(RunError, match="idgan evaluate"):
+        publish(run, "org/name", dry_run=True)
+
+
+def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
+    run = finish(tmp_path / "run", training=TRAINING | {"recipe": "ours"})
+    with pytest.raises(UnknownModelError, match="ours"):
+        publish(run, "org/name", dry_run=True)
+    terms = {"description": "Ours", "licence": "MIT", "data": DataSet("our pictures", "secret")}
+    entry, files = publish(run, "org/name", dry_run=True, **terms)
+    assert {name: getattr(entry, name) for name in terms} == terms
+    assert b"our pictures, secret" in files["README.md"]
+
+
+def test_embed_puts_the_file_and_its_entry_into_the_source_tree(run, tmp_path):
+    entry = embed(run, tmp_path / "checkout")
+    placed = tmp_path / "checkout/idgan/weights/dsprites.safetensors"
+    assert placed.read_bytes() == (run / "model.safetensors").read_bytes()
+    assert entry.weights == Weights("dsprites.safetensors", sha256_of(placed), placed.stat().st_size, embedded=True)
+    assert Manifest.read(tmp_path / "checkout/weights_manifest.json")["dsprites"] == Entry.from_json(json.loads(json.dumps(entry.to_json())))
+
+
+# ------------------------------------------------------------------ publish, load, sample
+
+
+def test_what_is_published_loads_and_samples(run, hub, cache, tmp_path, monkeypatch):
+    entry, files = publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+    commit = entry.weights.revision
+    assert hub.repos["org/name"].commits[commit] == files
+    assert {name: files[name] for name in RUN_FILES} == {name: (run / name).read_bytes() for name in RUN_FILES}
+    assert len(hub.repos["org/name"].commits) == 2  # the empty one of a new repository, and ours
+
+    assert is_same(idgan.load(f"org/name@{commit}", endpoint=hub.url, **cache), run)
+
+    manifest = write_entry(tmp_path / "zoo.json", "ours", entry)
+    monkeypatch.setenv("IDGAN_MANIFEST", str(manifest))
+    asked = len(hub.requests)
+    assert is_same(idgan.load("ours", endpoint=hub.url, **cache), run)
+    assert len(hub.requests) == asked  # pinned and cached
+
+
+def test_publishing_the_same_again_makes_no_commit(run, hub):
+    first, _ = publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+    again, _ = publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+    assert again == first
+    assert len(hub.repos["org/name"].commits) == 2
+
+    changed, _ = publish(finish(run, seed=1), "org/name", endpoint=hub.url, token="hf_tests")
+    assert changed.weights.revision != first.weights.revision
+    assert len(hub.repos["org/name"].commits) == 3
+
+
+def test_the_lines_of_the_card_run(run, hub, cache):
+    _, files = publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+    lines = files["README.md"].decode().partition("```python\n")[2].partition("```")[0]
+    names = {"options": {"endpoint": hub.url, **cache}}
+    exec(lines.replace('"org/name"', '"org/name", **options'), names)
+    assert names["images"].shape == (8, 1, 64, 64)
+
+
+def test_a_dry_run_asks_for_nothing(run, hub):
+    entry, files = publish(run, "org/name", endpoint=hub.url, dry_run=True)
+    assert hub.requests == []
+    assert entry.weights.revision == NO_COMMIT
+    assert sorted(files) == sorted([*RUN_FILES, "README.md"])
+
+
+def test_the_card_tells_terms_measurements_and_how_to_load(run):
+    entry, files = publish(run, "org/name", dry_run=True)
+    card = files["README.md"].decode()
+    assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: idgan\n")
+    for part in (TRAINING["command"], 'idgan.load("org/name")', entry.data.name, "(2 carry information)", "2.0 hours on a CPU"):
+        assert part in card
+    assert "| mig | 0.2500 | 100 | 0 | a \\| b |" in card
+    custom = publish(run, "org/name", dry_run=True, licence="LicenseRef-ours")[1]["README.md"].decode()
+    assert custom.startswith('---\nlicense: other\nlicense_name: "licenseref-ours"\n')
+
+
+def test_a_mirror_of_the_lab_serves_what_the_command_published(run, hub, cache, tmp_path, monkeypatch):
+    """The whole command, in a process whose HF_ENDPOINT is the mirror; then it loads from there by its name in the manifest."""
+    manifest = tmp_path / "zoo.json"
+    sent = child(["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--private", "--manifest", str(manifest)], hub)
+    output, errors = sent.communicate()
+    assert sent.returncode == 0, errors
+    assert "hf_tests" not in output + errors
+    assert json.loads(output)["sprites"] == json.loads(manifest.read_text())["models"]["sprites"]
+    assert hub.repos["lab/sprites"].private
+    monkeypatch.setenv("IDGAN_MANIFEST", str(manifest))
+    assert is_same(idgan.load("sprites", endpoint=hub.url, **cache), run)
+
+
+# ------------------------------------------------------------------ tags
+
+
+@pytest.fixture
+def tagging(hub):
+    """The hub's route for tags."""
+
+    def fault(request):
+        if "/tag/" not in request.path:
+            return False
+        tag, commit = json.loads(request.body)["tag"], request.path.rpartition("/")[2]
+        branches = hub.repos["org/name"].branches
+        status = 409 if tag in branches else 200
+        branches.setdefault(tag, commit)
+        return request.answer(status, {})
+
+    hub.fault = fault
+    return hub
+
+
+def test_a_tag_names_the_commit_and_never_moves(run, tagging, cache):
+    options = {"endpoint": tagging.url, "token": "hf_tests", "tag": "v1"}
+    entry, _ = publish(run, "org/name", **options)
+    assert publish(run, "org/name", **options)[0] == entry
+    assert is_same(idgan.load("org/name@v1", endpoint=tagging.url, **cache), run)
+    with pytest.raises(HubError, match="stays there"):
+        publish(finish(run, seed=1), "org/name", **options)
+    assert tagging.repos["org/name"].branches["v1"] == entry.weights.revision
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+def test_killed_in_the_middle_leaves_nothing_that_loads(run, hub, cache):
+    reached, go = threading.Event(), threading.Event()
+
+    def fault(request):
+        if request.command == "PUT":
+            reached.set()
+            go.wait(60)
+            return request.hang_up()
+
+    hub.fault = fault
+    program = f"from idgan.zoo.publish import publish; publish({str(run)!r}, 'org/name')"
+    process = child(["-c", program], hub)
+    assert reached.wait(60)
+    process.kill()
+    process.communicate()
+    go.set()
+    hub.fault = lambda request: False
+    with pytest.raises(FileMissingError):
+        idgan.load("org/name", endpoint=hub.url, **cache)
+    entry, _ = publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+    assert is_same(idgan.load(f"org/name@{entry.weights.revision}", endpoint=hub.url, **cache), run)
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "token is missing or refused"), (403, "may not write")])
+def test_a_token_that_does_not_do(run, hub, status, words):
+    hub.fault = lambda request: request.answer(status)
+    with pytest.raises(HubAuthError, match=words) as caught:
+        publish(run, "org/name", endpoint=hub.url, token="hf_secret")
+    assert "hf_secret" not in str(caught.value)
+    assert hub.repos == {}
+
+
+def test_an_odd_token_is_not_shown(run, hub):
+    with pytest.raises(HubAuthError) as caught:
+        publish(run, "org/name", endpoint=hub.url, token="hf_sec ret\n")
+    assert "hf_sec" not in str(caught.value)
+    assert hub.requests == []
+
+
+def test_a_commit_that_races_another_publishes_nothing(run, hub):
+    hub.fault = lambda request: "/commit/" in request.path and request.answer(412)
+    with pytest.raises(HubError, match="publish again"):
+        publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+    assert list(hub.repos["org/name"].commits.values()) == [{}]
+
+
+def test_no_connection(run, hub):
+    hub.fault = lambda request: request.hang_up()
+    with pytest.raises(HubUnreachableError, match="publish again"):
+        publish(run, "org/name", endpoint=hub.url, token="hf_tests")
+
+
+def test_a_public_repository_does_not_become_private_in_silence(run, hub):
+    hub.add("org/name", {})
+    with pytest.raises(HubError, match="is public"):
+        publish(run, "org/name", private=True, endpoint=hub.url, token="hf_tests")
+    assert len(hub.repos["org/name"].commits) == 1
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_an_unfinished_run_is_refused(run, hub, name):
+    (run / name).unlink()
+    with pytest.raises(RunError, match=f"{name}.*idgan (train|evaluate)"):
+        publish(run, "org/name", endpoint=hub.url)
+    assert hub.requests == []
+
+
+def test_networks_that_do_not_compute_their_goldens_are_refused(run, hub):
+    path = run / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    start = 8 + int.from_bytes(content[:8], "little") + header["golden.images"]["data_offsets"][0]
+    content[start : start + 4] = torch.tensor(0.123).numpy().tobytes()
+    path.write_bytes(content)
+    write_results(run / "results.json", "dsprites", path, [])
+    with pytest.raises(RunError, match="golden"):
+        publish(run, "org/name", endpoint=hub.url)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(("repo", "tag"), [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b")])
+def test_odd_names_are_refused(run, repo, tag):
+    with pytest.raises(InvalidInputError):
+        publish(run, repo, tag=tag, dry_run=True)
