@@ -19,6 +19,7 @@ def _settings(context, parameter, texts):
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--out", type=click.Path(file_okay=False), help="Run directory.  [default: runs/RECIPE]")
 @click.option("--stage", type=click.Choice(["all", "vae", "gan"]), default="all", show_default=True, help="1: the encoder; 2: the GAN.")
+@click.option("--vae", metavar="MODEL", help="Take the encoder of a checkpoint, or of a run whose stage 1 is done, instead of training one.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the stage (of both, with --stage all).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a step, over all processes.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of initial weights, data order and noise.")
@@ -28,7 +29,7 @@ def _settings(context, parameter, texts):
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--no-evaluate", is_flag=True, help="Skip the metrics at the end.")
 @click.option("--show", is_flag=True, help="Print the resolved recipe and stop.")
-def train(recipe, out, stage, steps, batch_size, seed, settings, data, device, threads, no_evaluate, show):
+def train(recipe, out, stage, vae, steps, batch_size, seed, settings, data, device, threads, no_evaluate, show):
     """Train RECIPE. Stage 1 (the encoder), stage 2 (the GAN on the frozen encoder), metrics, and one checkpoint file.
 
     Run the same command again to continue an interrupted run. Logs are in OUT/vae and OUT/gan (log.jsonl, samples/), and the result,
@@ -37,6 +38,7 @@ def train(recipe, out, stage, steps, batch_size, seed, settings, data, device, t
     \b
     idgan train dsprites --out runs/mine
     idgan train dsprites --out runs/quick --stage vae --steps 2000 --set vae_stage.batch_size=32
+    idgan train celeba-128 --vae runs/celeba-64
     torchrun --nproc-per-node=2 -m idgan train dsprites --out runs/two
     """
     import idgan
@@ -53,9 +55,8 @@ def train(recipe, out, stage, steps, batch_size, seed, settings, data, device, t
         for path, value in describe(override(recipe_of(recipe), settings)).items():
             click.echo(f"{path}={value}")
         return
-    path = idgan.train(
-        recipe, out or f"runs/{recipe}", stage=stage, settings=settings, data=data, device=device, threads=threads, measure=not no_evaluate
-    )
+    options = {"data": data, "device": device, "threads": threads, "measure": not no_evaluate}
+    path = idgan.train(recipe, out or f"runs/{recipe}", stage=stage, vae=vae, settings=settings, **options)
     click.echo(f"{path}: done. Look at its pictures, or: idgan traverse {path}" if stage != "vae" else f"{path}: stage 1 is done")
 
 

@@ -26,8 +26,8 @@ def bundle(run, measure=True):
     recipe = run.recipe
     training = {
         "recipe": recipe.name,
-        "command": command_of(recipe),
-        "settings": describe(recipe),
+        "command": command_of(recipe, run.history["vae"].get("from")),
+        "settings": run.settings,
         "seed": recipe.seed,
         "steps": {name: stage["steps"] for name, stage in run.history.items()},
         "stages": run.history,
@@ -46,12 +46,12 @@ def bundle(run, measure=True):
     return path
 
 
-def command_of(recipe):
-    """The command that trains `recipe`: with every setting in which it differs from the one that is published under its name."""
+def command_of(recipe, vae=None):
+    """The command that trains `recipe`, on the `vae` of a run or checkpoint: with every setting in which it differs from the published one."""
     settings = describe(recipe)
     published = describe(recipe_of(recipe.name)) if recipe.name in RECIPES else settings
     changes = [f"--set {path}={value}" for path, value in settings.items() if published.get(path) != value]
-    return " ".join([f"idgan train {recipe.name} --out runs/{recipe.name}", *changes])
+    return " ".join([f"idgan train {recipe.name} --out runs/{recipe.name}", *([f"--vae {vae}"] if vae else []), *changes])
 
 
 def write_results(path, name, checkpoint, results):

@@ -1,7 +1,6 @@
 """A run: both stages of a recipe in one directory, then a bundle that loads. Started again, it continues."""
 
 import copy
-import hashlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,12 @@ from idgan.networks import ModelConfig, Posterior
 from idgan.recipes import describe, override, recipe_of
 from idgan.sampler import Sampler
 from idgan.training.bundle import bundle
-from idgan.training.checkpoint import differences, load_state, step_of
+from idgan.training.checkpoint import differences, step_of
 from idgan.training.distributed import barrier, process_group
 from idgan.training.evaluation import coarsened, mean_codes
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
+from idgan.training.stage_1 import STATE_FILE, borrow_vae, digest, trained_vae
 from idgan.zoo import usable_device
 from idgan.zoo.weights import CHECKPOINT_FILE
 
@@ -31,7 +31,6 @@ __all__ = ["STAGES", "Run", "train"]
 STAGES = ("vae", "gan")
 STAGE_2 = ("gan_stage.", "generator.", "discriminator.")
 """The settings on which only stage 2 depends."""
-STATE_FILE = "state.safetensors"
 BANK, SELECTION, SHOWN = -1, -2, -3
 """Where a batch's key has its step: the draws of the posterior bank, of the selection metric, of the pictures."""
 
@@ -41,6 +40,7 @@ def train(
     out,
     *,
     stage="all",
+    vae=None,
     settings=None,
     data=None,
     device="auto",
@@ -56,6 +56,7 @@ def train(
     Args:
         recipe: a name (`idgan.list_models()`) or a `Recipe`.
         stage: "all", "vae" or "gan".
+        vae: a VAE to take instead of training stage 1: what `idgan.load` takes, or the directory of a run whose stage 1 is finished.
         settings: dotted path in the recipe -> value, such as {"gan_stage.steps": 5000, "seed": 1}.
         data: where the data set's files are, for those that have any.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1". Under torchrun each process takes its own.
@@ -68,19 +69,21 @@ def train(
         `Path` of the bundled checkpoint, which `idgan.load` takes; with stage "vae", of the directory.
 
     Raises:
-        UnknownModelError, InvalidInputError: no such recipe, setting or stage.
+        UnknownModelError, InvalidInputError: no such recipe, setting or stage, or a `vae` that does not fit.
         RunMismatchError: `out` holds a run with other settings; the message lists the differing ones.
         DivergedError: training has diverged; the last saved state is intact.
     """
     if stage not in ("all", *STAGES):
         raise InvalidInputError(f"stage must be all, {' or '.join(STAGES)}, got {stage!r}")
+    if vae is not None and stage == "vae":
+        raise InvalidInputError(f"stage 1 is taken from {vae}: there is none to train")
     recipe = override(recipe_of(recipe) if isinstance(recipe, str) else recipe, settings or {})
     if threads is not None:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     with process_group(usable_device(device)) as group:
-        run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, progress=progress, save_seconds=save_seconds)
-        if stage in ("all", "vae"):
+        run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, vae=vae, progress=progress, save_seconds=save_seconds)
+        if vae is None and stage in ("all", "vae"):
             run.train_vae()
         if stage == "vae":
             return run.out
@@ -92,7 +95,7 @@ class Run:
     """A recipe, its data set `source`, and the directory `out` that holds its two stages.
 
     A stage may be given other `steps`, if it has not gone past them; stage 2 may be set otherwise as long as it has not begun; every other
-    setting must be equal.
+    setting must be equal. With `vae` (see `train`) there is no stage 1: that VAE's weights take the place of its settings.
 
     Raises:
         InvalidInputError: the recipe selects weights in a way that is not possible.
@@ -100,7 +103,7 @@ class Run:
         RunError: it holds something else.
     """
 
-    def __init__(self, recipe, out, source, group, *, progress=True, save_seconds=60.0):
+    def __init__(self, recipe, out, source, group, *, vae=None, progress=True, save_seconds=60.0):
         self.recipe = recipe
         self.out = out
         self.source = source
@@ -109,19 +112,25 @@ class Run:
         self.save_seconds = save_seconds
         self.config = ModelConfig(recipe.vae, recipe.generator)
         self.history = {}
-        """What each stage did: steps, seconds, and for a selected encoder the step and score of the selection."""
+        """What each stage did: steps, seconds, for a selected encoder the step and score of the selection, for a taken one where from."""
         if recipe.gan_stage.select_every or (recipe.vae_stage.select_every and getattr(source, "factors", None) is None):
             raise InvalidInputError("select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors")
-        self._claim()
+        self.settings = describe(recipe)
+        """The settings that determine the result."""
         with seeded(recipe.seed):
             self.vae = recipe.vae.build()
             self.vae_objective = recipe.vae_stage.objective.build(self.vae)
             self.generator, self.discriminator = recipe.generator.build(), recipe.discriminator.build()
+        if vae is not None:
+            self.history["vae"] = borrow_vae(self.vae, vae)
+            self.settings = {key: value for key, value in self.settings.items() if not key.startswith("vae_stage.")}
+            self.settings["vae_sha256"] = digest(self.vae)
+        self._claim()
 
     def _claim(self):
         """Make the directory this run's; every process looks before one of them writes."""
         path = self.out / "recipe.json"
-        here = json.loads(json.dumps(describe(self.recipe)))
+        here = json.loads(json.dumps(self.settings))
         if path.exists():
             there = json.loads(path.read_text())
             done = {name: step_of(self.out / name / STATE_FILE) for name in STAGES}
@@ -129,7 +138,8 @@ class Run:
                 there = {key: value for key, value in there.items() if not key.startswith(STAGE_2)}
                 there |= {key: value for key, value in here.items() if key.startswith(STAGE_2)}
             for name in STAGES:
-                there[f"{name}_stage.steps"] = max(done[name], here[f"{name}_stage.steps"])
+                if (steps := f"{name}_stage.steps") in here:
+                    there[steps] = max(done[name], here[steps])
             if changed := differences(there, here):
                 raise RunMismatchError(f"{self.out} holds a run with other settings ({changed}). Use those, or another directory")
         elif self.out.exists() and any(not item.name.startswith(".") for item in self.out.iterdir()):
@@ -151,34 +161,20 @@ class Run:
 
     def train_gan(self):
         """Stage 2, from the encoder of stage 1. Leaves the moving average of the generator (or its last weights) in `generator`."""
-        self._load_vae()
+        if "vae" not in self.history:
+            weights, self.history["vae"] = trained_vae(self.out, self.recipe.vae_stage.steps)
+            self.vae.load_state_dict(weights)
         with seeded(self.recipe.seed):
             objective = self.recipe.gan_stage.objective.build(self.vae, self.generator, self.discriminator)
-        encoder = hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in self.vae.state_dict().values())).hexdigest()
 
         def draw():
             sampler = self.sampler(bank_size=256)
             return sample_sheet(sampler, *sampler.codes(32, seed=0))
 
-        trainer = self._trainer("gan", objective, draw, identity={"encoder": encoder})
+        trainer = self._trainer("gan", objective, draw, identity={"encoder": digest(self.vae)})
         self.generator = trainer.ema.module if trainer.ema else self.generator
         trainer.fit()
         self.history["gan"] = {"steps": trainer.step, "seconds": round(trainer.seconds)}
-
-    def _load_vae(self):
-        """Put the result of stage 1 into `vae`: the selected weights, or the last if it never came to a selection."""
-        path = self.out / "vae" / STATE_FILE
-        step, steps = step_of(path), max(1, self.recipe.vae_stage.steps)
-        if step < steps:
-            raise RunError(f"stage 1 in {self.out} is at step {step} of {steps}; finish it first (--stage vae)")
-        state = load_state(path)
-        self.history["vae"] = {"steps": state["step"], "seconds": round(state["seconds"])}
-        best = state["best"]
-        if best["weights"]:
-            self.vae.load_state_dict(best["weights"])
-            self.history["vae"] |= {"selected_step": best["step"], "selection_score": best["score"]}
-        else:
-            self.vae_objective.load_state_dict(state["objective"])
 
     def _trainer(self, name, objective, draw, *, identity=None, **options):
         stage = getattr(self.recipe, f"{name}_stage")

@@ -1,0 +1,63 @@
+"""What stage 1 leaves for stage 2: a VAE, from this run, another run, or a checkpoint."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from idgan.errors import InvalidInputError, RunError
+from idgan.training.checkpoint import load_state, step_of
+from idgan.zoo import find, list_models
+from idgan.zoo.weights import read_checkpoint
+
+__all__ = ["STATE_FILE", "borrow_vae", "digest", "trained_vae"]
+
+STATE_FILE = "state.safetensors"
+
+
+def trained_vae(run, steps):
+    """The result of `steps` steps of stage 1 in the run directory `run`: the selected weights, or the last if it never came to a selection.
+
+    Returns:
+        (state dict of the VAE, what stage 1 did: steps, seconds, and for selected weights their step and score).
+
+    Raises:
+        RunError: stage 1 has not come to its end.
+    """
+    path = run / "vae" / STATE_FILE
+    if (step := step_of(path)) < max(1, steps):
+        raise RunError(f"stage 1 in {run} is at step {step} of {steps}; finish it first (--stage vae)")
+    state = load_state(path)
+    history = {"steps": state["step"], "seconds": round(state["seconds"])}
+    best = state["best"]
+    if best["weights"]:
+        return best["weights"], history | {"selected_step": best["step"], "selection_score": best["score"]}
+    return {name.removeprefix("vae."): tensor for name, tensor in state["objective"].items() if name.startswith("vae.")}, history
+
+
+def borrow_vae(vae, where):
+    """Fill `vae` with the weights of the VAE at `where`: anything `idgan.load` takes, or a run directory whose stage 1 is finished.
+
+    Returns:
+        What stage 1 did there, as far as that is known: steps, seconds, and `where` as "from".
+
+    Raises:
+        InvalidInputError: that VAE has other shapes.
+        RunError: its stage 1 has not come to its end.
+        UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
+    """
+    run = Path(where)
+    if str(where) not in list_models() and (run / "vae" / STATE_FILE).exists():
+        weights, history = trained_vae(run, json.loads((run / "recipe.json").read_text())["vae_stage.steps"])
+    else:
+        sampler = read_checkpoint(find(where).path)
+        weights, history = sampler.vae.state_dict(), sampler.info.get("training", {}).get("stages", {}).get("vae", {})
+    shapes, there = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (vae.state_dict(), weights))
+    if shapes != there:
+        raise InvalidInputError(f"the VAE of {where} has other shapes than the recipe's, {vae.config}")
+    vae.load_state_dict(weights)
+    return {"steps": 0, "seconds": 0, **history, "from": str(where)}
+
+
+def digest(vae):
+    """Hex sha256 of the weights of `vae`."""
+    return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in vae.state_dict().values())).hexdigest()
