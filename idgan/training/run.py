@@ -78,17 +78,28 @@ def train(
     if vae is not None and stage == "vae":
         raise InvalidInputError(f"stage 1 is taken from {vae}: there is none to train")
     recipe = override(recipe_of(recipe) if isinstance(recipe, str) else recipe, settings or {})
-    if threads is not None:
-        torch.set_num_threads(threads)
+    with cpu(threads):
+        with process_group(usable_device(device)) as group:
+            run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, vae=vae, progress=progress, save_seconds=save_seconds)
+            if vae is None and stage in ("all", "vae"):
+                run.train_vae()
+            if stage == "vae":
+                return run.out
+            run.train_gan()
+        return bundle(run, measure) if group.rank == 0 else run.out / CHECKPOINT_FILE
+
+
+@contextmanager
+def cpu(threads):
+    """Denormals flushed to zero (they are slow, and no loss needs them) and `threads` threads, if given; the process is then as it was before."""
+    before = torch.get_num_threads()
     torch.set_flush_denormal(True)
-    with process_group(usable_device(device)) as group:
-        run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, vae=vae, progress=progress, save_seconds=save_seconds)
-        if vae is None and stage in ("all", "vae"):
-            run.train_vae()
-        if stage == "vae":
-            return run.out
-        run.train_gan()
-    return bundle(run, measure) if group.rank == 0 else run.out / CHECKPOINT_FILE
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
 
 
 class Run:

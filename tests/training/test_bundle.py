@@ -83,3 +83,8 @@ def test_a_measured_run_writes_its_results(bands_recipe, tmp_path, tiny):
     for metric in results["metrics"]:
         assert math.isfinite(metric["value"])
         assert metric.keys() >= {"name", "value", "protocol", "samples", "seed", "versions"}
+
+
+def test_training_leaves_the_process_as_it_was(finished):
+    """Denormals are flushed while training, and only then."""
+    assert torch.tensor(1e-40).div(2).item() > 0
