@@ -18,7 +18,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from idgan.errors import InvalidInputError
 from idgan.files import write_atomically
 
-__all__ = ["as_batch", "encoder_view", "grid", "save_gif", "save_png", "side_by_side", "to_pil", "to_signed", "to_uint8", "to_unit"]
+__all__ = ["as_batch", "at_once", "encoder_view", "grid", "save_gif", "save_png", "side_by_side", "to_pil", "to_signed", "to_uint8", "to_unit"]
 
 _FULL_SCALE = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
 _SLACK = 1e-4  # how far rounding may carry a float image outside [0, 1]
@@ -57,6 +57,14 @@ def encoder_view(x, resolution=64):
     overlap = torch.minimum(edges[1:, None], old + 1) - torch.maximum(edges[:-1, None], old)
     shares = (overlap.clamp(min=0) * resolution / size).to(x)  # (resolution, size), rows sum to 1
     return shares @ x @ shares.T
+
+
+def at_once(resolution):
+    """How many images of `resolution` a batch may have where any number would do: 256 of 64x64, one of 1024x1024.
+
+    Then the widest generator (64 channels at full resolution) takes about 1 GB of memory beside its weights.
+    """
+    return max(1, 256 * 64**2 // resolution**2)
 
 
 def as_batch(images, *, channels, resolution, background="white", crop=False):

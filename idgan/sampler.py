@@ -7,16 +7,24 @@ import torch
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.images import as_batch, to_unit
+from idgan.images import as_batch, at_once, encoder_view, to_unit
 from idgan.networks import Posterior
 from idgan.objectives.objective import freeze
 
-__all__ = ["PRIORS", "Sampler", "sweep"]
+__all__ = ["PRIORS", "Sampler", "posterior_bank", "sweep"]
 
 PRIORS = ("posterior", "normal")
 LIVE_NATS = 0.1
 """A code dimension whose mean KL to the prior is below this carries nothing of the image: it has collapsed."""
-PIXELS_AT_ONCE = 64 * 64 * 1024
+
+
+@torch.no_grad()
+def posterior_bank(vae, source, size, draws, device="cpu"):
+    """The `Posterior` of `size` random images of the data set `source`, chosen (and, where they vary, made) by the CPU generator `draws`."""
+    indices = torch.randint(len(source), (size,), generator=draws)
+    parts = indices.split(at_once(source.resolution))
+    posteriors = [vae.encode(encoder_view(source.images(part, draws), vae.config.resolution).to(device)) for part in parts]
+    return Posterior(torch.cat([posterior.mean for posterior in posteriors]), torch.cat([posterior.logvar for posterior in posteriors]))
 
 
 class Sampler(nn.Module):
@@ -123,7 +131,7 @@ class Sampler(nn.Module):
     @torch.no_grad()
     def _render(self, c, s, batch_size=None):
         """`forward` of codes (N, c_dim) and nuisance (N or 1, s_dim), in batches and without gradients."""
-        batch_size = max(1, PIXELS_AT_ONCE // self.resolution**2) if batch_size is None else _count("batch_size", batch_size)
+        batch_size = at_once(self.resolution) if batch_size is None else _count("batch_size", batch_size)
         return torch.cat([self(*pair) for pair in zip(c.split(batch_size), s.expand(len(c), -1).split(batch_size))])
 
     @torch.no_grad()

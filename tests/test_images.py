@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from idgan.errors import InvalidInputError
-from idgan.images import as_batch, encoder_view, grid, save_gif, save_png, side_by_side, to_pil, to_signed, to_uint8, to_unit
+from idgan.images import as_batch, at_once, encoder_view, grid, save_gif, save_png, side_by_side, to_pil, to_signed, to_uint8, to_unit
 
 ORIENTATION = 0x0112
 
@@ -656,3 +656,7 @@ def test_a_failed_encoding_leaves_the_old_file(tmp_path):
     with pytest.raises(InvalidInputError):
         save_png(torch.full((3, 8, 8), torch.nan), path)
     assert path.read_bytes() == before and Image.open(io.BytesIO(before)).size == (8, 8)
+
+
+def test_batches_of_any_resolution_have_as_many_pixels_but_one_image_at_least():
+    assert [at_once(resolution) for resolution in (8, 64, 128, 256, 1024, 4096)] == [16_384, 256, 64, 16, 1, 1]

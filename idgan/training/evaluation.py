@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from idgan.data import FactorGrid
 from idgan.errors import InvalidInputError
-from idgan.images import encoder_view
+from idgan.images import at_once, encoder_view
 from idgan.metrics import (
     aggregated_posterior_entropy,
     beta_vae_metric,
@@ -76,7 +76,8 @@ class Subject:
         """10,000 codes c of the aggregated posterior, and the encoder's `Posterior` of G(s, c), on the CPU."""
         vae = self.sampler.vae
         c, s = self.sampler.codes(10_000, self.seed)
-        views = (encoder_view(self.sampler.sample(*pair), vae.config.resolution) for pair in zip(c.split(BATCH), s.split(BATCH)))
+        pairs = zip(*(code.split(at_once(self.sampler.resolution)) for code in (c, s)))
+        views = (encoder_view(self.sampler.sample(*pair), vae.config.resolution) for pair in pairs)
         posteriors = [vae.encode(view.to(self.sampler.dtype)) for view in views]
         mean, logvar = (torch.cat([getattr(posterior, name) for posterior in posteriors]).cpu() for name in ("mean", "logvar"))
         return c.cpu(), Posterior(mean, logvar)

@@ -13,9 +13,9 @@ from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
 from idgan.images import encoder_view
 from idgan.metrics import factor_vae_metric, mutual_information_gap
-from idgan.networks import ModelConfig, Posterior
+from idgan.networks import ModelConfig
 from idgan.recipes import describe, override, recipe_of
-from idgan.sampler import Sampler
+from idgan.sampler import Sampler, posterior_bank
 from idgan.training.bundle import bundle
 from idgan.training.checkpoint import differences, step_of
 from idgan.training.distributed import barrier, process_group
@@ -231,14 +231,9 @@ class Run:
         fvm = factor_vae_metric(table.__getitem__, grid, seed=seed)
         return (mig.value + fvm.value) / 2, {"mig": mig.value, "fvm": fvm.value, "mig_gaps": mig.details["gaps"]}
 
-    @torch.no_grad()
     def sampler(self, bank_size=None, info=None):
         """A copy of the networks as they are now, as a `Sampler` with a bank of posteriors of random training images."""
-        draws = self.draws(BANK)
-        indices = torch.randint(len(self.source), (bank_size or self.recipe.bank_size,), generator=draws)
-        views = (encoder_view(self.source.images(part, draws)).to(self.group.device) for part in indices.split(256))
-        posteriors = [self.vae.encode(view) for view in views]
-        bank = Posterior(torch.cat([posterior.mean for posterior in posteriors]), torch.cat([posterior.logvar for posterior in posteriors]))
+        bank = posterior_bank(self.vae, self.source, bank_size or self.recipe.bank_size, self.draws(BANK), self.group.device)
         return Sampler(self.config, copy.deepcopy(self.vae), copy.deepcopy(self.generator), bank, info)
 
 

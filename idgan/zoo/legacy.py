@@ -16,10 +16,9 @@ from torch.nn.functional import leaky_relu
 from idgan.data import open_dataset
 from idgan.errors import CheckpointError, InvalidInputError
 from idgan.files import sha256_of
-from idgan.images import encoder_view
-from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, Posterior, ResNetGeneratorConfig, VAEConfig
+from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, ResNetGeneratorConfig, VAEConfig
 from idgan.networks.conv import downward_stack, upward_stack
-from idgan.sampler import Sampler
+from idgan.sampler import Sampler, posterior_bank
 from idgan.zoo.weights import _check_tensors, _part
 
 __all__ = ["convert"]
@@ -52,7 +51,12 @@ def convert(vae, gan, *, data=None, data_path=None, name=None, bank_size=4096):
     generator_config, generator, gan_steps = _read_generator(gan, vae_config)
     origin = {"vae": {"sha256": sha256_of(vae), "steps": vae_steps}, "gan": {"sha256": sha256_of(gan), "steps": gan_steps}}
     info = {"data": data, "training": {"converted_from": origin}} | ({"name": name} if name else {})
-    bank = None if data is None else _posterior_bank(autoencoder, open_dataset(data, data_path), bank_size)
+    bank = None
+    if data is not None:
+        source = open_dataset(data, data_path)
+        if source.image_channels != autoencoder.config.image_channels:
+            raise InvalidInputError(f"the images of {data} have {source.image_channels} channels, the VAE's {autoencoder.config.image_channels}")
+        bank = posterior_bank(autoencoder, source, bank_size, torch.Generator().manual_seed(0))
     return Sampler(ModelConfig(vae_config, generator_config), autoencoder, generator, bank, info)
 
 
@@ -267,14 +271,3 @@ def _is_plain(tensor):
     if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
         return False
     return tensor.ndim > 0 and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-
-
-@torch.no_grad()
-def _posterior_bank(vae, source, size):
-    """The posteriors of `size` random images of `source`, the same at every call."""
-    if source.image_channels != vae.config.image_channels:
-        raise InvalidInputError(f"the data set's images have {source.image_channels} channels, the VAE's {vae.config.image_channels}")
-    draws = torch.Generator().manual_seed(0)
-    indices = torch.randint(len(source), (size,), generator=draws)
-    posteriors = [vae.encode(encoder_view(source.images(part, draws))) for part in indices.split(256)]
-    return Posterior(torch.cat([posterior.mean for posterior in posteriors]), torch.cat([posterior.logvar for posterior in posteriors]))
