@@ -97,8 +97,13 @@ def test_editable_install_works(source, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
-    # The libraries of this environment, after the new one's own: what is installed there wins.
-    Path(site, "zz_libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # The libraries of this environment, but for an idgan that may be installed in it.
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    for item in Path(sysconfig.get_path("purelib")).iterdir():
+        if not item.name.startswith(("idgan", "__editable__")):
+            (libraries / item.name).symlink_to(item)
+    Path(site, "libraries.pth").write_text(f"{libraries}\n")
     run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", source], cwd=tmp_path)
     found, home = main_job("", tmp_path, python)
     assert home == source / "idgan"
