@@ -1,10 +1,13 @@
 """The scripts in examples/ run as they stand, against the embedded checkpoint."""
 
+import importlib.util
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
-from PIL import Image
+import pytest
+from PIL import Image, ImageChops
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -16,3 +19,21 @@ def test_quickstart(tmp_path):
     for name in ("edited.png", "traversals.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 128
+
+
+def test_demo(monkeypatch):
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    pytest.importorskip("gradio", reason="gradio (the extra demo) is not installed")
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    page = demo.page("dsprites")
+    still, moved = page.fn(0, 0.0, 0.0, 0.0), page.fn(0, 1.5, 0.0, 0.0)
+    assert [image.size for image in still] == [(256, 256)] * 2
+    assert all(ImageChops.difference(a, b).getbbox() for a, b in zip(still, moved))
+    _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert "idgan: dsprites" in answer.read().decode()
+    finally:
+        page.close()

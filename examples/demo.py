@@ -1,0 +1,37 @@
+"""Sliders for the code: a page where each live dimension is moved by hand. Needs `pip install 'idgan[demo]'`."""
+
+import argparse
+
+import gradio
+import torch
+
+import idgan
+from idgan.images import grid, to_pil
+
+
+def page(model):
+    """The page for `model` (a MODEL, as everywhere): a slider a live dimension, a seed for what the code does not carry."""
+    sampler = idgan.load(model)
+
+    def draw(seed, *values):
+        c = torch.zeros(sampler.c_dim)  # 0 in the other dimensions leaves them to the seed
+        c[sampler.active_dims] = torch.tensor(values, dtype=torch.float32)
+        images = [sampler.sample(c, seed=int(seed)), sampler.decode(c)]
+        return [to_pil(grid(x.cpu(), padding=0, scale=max(1, 256 // x.shape[-1])))[0] for x in images]
+
+    sliders = [gradio.Slider(-3, 3, value=0, step=0.05, label=f"dimension {dim}") for dim in sampler.active_dims]
+    return gradio.Interface(
+        draw,
+        [gradio.Number(0, precision=0, minimum=0, label="seed"), *sliders],
+        [gradio.Image(label="generator"), gradio.Image(label="VAE decoder")],
+        live=True,
+        title=f"idgan: {model}",
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="dsprites", help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file")
+    parser.add_argument("--port", type=int, default=7860)
+    arguments = parser.parse_args()
+    page(arguments.model).launch(server_name="127.0.0.1", server_port=arguments.port)
