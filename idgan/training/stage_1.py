@@ -7,7 +7,7 @@ from pathlib import Path
 from idgan.errors import InvalidInputError, RunError
 from idgan.training.checkpoint import load_state, step_of
 from idgan.zoo import find, list_models
-from idgan.zoo.weights import read_checkpoint
+from idgan.zoo.weights import part_of, read_checkpoint
 
 __all__ = ["STATE_FILE", "borrow_vae", "digest", "trained_vae"]
 
@@ -31,7 +31,7 @@ def trained_vae(run, steps):
     best = state["best"]
     if best["weights"]:
         return best["weights"], history | {"selected_step": best["step"], "selection_score": best["score"]}
-    return {name.removeprefix("vae."): tensor for name, tensor in state["objective"].items() if name.startswith("vae.")}, history
+    return part_of(state["objective"], "vae."), history
 
 
 def borrow_vae(vae, where):

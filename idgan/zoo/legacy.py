@@ -19,7 +19,7 @@ from idgan.files import sha256_of
 from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, ResNetGeneratorConfig, VAEConfig
 from idgan.networks.conv import downward_stack, upward_stack
 from idgan.sampler import Sampler, posterior_bank
-from idgan.zoo.weights import _check_tensors, _part
+from idgan.zoo.weights import check_tensors, part_of
 
 __all__ = ["convert"]
 
@@ -137,7 +137,7 @@ def _resnet(ours, config):
             names[f"resnet.{index}.{old}"] = f"{index + 2}.{new}"
 
     def translate(state):
-        return {new + name: tensor for old, new in names.items() for name, tensor in _part(state, old).items()}
+        return {new + name: tensor for old, new in names.items() for name, tensor in part_of(state, old).items()}
 
     return Stack(reference, ours, translate, (config.s_dim + config.c_dim,))
 
@@ -212,9 +212,9 @@ def _read_generator(path, vae):
 def _fill(path, state, stacks):
     """Give our layers the tensors of `state`, all of them and no others, and see that they compute what the reference's layers do."""
     expected = {prefix + name: tensor.shape for prefix, stack in stacks.items() for name, tensor in stack.reference.state_dict().items()}
-    _check_tensors(path, state, expected)
+    check_tensors(path, state, expected)
     for prefix, stack in stacks.items():
-        part = _part(state, prefix)
+        part = part_of(state, prefix)
         stack.reference.load_state_dict(part, assign=True)
         translated = {name: tensor.contiguous().clone() for name, tensor in stack.translate(part).items()}
         stack.ours.load_state_dict(translated, assign=True)

@@ -125,7 +125,7 @@ def _upload(repo, files, private, tag, endpoint, token):
     remote = hub.Remote(repo, CHECKPOINT_FILE, "main", endpoint=endpoint, token=token)
     if remote.offline:
         raise HubOfflineError(f"{repo} cannot be published in offline mode; unset HF_HUB_OFFLINE")
-    hub._refuse_odd_token(token)
+    hub.refuse_odd_token(token)
     api = HfApi(remote.endpoint, token=token)
     with _publishing(remote):
         api.create_repo(repo, private=private, exist_ok=True)
@@ -158,7 +158,7 @@ def _publishing(remote):
     try:
         yield
     except hub.client.HTTPError as error:
-        if hub._is_broken_connection(error):
+        if hub.is_broken_connection(error):
             raise HubUnreachableError(
                 f"{remote.repo}: the connection to {remote.host} failed ({error}). Nothing half-finished is visible there; publish again."
             ) from error
@@ -167,9 +167,9 @@ def _publishing(remote):
             raise HubAuthError(f"{remote.repo}: this token may not write there; use one with write access to {remote.repo}.") from error
         if status == 412:
             raise HubError(f"{remote.repo} was changed by someone else meanwhile. Nothing was published; publish again.") from error
-        raise hub._translated(error, remote) from error
+        raise hub.translated(error, remote) from error
     except (hub.client.OfflineModeIsEnabled, hub.client.LocalTokenNotFoundError, hub.client.HFValidationError) as error:
-        raise hub._translated(error, remote) from error
+        raise hub.translated(error, remote) from error
 
 
 # ------------------------------------------------------------------ the model card

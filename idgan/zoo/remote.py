@@ -22,7 +22,7 @@ from huggingface_hub.utils import hf_raise_for_status
 from idgan import errors
 from idgan.zoo.manifest import COMMIT, FILE_NAME, REPO_NAME
 
-__all__ = ["Remote"]
+__all__ = ["Remote", "is_broken_connection", "refuse_odd_token", "translated"]
 
 TRIES = 3  # requests for the same bytes before giving up
 PATIENCE = 4.0  # seconds without an answer; HF_HUB_ETAG_TIMEOUT overrides it for the first one, HF_HUB_DOWNLOAD_TIMEOUT in a transfer
@@ -72,7 +72,7 @@ class Remote:
             raise errors.HubOfflineError(
                 f"{self} is not cached, and offline mode (HF_HUB_OFFLINE or local_files_only) is on. Load it once with a connection."
             )
-        _refuse_odd_token(self.token)
+        refuse_odd_token(self.token)
         self._ask()
         limits = _Limits(self)
         while True:
@@ -82,8 +82,8 @@ class Remote:
             except errors.IdganError:
                 raise
             except Exception as error:
-                if not _is_broken_connection(error):
-                    raise _translated(error, self) from error
+                if not is_broken_connection(error):
+                    raise translated(error, self) from error
                 limits.broken_by = error
                 time.sleep(1)  # `limits` ends this loop
 
@@ -122,7 +122,7 @@ class Remote:
                 "line, set HF_HUB_ETAG_TIMEOUT to more seconds), or load a model that is embedded or cached."
             ) from error
         except Exception as error:
-            raise _translated(error, self) from error
+            raise translated(error, self) from error
         if answer.commit_hash is None:
             raise errors.HubUnreachableError(f"{self}: {NOT_A_HUB.format(remote=self)}.")
         self.size, self.etag = answer.size, answer.etag
@@ -138,7 +138,7 @@ def _checked_endpoint(endpoint):
     raise errors.InvalidInputError(f"endpoint {str(endpoint).rpartition('@')[2]!r} is not an http or https address")
 
 
-def _refuse_odd_token(token):
+def refuse_odd_token(token):
     """The client quotes a token that cannot go into a header in its error; this one does not."""
     token = token if isinstance(token, str) else get_token()
     if token and not re.fullmatch(r"[!-~]+", token):
@@ -238,12 +238,12 @@ STATUSES = {
 }
 
 
-def _is_broken_connection(error):
+def is_broken_connection(error):
     """Whether `error` is a connection that failed, rather than an answer: asking once more may help."""
     return isinstance(error, client.HTTPError) and not isinstance(error, client.HfHubHTTPError)
 
 
-def _translated(error, remote):
+def translated(error, remote):
     """Our error for what the client raised."""
     cause = error
     while (isinstance(cause, client.LocalEntryNotFoundError) or type(cause) is ValueError) and cause.__cause__:  # the client's wrappers
@@ -256,7 +256,7 @@ def _translated(error, remote):
         if status >= 500:
             ours, advice = errors.HubServerError, "it failed on its side; try again later"
         return ours(f"{remote}: {remote.host} answered {status}: {advice}.")
-    if _is_broken_connection(cause):
+    if is_broken_connection(cause):
         return errors.HubUnreachableError(
             f"{remote}: {remote.host} cannot be reached ({cause}), and no whole copy is cached. Check the connection and any proxy, or "
             "load a model that is embedded or cached."

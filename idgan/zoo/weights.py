@@ -13,7 +13,7 @@ from idgan.images import encoder_view
 from idgan.networks import ModelConfig, Posterior
 from idgan.sampler import Sampler
 
-__all__ = ["CHECKPOINT_FILE", "FORMAT", "golden_differences", "read_checkpoint", "write_checkpoint"]
+__all__ = ["CHECKPOINT_FILE", "FORMAT", "check_tensors", "golden_differences", "part_of", "read_checkpoint", "write_checkpoint"]
 
 FORMAT = "idgan-1"
 CHECKPOINT_FILE = "model.safetensors"
@@ -76,11 +76,11 @@ def golden_differences(path, device="cpu"):
     """
     tensors, metadata = _read(path)
     sampler = _build(path, tensors, metadata).to(device)
-    goldens = _part(tensors, "golden.")
+    goldens = part_of(tensors, "golden.")
     shapes = {"c": (sampler.c_dim,), "s": (sampler.s_dim,), "mean": (sampler.c_dim,)}
     shapes |= {"images": (sampler.image_channels, sampler.resolution, sampler.resolution)}
     shapes |= {"decoded": (sampler.image_channels, sampler.vae.config.resolution, sampler.vae.config.resolution)}
-    _check_tensors(path, goldens, {name: (GOLDEN_COUNT, *shapes[name]) for name in GOLDENS})
+    check_tensors(path, goldens, {name: (GOLDEN_COUNT, *shapes[name]) for name in GOLDENS})
     outputs = golden_outputs(sampler, goldens["c"], goldens["s"], goldens["images"])
     return {name: (goldens[name] - output.cpu()).abs().max().item() for name, output in zip(GOLDENS[2:], outputs)}
 
@@ -112,19 +112,20 @@ def _build(path, tensors, metadata):
     bank = Posterior(tensors.get("bank.mean"), tensors.get("bank.logvar"))
     rows = 0 if bank.mean is None else bank.mean.shape[:1].numel()
     expected |= {"bank.mean": (rows, config.c_dim), "bank.logvar": (rows, config.c_dim)}
-    _check_tensors(path, {name: tensor for name, tensor in tensors.items() if not name.startswith("golden.")}, expected)
+    check_tensors(path, {name: tensor for name, tensor in tensors.items() if not name.startswith("golden.")}, expected)
     if rows == 0:
         raise CheckpointError(f"{path}: its bank of posteriors is empty")
     for part, network in networks.items():
-        network.load_state_dict(_part(tensors, f"{part}."), assign=True)
+        network.load_state_dict(part_of(tensors, f"{part}."), assign=True)
     return Sampler(config, **networks, bank=bank, info=info)
 
 
-def _part(tensors, prefix):
+def part_of(tensors, prefix):
+    """Those of `tensors` (name -> tensor) whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _check_tensors(path, tensors, expected):
+def check_tensors(path, tensors, expected):
     """Hold `tensors` to `expected`, name -> shape: all of them and no other, float32 and finite."""
     if tensors.keys() != expected.keys():
         missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
