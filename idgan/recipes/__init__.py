@@ -1,14 +1,14 @@
 """One function a checkpoint, returning its frozen `Recipe`; a variant is its parent, replaced."""
 
 from idgan.errors import UnknownModelError
-from idgan.recipes.natural import cars_64, celeba_64, celeba_128, celeba_256, celebahq_1024, chairs_64
+from idgan.recipes.natural import cars_64, celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64
 from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage, describe, override
 from idgan.recipes.synthetic import color_dsprites, dsprites, noisy_dsprites, scream_dsprites
 
 __all__ = ["RECIPES", "Adam", "RMSprop", "Recipe", "Stage", "describe", "override", "recipe_of"]
 
 SYNTHETIC = (dsprites, color_dsprites, noisy_dsprites, scream_dsprites)
-NATURAL = (celeba_64, celeba_128, celeba_256, celebahq_1024, chairs_64, cars_64)
+NATURAL = (celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64, cars_64)
 RECIPES = {recipe.__name__.replace("_", "-"): recipe for recipe in SYNTHETIC + NATURAL}
 """Name -> function that returns the recipe. The names are those of the manifest and, with underscores, of hubconf.py."""
 

@@ -47,7 +47,7 @@ class Stage:
         optimizers: phase -> `Adam` or `RMSprop`.
         steps: how many batches.
         batch_size: images a step, over all processes.
-        precision: "fp32", or "bf16" for autocast (losses stay in float32).
+        precision: "fp32", or "bf16" for autocast where the device has such arithmetic (losses stay in float32).
         ema_decay: of the generator's moving average, a step; 0 for none.
         flip, dequantise: horizontal flips; U(0, 1)/256 noise on pixels.
         select_every: stage 1 keeps the most disentangled weights (MIG and FactorVAE metric), every so many steps; 0: the last ones.

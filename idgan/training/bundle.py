@@ -13,6 +13,7 @@ from idgan.files import sha256_of, write_atomically
 from idgan.images import save_png
 from idgan.recipes import RECIPES, describe, recipe_of
 from idgan.training.evaluation import evaluate
+from idgan.training.loop import has_bf16
 from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 
 __all__ = ["bundle"]
@@ -66,10 +67,12 @@ def versions():
 
 
 def hardware(group):
-    """What the run ran on, in a line."""
+    """What the run ran on, in a line; "no bf16" where fp32 took its place."""
+    precision = "" if has_bf16(group.device) else ", no bf16"
     if group.device.type == "cuda":
-        return f"{group.world_size} x {torch.cuda.get_device_name(group.device)}"
-    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+        return f"{group.world_size} x {torch.cuda.get_device_name(group.device)}{precision}"
+    threads, instructions = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores, {threads} threads, {instructions}{precision}"
 
 
 def _version(package):

@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -12,7 +13,7 @@ from idgan.errors import DivergedError, RunMismatchError
 from idgan.training import distributed
 from idgan.training.checkpoint import differences, load_state, save_state
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "has_bf16"]
 
 LOG_EVERY = 50
 """Losses are recorded, and a divergence looked for, at the first of every so many steps: lazy terms (R1) start at the first step too."""
@@ -45,6 +46,9 @@ class Trainer:
         self.keep = keep
         self.save_seconds = save_seconds
         self.leader = leader
+        self.bf16 = stage.precision == "bf16" and has_bf16(next(objective.parameters()).device)
+        if stage.precision == "bf16" and not self.bf16 and leader:
+            warnings.warn("this device has no bf16 arithmetic: training in fp32 instead", stacklevel=3)
         self.parameters = {phase: objective.parameters_of(phase) for phase in objective.phases}
         self.optimizers = {phase: stage.optimizers[phase].build(self.parameters[phase]) for phase in objective.phases}
         self.ema = AveragedModel(objective.generator, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay)) if stage.ema_decay else None
@@ -92,7 +96,7 @@ class Trainer:
         batch.x = batch.x.contiguous(memory_format=torch.channels_last)
         logged = {}
         for phase in self.objective.phases:
-            with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.stage.precision == "bf16"):
+            with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.bf16):
                 losses = self.objective.losses(phase, batch)
             self.optimizers[phase].zero_grad()
             losses.total.backward(inputs=self.parameters[phase])  # of the others, nothing is computed
@@ -156,6 +160,13 @@ class Trainer:
         if score > self.best["score"]:
             weights = {name: tensor.detach().clone() for name, tensor in self.keep.state_dict().items()}
             self.best = {"score": score, "step": self.step, "weights": weights}
+
+
+def has_bf16(device):
+    """Whether `device` computes in bf16 itself. A CPU that does not would emulate it, many times slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class _Signals:
