@@ -107,6 +107,15 @@ def test_what_is_shared_is_the_reference_s(recipe):
     assert (gan.objective.r1_every, vae.precision, gan.precision) == (1, "fp32", "fp32")
 
 
+def test_the_small_faces_keep_what_defines_the_method():
+    full, small = recipe_of("celeba-64"), recipe_of("celeba-64-w16")
+    assert (small.data, small.vae, small.vae_stage.objective) == (full.data, full.vae, full.vae_stage.objective)
+    assert (small.gan_stage.objective.id_weight, small.gan_stage.objective.r1_weight) == (1e-3, 10.0)
+    assert (small.generator.base_width, small.discriminator.base_width) == (16, 16)
+    assert (small.generator.s_dim, small.gan_stage.flip, small.gan_stage.dequantise, small.gan_stage.ema_decay) == (256, True, True, 0.999)
+    assert Manifest.read(package_manifest())["celeba-64-w16"].model == ModelConfig(small.vae, small.generator).to_dict()
+
+
 def test_networks_fit_together_and_are_those_of_the_manifest(recipe):
     model = ModelConfig(recipe.vae, recipe.generator)
     assert (model.c_dim, model.s_dim, model.image_channels) == (20, 256, 3)
