@@ -2,46 +2,99 @@
 
 import torch
 
-from idgan.images import as_batch, grid, side_by_side
+from idgan.images import as_batch, at_once, encoder_view, grid, side_by_side
 from idgan.sampler import sweep
 
-__all__ = ["edit_sheet", "sample_sheet", "traversal_frames", "traversal_sheet", "vae_sheet"]
+__all__ = ["code_grid_sheet", "edit_sheet", "reconstruction_sheet", "sample_sheet", "traversal_frames", "traversal_sheet", "vae_sheet"]
 
 TILE = 128
 """Small images are enlarged, by whole factors, to at most this many pixels."""
+LARGEST_TILE = 256
+"""Larger images are reduced to this many pixels, by area averaging."""
+
+
+def _tiles(x):
+    return (encoder_view(x, LARGEST_TILE) if x.shape[-1] > LARGEST_TILE else x).cpu()
 
 
 def _sheet(x, columns=None):
-    return grid(x.cpu(), columns=columns, scale=max(1, TILE // x.shape[-1]))
+    x = _tiles(x)
+    return grid(x, columns=columns, scale=max(1, TILE // x.shape[-1]))
+
+
+@torch.no_grad()
+def _drawn(sampler, c, s):
+    """Tiles of G(s, c) at `c` (N, c_dim) and `s` (N or 1, s_dim) as they are, reduced batch by batch: no more is held at full size."""
+    size = at_once(sampler.resolution)
+    return torch.cat([_tiles(sampler(*pair)) for pair in zip(c.split(size), s.expand(len(c), -1).split(size))])
+
+
+def _codes(sampler, x, seed, codes):
+    """The pair `codes`, or if that is None what the encoder reads of images `x`, completed by `seed`."""
+    return sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
 
 
 def sample_sheet(sampler, c, s, columns=None):
     """Figure 4, a PIL image: what the generator makes of `c` (N, c_dim), `s` (N, s_dim), and beside it what the decoder makes of c."""
-    generated, decoded = sampler.sample(c, s), sampler.decode(c)
-    return side_by_side([_sheet(generated, columns), _sheet(decoded, columns)], ["generator G(s, c)", "VAE decoder, same c"])
+    c, s = sampler.complete(c, s)
+    panels = [_sheet(_drawn(sampler, c, s), columns), _sheet(sampler.decode(c), columns)]
+    return side_by_side(panels, ["generator G(s, c)", "VAE decoder, same c"])
+
+
+def code_grid_sheet(sampler, c, s):
+    """Figure 8, a PIL image: every one of `c` (N, c_dim) with every one of `s` (N, s_dim); N x N images, and the decoder's beside each row.
+
+    Images of a row share what their code says of an image, those of a column all else: s and the collapsed dimensions of c.
+    """
+    n = len(c)
+    pairs = torch.where(sampler.live, c[:, None], c[None])
+    images = _drawn(sampler, pairs.flatten(0, 1), s.repeat(n, 1))
+    return side_by_side([_sheet(sampler.decode(c), 1), _sheet(images, n)], ["VAE decoder", "generator: a row shares c, a column s"])
+
+
+def reconstruction_sheet(sampler, images, *, seed=0, crop=False, codes=None):
+    """Figure 7, a PIL image: images in any form, and beside them what the decoder and the generator make of their codes.
+
+    The generator's nuisance is drawn by `seed`. `codes`, a pair (c, s) that `Sampler.invert` found, adds what the generator makes of it.
+    """
+    x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
+    panels = {
+        "original": x,
+        "VAE decoder": sampler.decode(sampler.posterior(x).mean),
+        "generator, same c": _drawn(sampler, *_codes(sampler, x, seed, None)),
+    }
+    if codes is not None:
+        panels["generator, inverted"] = _drawn(sampler, *codes)
+    return side_by_side([_sheet(panel) for panel in panels.values()], list(panels))
 
 
 def traversal_sheet(sampler, c=None, s=None, dims=None, span=(-3.0, 3.0), steps=7, *, seed=0):
     """A row a code dimension, swept over `span`: the generator's images, beside them the decoder's; a PIL image. As `Sampler.traverse`."""
     c, s = sampler.complete(c, s, seed=seed)
     dims = sampler.traversal_dims(dims)
-    generated = sampler.traverse(c, s, dims, span, steps).flatten(0, 1)
-    decoded = sampler.decode(sweep(c, dims, span, steps).flatten(0, 1))
+    path = sweep(c, dims, span, steps).flatten(0, 1)
     rows = ", ".join(map(str, dims))
-    return side_by_side([_sheet(generated, steps), _sheet(decoded, steps)], [f"generator, dimensions {rows}", "VAE decoder"])
+    panels = [_sheet(_drawn(sampler, path, s), steps), _sheet(sampler.decode(path), steps)]
+    return side_by_side(panels, [f"generator, dimensions {rows}", "VAE decoder"])
 
 
 def traversal_frames(sampler, c=None, *, dims=None, span=(-3.0, 3.0), steps=7, seed=0):
     """The traversals as an animation, there and back: a list of (C, H, W) sheets with one tile a dimension. As `Sampler.traverse`."""
-    images = sampler.traverse(c, None, dims, span, steps, seed=seed)
+    c, s = sampler.complete(c, seed=seed)
+    path = sweep(c, sampler.traversal_dims(dims), span, steps)
+    images = _drawn(sampler, path.flatten(0, 1), s).unflatten(0, path.shape[:2])
     there = [_sheet(images[:, step]) for step in range(steps)]
     return there + there[-2:0:-1]
 
 
-def edit_sheet(sampler, images, changes, *, absolute=False, seed=0, crop=False):
-    """Images in any form, their reconstructions, and the same with `changes` to their codes; a PIL image. As `Sampler.edit`."""
+def edit_sheet(sampler, images, changes, *, absolute=False, seed=0, crop=False, codes=None):
+    """Images in any form, their reconstructions, and the same with `changes` to their codes; a PIL image. As `Sampler.edit`.
+
+    `codes`: the pair (c, s) to start from, such as `Sampler.invert` finds; None takes what the encoder reads, completed by `seed`.
+    """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    panels = [x, sampler.reconstruct(x, seed=seed), sampler.edit(x, changes, absolute=absolute, seed=seed)]
+    c, s = _codes(sampler, x, seed, codes)
+    panels = [x, _drawn(sampler, c, s), _drawn(sampler, sampler.changed(c, changes, absolute=absolute), s)]
     return side_by_side([_sheet(panel) for panel in panels], ["original", "reconstruction", "edit"])
 
 

@@ -18,7 +18,20 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from idgan.errors import InvalidInputError
 from idgan.files import write_atomically
 
-__all__ = ["as_batch", "at_once", "encoder_view", "grid", "save_gif", "save_png", "side_by_side", "to_pil", "to_signed", "to_uint8", "to_unit"]
+__all__ = [
+    "as_batch",
+    "at_once",
+    "encoder_view",
+    "grid",
+    "psnr",
+    "save_gif",
+    "save_png",
+    "side_by_side",
+    "to_pil",
+    "to_signed",
+    "to_uint8",
+    "to_unit",
+]
 
 _FULL_SCALE = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
 _SLACK = 1e-4  # how far rounding may carry a float image outside [0, 1]
@@ -79,10 +92,12 @@ def as_batch(images, *, channels, resolution, background="white", crop=False):
     Size: reduced by area averaging, enlarged bilinearly (see `encoder_view`).
 
     `channels` (1 or 3) and `resolution` are the model's; `background` is a colour name, "#rrggbb" or three floats in [0, 1];
-    `crop` cuts images that are not square to their centre square, instead of refusing them.
+    `crop` cuts an image to the square in its middle: True to the largest, a number to that of as many pixels a side. False refuses images
+    that are not square.
 
     Raises:
-        InvalidInputError: an image cannot be read, has another layout, type or range, is too large for Pillow's limit, or is not square.
+        InvalidInputError: an image cannot be read, has another layout, type or range, is too large for Pillow's limit, is not square, or
+            is smaller than `crop`.
     """
     items = list(images) if isinstance(images, (list, tuple)) else [images]
     if not items:
@@ -178,11 +193,14 @@ def _recolour(x, channels, background):
 
 def _square(x, crop):
     height, width = x.shape[-2:]
-    if height == width:
-        return x
-    if not crop:
-        raise InvalidInputError(f"the image is {width} wide and {height} high, not square: crop=True cuts out its centre square")
     side = min(height, width)
+    if crop is False and height != width:
+        raise InvalidInputError(f"the image is {width} wide and {height} high, not square: crop=True (--crop) cuts out its centre square")
+    if not isinstance(crop, bool):
+        _check_integer("crop", crop, least=1)
+        if crop > side:
+            raise InvalidInputError(f"crop={crop} is more than the image has, which is {width} wide and {height} high")
+        side = crop
     top, left = (height - side) // 2, (width - side) // 2
     return x[..., top : top + side, left : left + side]
 
@@ -213,6 +231,13 @@ def _describe(x):
         return text
     values = x.detach().float() if torch.is_tensor(x) else x  # torch has no min of uint16
     return f"{text} with values from {values.min().item():.6g} to {values.max().item():.6g}"
+
+
+def psnr(x, y):
+    """Peak signal-to-noise ratio of unit images `x` and `y`, (N, C, H, W) each: (N,) in dB, -10 log10 of their mean squared difference."""
+    if x.shape != y.shape:
+        raise InvalidInputError(f"expected images of the same shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    return -10 * (_unit_batch(x) - _unit_batch(y)).square().flatten(1).mean(1).log10()
 
 
 def to_uint8(x):

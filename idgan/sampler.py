@@ -8,6 +8,7 @@ from torch import nn
 
 from idgan.errors import InvalidInputError
 from idgan.images import as_batch, at_once, encoder_view, to_unit
+from idgan.inversion import Inversion
 from idgan.networks import Posterior
 from idgan.objectives.objective import freeze
 
@@ -113,10 +114,12 @@ class Sampler(nn.Module):
         if n not in (None, size) or any(rows not in (1, size) for rows in given.values()):
             rows = ", ".join(f"{rows} rows of {name}" for name, rows in given.items())
             raise InvalidInputError(f"got {rows}{'' if n is None else f' and n = {n}'}: they must be equal, but one c or s goes with many")
-        drawn_c, drawn_s = self.codes(size, seed, prior)
-        c = drawn_c if c is None else torch.where(self.live | (c != 0), c, drawn_c)
-        s = drawn_s if s is None else s.expand(size, -1)
-        return c, s
+        kept = None if c is None else self.live | (c != 0)
+        if s is None or kept is None or not kept.all():  # otherwise nothing is to be drawn, and nothing is: a seed of None costs a draw, too
+            drawn_c, drawn_s = self.codes(size, seed, prior)
+            c = drawn_c if c is None else torch.where(kept, c, drawn_c)
+            s = drawn_s if s is None else s
+        return c.expand(size, -1), s.expand(size, -1)
 
     def sample(self, c=None, s=None, *, n=None, seed=None, prior="posterior", batch_size=None):
         """Images of codes `c` and nuisance `s`; what is not given is drawn (see `complete` for what goes with what).
@@ -151,18 +154,48 @@ class Sampler(nn.Module):
         """Mean codes of images in any form, (N, c_dim); collapsed dimensions are exactly 0, which means "not given" (see the class)."""
         return torch.where(self.live, self.posterior(x, crop=crop).mean, 0.0)
 
+    def invert(self, x, *, steps=200, restarts=4, refine_c=False, seed=0, crop=False, progress=True):
+        """The pair (c, s), (N, c_dim) and (N, s_dim), at which the generator draws images `x` again as well as it can.
+
+        The encoder gives the live dimensions of c. What it does not read, s and the collapsed dimensions, is found by optimisation from
+        the best of many draws (see `idgan.inversion`), and kept near N(0, I): far from it, edits do not work. `refine_c` moves the live
+        dimensions too, within the width of q(c|x). A model that has no s and no collapsed dimension leaves nothing to find without it:
+        then c is `encode`'s and s is empty. Images do not depend on each other; any number fits in moderate memory.
+
+        Args:
+            x: images in any form that `as_batch` takes.
+            steps: of the optimiser; 0 keeps the best draw.
+            restarts: how many draws each image follows; the best end is kept.
+            progress: whether to show a bar, on a terminal.
+        """
+        images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop).to(self.device)
+        posterior = self.posterior(x, crop=crop)
+        s = torch.zeros(len(images), self.s_dim, device=self.device)
+        mean = torch.cat([s, torch.where(self.live, posterior.mean, 0.0)], dim=1)
+        std = torch.cat([s + 1, torch.where(self.live, (0.5 * posterior.logvar).exp() * refine_c, 1.0)], dim=1)
+        widths = [self.s_dim, self.c_dim]
+        search = Inversion(lambda code: self(*code.split(widths, dim=1)[::-1]), self.vae.encoder, images, mean, std)
+        s, c = search.run(_count("steps", steps, least=0), _count("restarts", restarts), _generator(seed), progress).split(widths, dim=1)
+        return c, s
+
     # -------------------------------------------------------------- editing
 
-    def reconstruct(self, x, s=None, *, seed=0, crop=False):
-        """G(s, c) at the codes of images `x`, (N, C, H, W). Collapsed dimensions, and `s` if it is not given, are drawn by `seed`."""
-        return self.edit(x, {}, s=s, seed=seed, crop=crop)
+    def reconstruct(self, x, s=None, *, seed=0, crop=False, invert=False):
+        """G(s, c) at the codes of images `x`, (N, C, H, W). Collapsed dimensions, and `s` if it is not given, are drawn by `seed`.
 
-    def edit(self, x, changes, *, absolute=False, s=None, seed=0, crop=False):
+        `invert` finds them by optimisation instead, as `invert` does, which takes seconds an image.
+        """
+        return self.edit(x, {}, s=s, seed=seed, crop=crop, invert=invert)
+
+    def edit(self, x, changes, *, absolute=False, s=None, seed=0, crop=False, invert=False):
         """`reconstruct`, with code dimensions changed: `changes` maps dimension -> how much to add, or with `absolute` its new value.
 
-        A code is about N(0, 1) over the data: +-1.5 is a clear change. All else is as in `reconstruct` with the same `s` and `seed`.
+        A code is about N(0, 1) over the data: +-1.5 is a clear change. All else is as in `reconstruct` with the same `s`, `seed` and
+        `invert`. For many edits of one image invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`.
         """
-        c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
+        if invert and s is not None:
+            raise InvalidInputError("invert finds s: give one of the two")
+        c, s = self.invert(x, seed=seed, crop=crop) if invert else self.complete(self.encode(x, crop=crop), s, seed=seed)
         return self._render(self.changed(c, changes, absolute=absolute), s)
 
     def changed(self, c, changes, *, absolute=False):
@@ -240,7 +273,7 @@ def _generator(seed):
     return torch.Generator().manual_seed(int(seed))
 
 
-def _count(name, value):
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InvalidInputError(f"{name} must be a positive integer, got {value!r}")
+def _count(name, value, least=1):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidInputError(f"{name} must be a {'positive integer' if least else 'positive integer or 0'}, got {value!r}")
     return int(value)

@@ -1,6 +1,7 @@
 """The scripts in examples/ run as they stand, against the embedded checkpoint."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import urllib.request
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
+
+import idgan
+from idgan.images import save_png
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -19,6 +23,18 @@ def test_quickstart(tmp_path):
     for name in ("edited.png", "traversals.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 128
+
+
+def test_edit_photo(tmp_path):
+    save_png(idgan.load("dsprites").sample(seed=1)[0], tmp_path / "photo.png")
+    command = [sys.executable, EXAMPLES / "edit_photo.py", "photo.png", "--model", "dsprites", "--steps", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, after = map(float, re.search(r"a random s: (.*) dB, with the s found: (.*) dB", done.stdout).groups())
+    assert after > before
+    assert "edited.png: dimension" in done.stdout
+    with Image.open(tmp_path / "edited.png") as picture:
+        assert picture.width > 3 * 128
 
 
 def test_demo(monkeypatch):
@@ -37,3 +53,15 @@ def test_demo(monkeypatch):
             assert "idgan: dsprites" in answer.read().decode()
     finally:
         page.close()
+
+
+def test_plug_in(tmp_path):
+    command = [sys.executable, EXAMPLES / "plug_in.py", "--out", tmp_path / "run", "--steps", "2", "--batch-size", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "parameters of G, in networks.safetensors" in done.stdout
+    assert "a checkpoint holds only the package's networks" in done.stderr
+    for stage in ("vae", "gan"):
+        assert (tmp_path / "run" / stage / "state.safetensors").exists()
+    with Image.open(tmp_path / "run" / "samples.png") as picture:
+        assert min(picture.size) > 64

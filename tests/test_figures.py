@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from idgan.figures import edit_sheet, sample_sheet, traversal_frames, traversal_sheet, vae_sheet
-from idgan.images import grid, to_pil
+from idgan.figures import code_grid_sheet, edit_sheet, reconstruction_sheet, sample_sheet, traversal_frames, traversal_sheet, vae_sheet
+from idgan.images import encoder_view, grid, to_pil
 from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
 
@@ -89,6 +89,47 @@ def test_edits_stand_beside_originals_and_reconstructions(twins):
     assert close(reconstructed, untouched)
 
 
+def test_edits_start_from_the_codes_that_are_given(twins):
+    x = torch.rand(2, 1, 64, 64)
+    c, s = twins.codes(2, seed=4)
+    expected = [pixels(panel) for panel in (x, twins.sample(c, s), twins.sample(twins.changed(c, {2: 1.0}), s))]
+    assert all(close(*pair) for pair in zip(panels(edit_sheet(twins, x, {2: 1.0}, codes=(c, s)), 3, *expected[0].shape), expected))
+
+
+def test_reconstructions_stand_beside_originals_and_the_decoder(twins):
+    x = twins.sample(n=4, seed=0)
+    c, s = twins.codes(4, seed=4)
+    expected = [pixels(panel) for panel in (x, twins.decode(twins.posterior(x).mean), twins.reconstruct(x, seed=2), twins.sample(c, s))]
+    for codes, count in ((None, 3), ((c, s), 4)):
+        found = panels(reconstruction_sheet(twins, to_pil(x), seed=2, codes=codes), count, *expected[0].shape)
+        assert all(close(*pair) for pair in zip(found, expected))
+
+
+def test_a_grid_shares_codes_along_rows_and_all_else_along_columns(mixed):
+    c, s = mixed.codes(3, seed=0)
+    sheet = np.asarray(code_grid_sheet(mixed, c, s).convert("L"))
+    height, decoded = pixels(mixed.decode(c), columns=1).shape
+    assert close(sheet[-8 - height : -8, 8 : 8 + decoded], pixels(mixed.decode(c), columns=1))
+    left = sheet.shape[1] - 8 - 3 * 130 - 2  # a tile is 128 px
+    for row in range(3):
+        for column in range(3):
+            code = torch.where(mixed.live, c[row], c[column])
+            image = np.asarray(to_pil(mixed.sample(code, s[column]).repeat_interleave(2, 2).repeat_interleave(2, 3))[0])
+            top = sheet.shape[0] - 8 - height + 2 + row * 130
+            assert close(sheet[top : top + 128, left + 2 + column * 130 : left + 130 + column * 130], image)
+
+
+@pytest.fixture
+def mixed():
+    """A sampler with a nuisance and one collapsed dimension, whose images show them all."""
+    mean, logvar = torch.zeros(32, C_DIM), torch.zeros(32, C_DIM)
+    mean[:, LIVE], logvar[:, LIVE] = torch.randn(32, 2), -3.0
+    sampler = Sampler(ModelConfig(VAEConfig(C_DIM), ConvGeneratorConfig(C_DIM, 2)), bank=Posterior(mean, logvar))
+    for parameter in sampler.parameters():
+        parameter.mul_(3)
+    return sampler
+
+
 def test_a_vae_alone_shows_its_reconstructions_and_all_dimensions(twins):
     x = twins.sample(n=4, seed=0)
     height, width = pixels(x).shape
@@ -105,16 +146,20 @@ def test_a_vae_alone_shows_its_reconstructions_and_all_dimensions(twins):
     assert close(sheet[top : top + traversals.shape[0], left : left + traversals.shape[1]], traversals)
 
 
-def test_large_images_are_not_enlarged(twins):
-    twins.generator = _Enlarged(twins.generator)
+@pytest.mark.parametrize("factor", [4, 8])
+def test_large_images_are_reduced_to_a_tile(twins, factor):
+    twins.generator = _Enlarged(twins.generator, factor)
+    x = twins.traverse(dims=[0], steps=1)[0]
+    assert x.shape[-1] == 64 * factor
     (frame,) = traversal_frames(twins, dims=[0], steps=1)
     assert frame.shape == (1, 256 + 4, 256 + 4)
+    assert torch.allclose(frame[:, 2:-2, 2:-2], encoder_view(x, 256)[0], atol=1e-6)
 
 
 class _Enlarged(torch.nn.Module):
-    def __init__(self, generator):
+    def __init__(self, generator, factor):
         super().__init__()
-        self.generator = generator
+        self.generator, self.factor = generator, factor
 
     def forward(self, code):
-        return self.generator(code).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return self.generator(code).repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)

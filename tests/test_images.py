@@ -2,6 +2,7 @@
 
 import gc
 import io
+import math
 import warnings
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from idgan.errors import InvalidInputError
-from idgan.images import as_batch, at_once, encoder_view, grid, save_gif, save_png, side_by_side, to_pil, to_signed, to_uint8, to_unit
+from idgan.images import as_batch, at_once, encoder_view, grid, psnr, save_gif, save_png, side_by_side, to_pil, to_signed, to_uint8, to_unit
 
 ORIENTATION = 0x0112
 
@@ -443,6 +444,29 @@ def test_files_are_closed_again(tmp_path):
 
 def test_one_pixel_becomes_a_flat_image():
     assert [10, 20, 30] == colour_of(Image.new("RGB", (1, 1), (10, 20, 30)), resolution=64)
+
+
+def test_a_crop_of_a_number_is_the_square_of_that_side():
+    array = np.random.default_rng(0).random((218, 178, 3), dtype=np.float32)  # CelebA's own size
+    expected = torch.from_numpy(array[29:189, 9:169]).movedim(-1, 0)[None]
+    assert torch.equal(as_batch(array, channels=3, resolution=160, crop=160), expected)
+    square = array[:100, :100]
+    assert torch.equal(as_batch(square, channels=3, resolution=50, crop=50), torch.from_numpy(square[25:75, 25:75]).movedim(-1, 0)[None])
+    for crop, message in ((179, "crop=179 is more than the image has, which is 178 wide and 218 high"), (0, "crop must be"), ("a", "crop must be")):
+        with pytest.raises(InvalidInputError, match=message):
+            as_batch(array, channels=3, resolution=64, crop=crop)
+
+
+def test_psnr_is_in_decibels_of_the_full_scale():
+    x = torch.full((3, 1, 4, 4), 0.5)
+    y = x.clone()
+    y[0] += 0.1
+    y[1, :, :2] -= 0.1
+    scores = psnr(x, y)
+    assert scores[:2].tolist() == pytest.approx([20.0, 20 + 10 * math.log10(2)], abs=1e-4)
+    assert scores[2] == math.inf
+    with pytest.raises(InvalidInputError, match="same shape"):
+        psnr(x, y[:1])
 
 
 def test_images_that_are_not_square_need_crop():

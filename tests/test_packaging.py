@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from idgan.metrics.extractors import DSPRITES_CONVNET
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 SHIPPED = ("idgan", "hubconf.py", "weights_manifest.json", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 MAIN_JOB = """
@@ -66,7 +68,8 @@ def main_job(path, tmp_path, python=sys.executable):
 
 
 def embedded():
-    return sorted(path.stem for path in (CHECKOUT / "idgan" / "weights").glob("*.safetensors"))
+    """Names of the checkpoints inside the package; the feature network beside them is no checkpoint."""
+    return sorted(path.stem for path in (CHECKOUT / "idgan" / "weights").glob("*.safetensors") if path.stem != DSPRITES_CONVNET.stem)
 
 
 def test_wheel_holds_manifest_and_weights_and_works(built, tmp_path):
@@ -76,6 +79,7 @@ def test_wheel_holds_manifest_and_weights_and_works(built, tmp_path):
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert "idgan/weights_manifest.json" in names
+    assert f"idgan/weights/{DSPRITES_CONVNET.name}" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "examples", "runs"))]
     found, home = main_job(tmp_path / "site", tmp_path)
     assert home == tmp_path / "site" / "idgan"

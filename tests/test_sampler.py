@@ -194,6 +194,16 @@ def test_drawing_by_seed_leaves_the_global_generator_alone(sampler):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_nothing_is_drawn_where_everything_is_given(sampler):
+    c, s = sampler.codes(2, seed=0)
+    before = torch.get_rng_state()
+    assert torch.equal(sampler.sample(c, s), sampler(c, s))
+    assert torch.equal(sampler.traverse(c[0], s[0], steps=2), sampler.traverse(c[0], s[0], steps=2))
+    assert torch.equal(torch.get_rng_state(), before)
+    sampler.sample(torch.zeros(C_DIM), s)  # collapsed zeros are not given
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
 def test_without_a_seed_the_global_generator_gives_one(sampler):
     torch.manual_seed(0)
     first, second = sampler.sample(n=2), sampler.sample(n=2)

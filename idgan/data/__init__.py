@@ -3,7 +3,7 @@
 from functools import partial
 
 from idgan.data.archives import HUGGING_FACE
-from idgan.data.batches import Batch, Batches, generator_of
+from idgan.data.batches import Batch, Batches, ReadAhead, generator_of
 from idgan.data.dsprites import DSprites
 from idgan.data.dsprites_variants import ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
 from idgan.data.factors import FactorGrid
@@ -21,6 +21,7 @@ __all__ = [
     "ImageFolder",
     "NoisyDSprites",
     "PreparedImages",
+    "ReadAhead",
     "ScreamDSprites",
     "generator_of",
     "open_dataset",

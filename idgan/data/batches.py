@@ -1,10 +1,12 @@
 """Batches as a function of (seed, step): no loader state, so a resumed run and a run on more processes see the same data."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 
 from idgan.errors import InvalidInputError
 
-__all__ = ["Batch", "Batches", "generator_of"]
+__all__ = ["Batch", "Batches", "ReadAhead", "generator_of"]
 
 
 def generator_of(*key):
@@ -24,7 +26,10 @@ class Batch:
     """The images of one training step on one process, and all the noise of that step.
 
     Noise is drawn for the global batch and each process takes its rows, so that the union over processes is what one would draw.
+    `parts`: how many batches like this one are a step on this process (see `split`).
     """
+
+    parts = 1
 
     def __init__(self, x, step, generator, rows, global_size):
         self.x = x
@@ -33,6 +38,24 @@ class Batch:
         self.rows = rows
         self.global_size = global_size
         self._computed = {}
+        self._pooled = {}
+
+    def split(self, parts):
+        """This batch as a list of `parts` equal ones: their rows of its images, and of all noise that it would draw from here on."""
+        size, batches = len(self.x) // parts, []
+        for start in range(0, parts * size, size):
+            generator = torch.Generator().set_state(self.generator.get_state())
+            rows = slice(self.rows.start + start, self.rows.start + start + size)
+            batch = Batch(self.x[start : start + size], self.step, generator, rows, self.global_size)
+            batch.parts, batch._pooled = parts, self._pooled
+            batches.append(batch)
+        return batches
+
+    def pooled(self, name, value):
+        """The mean of the scalar tensor `value` over the parts of the step, for what must follow the whole batch; None before the last part."""
+        values = self._pooled.setdefault(name, [])
+        values.append(value)
+        return torch.stack(self._pooled.pop(name)).mean() if len(values) == self.parts else None
 
     def normal(self, width):
         """N(0, I) noise, (N, width)."""
@@ -54,13 +77,17 @@ class Batches:
 
     `source` is a data set: `images(indices, generator)` -> (N, C, H, W) in [0, 1]; one whose images vary from access to access says
     `stochastic = True`, and its images are made for the global batch so that their noise does not depend on the number of processes.
-    `batch_size` is the global size, over all processes; `rank` of `world_size` takes its share of the rows. Images are drawn with replacement.
+    `batch_size` is the global size, over all processes; `rank` of `world_size` takes its share of the rows, which `Batch.split` can part into
+    `parts`. Images are drawn with replacement.
     `flip`: horizontal flips at random. `dequantise`: adds U(0, 1) / 256 to each pixel, one grey level.
     """
 
-    def __init__(self, source, batch_size, seed, *, rank=0, world_size=1, flip=False, dequantise=False, device="cpu"):
-        if batch_size % world_size:
-            raise InvalidInputError(f"a batch of {batch_size} cannot be shared equally by {world_size} processes; choose a multiple")
+    def __init__(self, source, batch_size, seed, *, rank=0, world_size=1, parts=1, flip=False, dequantise=False, device="cpu"):
+        if batch_size % (world_size * parts):
+            each = f" in {parts} parts each" if parts > 1 else ""
+            raise InvalidInputError(
+                f"a batch of {batch_size} cannot be shared equally by {world_size} processes{each}; choose a multiple of {world_size * parts}"
+            )
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
@@ -84,3 +111,33 @@ class Batches:
             noise = torch.rand(self.batch_size, *x.shape[1:], generator=generator)[self.rows]
             x = x + noise.to(x.device) / 256
         return Batch(x, step, generator, self.rows, self.batch_size)
+
+
+class ReadAhead:
+    """Context manager over a `Batches`: a function of the step too, that makes the batch of the next step while the caller computes.
+
+    It does so only for a source that says `streams = True`, in one thread of its own, and never more than one batch ahead. Batches are the
+    same with it and without, and so are the errors: that of a batch made ahead comes when the batch is asked for. `steps`: where to end.
+    """
+
+    def __init__(self, batches, steps):
+        self.batches = batches
+        self.steps = steps
+        self._ahead = {}
+        self._thread = ThreadPoolExecutor(1, "read-ahead") if getattr(getattr(batches, "source", None), "streams", False) else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._thread:
+            self._thread.shutdown(cancel_futures=True)
+
+    def __call__(self, step):
+        if self._thread is None:
+            return self.batches(step)
+        made, self._ahead = self._ahead.get(step), {}
+        batch = made.result() if made else self.batches(step)
+        if step + 1 < self.steps:
+            self._ahead = {step + 1: self._thread.submit(self.batches, step + 1)}
+        return batch

@@ -29,6 +29,7 @@ INDEX_FILE, ARRAY_FILE, IMAGES_FOLDER, PROGRESS_FILE = "index.json", "images.npy
 that is being prepared holds the progress instead of the index."""
 
 LEAST_SIDE = 16  # px; a crop that is smaller shows nothing
+MEMORY = 1 << 30  # bytes; an array up to this is taken to stay in memory once it was read
 
 
 def open_images(kind, resolution, path=None):
@@ -57,9 +58,13 @@ def open_images(kind, resolution, path=None):
 
 
 class _Images:
-    """A source over pixels: a subclass knows `resolution`, `__len__`, and `pixels(rows)` -> uint8 (N, H, W, 3)."""
+    """A source over pixels: a subclass knows `resolution`, `__len__`, and `pixels(rows)` -> uint8 (N, H, W, 3).
+
+    `streams`: images come from the disk at every access, so that it pays to ask for them early.
+    """
 
     image_channels = 3
+    streams = True
 
     def images(self, indices, generator=None):
         """(N,) long indices -> (N, 3, H, W) images on the device of `indices`. Nothing is random: `generator` is ignored.
@@ -93,6 +98,7 @@ class PreparedImages(_Images):
             self.resolution, self._count = self.index["resolution"], len(self.index["names"])
             if self.index["storage"] == ARRAY_FILE:
                 self._array = np.load(path / ARRAY_FILE, mmap_mode="r")
+                self.streams = self._array.nbytes > MEMORY
                 whole = self._array.shape == (self._count, self.resolution, self.resolution, 3) and self._array.dtype == np.uint8
             else:
                 self._array, self._folder = None, ImageFolder(path / IMAGES_FOLDER, self.resolution)

@@ -49,6 +49,18 @@ class FeatureStatistics:
         at_least(2, count=self.count)
         return self._scatter / (self.count - 1)
 
+    def to_arrays(self):
+        """All that was seen, as float64 arrays to store: "count" (), "mean" (D,) and "scatter" (D, D); needs a sample."""
+        at_least(1, count=self.count)
+        return {"count": np.array(self.count, dtype=np.float64), "mean": self.mean, "scatter": self._scatter}
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """The statistics that `to_arrays` gave."""
+        statistics = cls()
+        statistics.count, statistics.mean, statistics._scatter = int(arrays["count"]), arrays["mean"], arrays["scatter"]
+        return statistics
+
 
 def frechet_distance(a, b):
     """|mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr (A B)^(1/2), A and B the covariances of two `FeatureStatistics`.

@@ -45,7 +45,7 @@ class MetricResult:
     def __str__(self):
         error = "" if self.confidence is None else f" ± {self.confidence:.4f}"
         value = f"{self.value:.4f}{error}"
-        return f"{self.name:<20} {value:<20} n={self.samples:<8} seed={self.seed}  {self.protocol}"
+        return f"{self.name:<28} {value:<20} n={self.samples:<8} seed={self.seed}  {self.protocol}"
 
 
 def _plain(value):

@@ -2,8 +2,9 @@
 
 from idgan.networks.bottleneck import BottleneckDiscriminator, BottleneckDiscriminatorConfig
 from idgan.networks.conv import ConvDiscriminator, ConvDiscriminatorConfig, ConvGenerator, ConvGeneratorConfig
-from idgan.networks.heads import TCDiscriminator
+from idgan.networks.heads import LogitHead, LogitHeadConfig, TCDiscriminator
 from idgan.networks.model import ModelConfig
+from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscriminatorConfig
 from idgan.networks.resnet import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
 from idgan.networks.vae import VAE, Posterior, VAEConfig
 
@@ -15,8 +16,12 @@ __all__ = [
     "ConvDiscriminatorConfig",
     "ConvGenerator",
     "ConvGeneratorConfig",
+    "LogitHead",
+    "LogitHeadConfig",
     "ModelConfig",
     "Posterior",
+    "ProjectionDiscriminator",
+    "ProjectionDiscriminatorConfig",
     "ResNetDiscriminator",
     "ResNetDiscriminatorConfig",
     "ResNetGenerator",

@@ -45,6 +45,11 @@ class ModelConfig:
     def resolution(self):
         return self.generator.resolution
 
+    @property
+    def of_the_package(self):
+        """Whether both networks are the package's own: a checkpoint can hold no others, for `from_dict` would not know them."""
+        return all(type(getattr(self, part)) in kinds for part, kinds in KINDS.items())
+
     def to_dict(self):
         """As a JSON object."""
         return {"vae": _to_dict(self.vae), "generator": _to_dict(self.generator)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from idgan.networks.conv import RESOLUTION, downward_stack, upward_stack
+from idgan.networks.conv import RESOLUTION, ConvGeneratorConfig, downward_stack, upward_stack
 
 __all__ = ["VAE", "Posterior", "VAEConfig"]
 
@@ -69,6 +69,10 @@ class VAE(nn.Module):
         mean, logvar = self.encoder(x).float().chunk(2, dim=1)
         return Posterior(mean, logvar)
 
+    def features(self, x):
+        """The encoder's last hidden layer for images (N, C, 64, 64) in [0, 1], (N, 256): all of the encoder but the code's own layer."""
+        return self.encoder[:-1](x)
+
     def decode_logits(self, c):
         """Codes (N, c_dim) -> pixel logits (N, C, 64, 64) in float32."""
         return self.decoder(c).float()
@@ -76,3 +80,15 @@ class VAE(nn.Module):
     def decode(self, c):
         """Codes (N, c_dim) -> images (N, C, 64, 64) in [0, 1]: the mean of p(x|c)."""
         return torch.sigmoid(self.decode_logits(c))
+
+    def as_generator(self):
+        """The decoder as a `ConvGenerator` with `s_dim` 0, a copy: its images in [-1, 1] are those of `decode`.
+
+        2 sigmoid(l) - 1 = tanh(l / 2), so it has the decoder's weights, the last layer's halved.
+        """
+        generator = ConvGeneratorConfig(self.config.c_dim, 0, self.config.image_channels).build()
+        generator.layers.load_state_dict(self.decoder.state_dict())
+        with torch.no_grad():
+            for parameter in generator.layers[-2].parameters():
+                parameter /= 2
+        return generator.to(next(self.parameters()).device)

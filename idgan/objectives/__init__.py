@@ -2,13 +2,18 @@
 
 from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
 from idgan.objectives.factor_vae import CapacityFactorVAE, CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
-from idgan.objectives.id_gan import IDGAN, IDGANConfig
+from idgan.objectives.gan import GAN, GANConfig
+from idgan.objectives.id_gan import IDGAN, ConditionalGAN, ConditionalGANConfig, IDGANConfig
+from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
+from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
 from idgan.objectives.objective import Losses, Objective
 from idgan.objectives.vae import BetaVAE, BetaVAEConfig, CapacityVAE, CapacityVAEConfig
 from idgan.objectives.vdb import BottleneckIDGAN, BottleneckIDGANConfig
 
 __all__ = [
+    "GAN",
     "IDGAN",
+    "VAEGAN",
     "BetaTCVAE",
     "BetaTCVAEConfig",
     "BetaVAE",
@@ -19,9 +24,17 @@ __all__ = [
     "CapacityFactorVAEConfig",
     "CapacityVAE",
     "CapacityVAEConfig",
+    "ConditionalGAN",
+    "ConditionalGANConfig",
+    "EndToEndIDGAN",
+    "EndToEndIDGANConfig",
     "FactorVAE",
     "FactorVAEConfig",
+    "GANConfig",
     "IDGANConfig",
+    "InfoGAN",
+    "InfoGANConfig",
     "Losses",
     "Objective",
+    "VAEGANConfig",
 ]

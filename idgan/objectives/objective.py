@@ -26,10 +26,16 @@ class Objective(nn.Module):
     """
 
     phases = ()
+    prior = "posterior"
+    """Where the codes of the trained networks come from: the aggregated "posterior" of the encoder, or the "normal" distribution N(0, I)."""
 
     def losses(self, phase, batch):
         """`Losses` of `phase` on `batch`."""
         return getattr(self, f"{phase}_losses")(batch)
+
+    def differentiates_twice(self, phase, step):
+        """Whether the losses of `phase` at `step` hold gradients (R1), which compiled networks do not offer."""
+        return False
 
     def networks(self, phase):
         """The modules whose parameters `phase` moves; all others get no gradients in it. An objective that moves several says so here."""

@@ -39,18 +39,26 @@ class VAEObjective(Objective):
         self.vae = vae
         self.config = config
 
+    def view(self, batch):
+        """The images of the batch as the encoder sees them, which the decoder is to reconstruct."""
+        return encoder_view(batch.x, self.vae.config.resolution)
+
     def codes(self, batch):
         """(q(c|x), c ~ q(c|x)) of the batch, encoded once for all phases."""
 
         def encode():
-            posterior = self.vae.encode(encoder_view(batch.x))
-            return posterior, posterior.sample(batch.normal(self.vae.config.c_dim))
+            posterior = self.vae.encode(self.view(batch))
+            return posterior, posterior.sample(batch.normal(posterior.mean.shape[1]))
 
         return batch.once("codes", encode)
 
+    def decoded(self, batch):
+        """The decoder's pixel logits for the codes of the batch, (N, C, 64, 64), decoded once for all phases."""
+        return batch.once("decoded", lambda: self.vae.decode_logits(self.codes(batch)[1]))
+
     def vae_losses(self, batch):
         posterior, c = self.codes(batch)
-        reconstruction = terms.reconstruction_loss(self.vae.decode_logits(c), encoder_view(batch.x), self.config.likelihood)
+        reconstruction = terms.reconstruction_loss(self.decoded(batch), self.view(batch), self.config.likelihood)
         kl = terms.kl_divergence(posterior)
         regulariser, logged = self.regulariser(c, posterior, kl, batch)
         return Losses(reconstruction + regulariser, {"reconstruction": reconstruction, "kl": kl, **logged})

@@ -66,8 +66,8 @@ class BottleneckIDGAN(IDGAN):
         kl = (terms.kl_divergence(q_real) + terms.kl_divergence(q_fake)) / 2
         total = losses.total + self.bottleneck_beta * (kl - self.config.bottleneck_capacity)
         logged = losses.logged | {"bottleneck_kl": kl, "bottleneck_beta": self.bottleneck_beta}
-        if self.training:
-            self.bottleneck_beta = self.adapted_beta(kl.detach())
+        if self.training and (kl := batch.pooled("bottleneck_kl", kl.detach())) is not None:
+            self.bottleneck_beta = self.adapted_beta(kl)
         return Losses(total, logged)
 
     def adapted_beta(self, kl):

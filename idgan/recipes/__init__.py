@@ -2,10 +2,11 @@
 
 from idgan.errors import UnknownModelError
 from idgan.recipes.natural import cars_64, celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64
-from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage, describe, override
+from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage, defaults, describe, override
 from idgan.recipes.synthetic import color_dsprites, dsprites, noisy_dsprites, scream_dsprites
+from idgan.recipes.systems import SYSTEMS, as_system, system_of
 
-__all__ = ["RECIPES", "Adam", "RMSprop", "Recipe", "Stage", "describe", "override", "recipe_of"]
+__all__ = ["RECIPES", "SYSTEMS", "Adam", "RMSprop", "Recipe", "Stage", "as_system", "defaults", "describe", "override", "recipe_of", "system_of"]
 
 SYNTHETIC = (dsprites, color_dsprites, noisy_dsprites, scream_dsprites)
 NATURAL = (celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64, cars_64)

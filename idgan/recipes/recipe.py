@@ -10,9 +10,11 @@ import torch
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
 
-__all__ = ["Adam", "RMSprop", "Recipe", "Stage", "describe", "override"]
+__all__ = ["Adam", "RMSprop", "Recipe", "Stage", "defaults", "describe", "override"]
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16")
+TOLD = {"vae": ("c_dim", "image_channels", "resolution"), "generator": ("c_dim", "s_dim", "image_channels", "resolution"), "discriminator": ()}
+"""What the config of each network must tell of it."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,20 @@ class RMSprop:
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the two stages of training.
+    """A stage of training: one of the two, or the only one.
 
     Attributes:
         objective: config of an objective (`idgan.objectives`), whose phases name the optimisers.
         optimizers: phase -> `Adam` or `RMSprop`.
         steps: how many batches.
         batch_size: images a step, over all processes.
-        precision: "fp32", or "bf16" for autocast where the device has such arithmetic (losses stay in float32).
+        precision: "fp32"; "tf32" for matrix products and convolutions with 10 bits of mantissa, on CUDA devices that have them (elsewhere it
+            is fp32); or "bf16" for autocast where the device has such arithmetic (losses stay in float32).
         ema_decay: of the generator's moving average, a step; 0 for none.
         flip, dequantise: horizontal flips; U(0, 1)/256 noise on pixels.
         select_every: stage 1 keeps the most disentangled weights (MIG and FactorVAE metric), every so many steps; 0: the last ones.
+        accumulate: into how many parts each process divides its share of a batch, to hold one at a time in memory. Their gradients add up to
+            those of the whole, as far as they do on several processes (`idgan.training.distributed`).
 
     Raises:
         InvalidInputError: a precision of another name, or a count that is too small.
@@ -65,23 +70,34 @@ class Stage:
     flip: bool = False
     dequantise: bool = False
     select_every: int = 0
+    accumulate: int = 1
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
             raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        _at_least(0, steps=self.steps, select_every=self.select_every)
-        _at_least(1, batch_size=self.batch_size)
+        _at_least(0, select_every=self.select_every)
+        _at_least(1, steps=self.steps, batch_size=self.batch_size, accumulate=self.accumulate)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a checkpoint: data, networks, the two stages and the seed."""
+    """Everything that determines a checkpoint: data, networks, the two stages and the seed.
+
+    A system with one stage has None for the other. Without `vae_stage` the VAE is trained along with the GAN, or not at all, as `gan_stage`'s
+    objective has it; without `gan_stage` the VAE's decoder is the generator.
+
+    `vae`, `generator` and `discriminator` are frozen dataclasses of plain values with `build()`: the package's (`idgan.networks`) or your own,
+    see `idgan.training.train`. None for a discriminator that no stage needs.
+
+    Raises:
+        InvalidInputError: there is no stage, `bank_size` is less than 1, or a network is not described by such a dataclass.
+    """
 
     name: str
     data: str
-    vae_stage: Stage
-    gan_stage: Stage
-    vae: VAEConfig = field(default_factory=VAEConfig)
+    vae_stage: Stage | None
+    gan_stage: Stage | None
+    vae: object = field(default_factory=VAEConfig)
     generator: object = field(default_factory=ConvGeneratorConfig)
     discriminator: object = field(default_factory=ConvDiscriminatorConfig)
     seed: int = 0
@@ -90,6 +106,29 @@ class Recipe:
 
     def __post_init__(self):
         _at_least(1, bank_size=self.bank_size)
+        if not self.stages:
+            raise InvalidInputError("a recipe needs a vae_stage, a gan_stage or both; both are None")
+        for part, names in TOLD.items():
+            config = getattr(self, part)
+            if config is None and part == "discriminator":
+                continue
+            if not dataclasses.is_dataclass(config) or not hasattr(config, "build"):
+                raise InvalidInputError(f"{part} must be a dataclass with build(), got {config!r:.200}")
+            if missing := [name for name in names if not hasattr(config, name)]:
+                raise InvalidInputError(f"{part} must tell its {', '.join(names)}; {type(config).__name__} has no {', '.join(missing)}")
+
+    @property
+    def stages(self):
+        """The names of its stages, in order: of "vae" and "gan"."""
+        return [name for name in ("vae", "gan") if getattr(self, f"{name}_stage") is not None]
+
+    def build(self, part):
+        """The network of a `part`, "vae", "generator" or "discriminator", with random weights; it carries its config as `config`."""
+        if (config := getattr(self, part)) is None:
+            return None
+        network = config.build()
+        network.config = config
+        return network
 
 
 def _at_least(minimum, **counts):
@@ -107,6 +146,17 @@ def describe(recipe, prefix=""):
         children = {"type": type(recipe).__name__} | children
     parts = (describe(child, f"{prefix}.{name}" if prefix else name) for name, child in children.items())
     return {path: leaf for part in parts for path, leaf in part.items()}
+
+
+def defaults(recipe, prefix=""):
+    """As `describe`, but only the settings that have a plain default, with that as the value: what a setting was before there was one."""
+    found = {}
+    if dataclasses.is_dataclass(recipe):
+        plain = {item.name: item.default for item in dataclasses.fields(recipe) if item.default is not dataclasses.MISSING}
+        found = {f"{prefix}{name}": value for name, value in plain.items() if _children(value) is None}
+    for name, child in (_children(recipe) or {}).items():
+        found |= defaults(child, f"{prefix}{name}.")
+    return found
 
 
 def override(recipe, settings):

@@ -1,33 +1,45 @@
-"""The end of a run: one checkpoint file that loads, pictures, measured results, and its manifest entry."""
+"""The end of a run: one checkpoint file that loads, pictures, and measured results."""
 
-import json
 import os
 import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from idgan import __version__
 from idgan.figures import sample_sheet, traversal_sheet
-from idgan.files import sha256_of, write_atomically
 from idgan.images import save_png
-from idgan.recipes import RECIPES, describe, recipe_of
-from idgan.training.evaluation import evaluate
-from idgan.training.loop import has_bf16
-from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
+from idgan.recipes import RECIPES, describe, recipe_of, system_of
+from idgan.training.arithmetic import has_bf16
+from idgan.training.checkpoint import save_state
+from idgan.training.evaluation import ON_FEATURES, applicable
+from idgan.training.results import measure_into
+from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 __all__ = ["bundle"]
 
+NETWORKS_FILE = "networks.safetensors"
+SAMPLES = 10_000
+"""Images behind a Fréchet distance at the end of a run, which should take about a minute; `idgan evaluate` takes the paper's 50,000."""
+
 
 def bundle(run, measure=True):
-    """Write a finished run's checkpoint, `samples.png`, `traversals.png` and, with `measure`, `results.json`; -> path of the checkpoint.
+    """Write a finished run's checkpoint, `samples.png`, `traversals.png` and, with `measure`, `results.json`.
 
-    Its golden vectors are computed on the CPU. What is drawn and measured is what the file gives back.
+    Its golden vectors are computed on the CPU. What is drawn and measured is what the file gives back. An encoder or a decoder that has not
+    been trained is named in the checkpoint's `info["training"]["untrained"]` and is not measured. A run with networks that are not the
+    package's gets `networks.safetensors` and `samples.png` instead, and a warning that says so.
     """
-    recipe = run.recipe
+    if not run.config.of_the_package:
+        keep_networks(run)
+        return
+    recipe, untrained = run.recipe, run.untrained()
     training = {
         "recipe": recipe.name,
-        "command": command_of(recipe, run.history["vae"].get("from")),
+        "system": derivation(recipe)[0],
+        "untrained": untrained,
+        "command": command_of(recipe, run.history.get("vae", {}).get("from")),
         "settings": run.settings,
         "seed": recipe.seed,
         "steps": {name: stage["steps"] for name, stage in run.history.items()},
@@ -37,27 +49,54 @@ def bundle(run, measure=True):
         "hardware": hardware(run.group),
     }
     info = {"name": recipe.name, "data": recipe.data, "training": training}
-    path = write_checkpoint(run.out / CHECKPOINT_FILE, run.sampler(info=info).cpu())
+    path = write_checkpoint(run.result, run.sampler(info=info).cpu())
     sampler = read_checkpoint(path).to(run.group.device)
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
-        results = [result.to_dict() for result in evaluate(sampler, run.source, progress=run.progress)]
-        write_results(run.out / "results.json", recipe.name, path, results)
-    return path
+        metrics = [name for name in applicable(run.source) if needed_by(name) not in untrained]
+        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.source, metrics, samples=SAMPLES, progress=run.progress))
+
+
+def needed_by(metric):
+    """What of the VAE a metric is about: "encoder", "decoder", or None."""
+    if metric not in ON_FEATURES:
+        return "encoder"
+    return "decoder" if metric.endswith("-decoder") else None
+
+
+def keep_networks(run):
+    """Write the networks of a finished run as they are, and a picture of them: for those that no checkpoint can hold."""
+    save_state(run.out / NETWORKS_FILE, {"vae": run.vae.state_dict(), "generator": run.generator.state_dict()})
+    save_png(run.picture(), run.out / "samples.png")
+    kinds = " and ".join(type(config).__name__ for config in (run.recipe.vae, run.recipe.generator))
+    warnings.warn(
+        f"a checkpoint holds only the package's networks, and these are of {kinds}: "
+        f"their weights are in {run.out / NETWORKS_FILE}, for idgan.training.checkpoint.load_state",
+        stacklevel=3,
+    )
+
+
+def derivation(recipe):
+    """The system that `recipe` is, and the settings in which it differs from what that system makes of the published recipe of its name.
+
+    Returns:
+        (name, dotted path -> value); the name is None where no system is like it, or no recipe of that name is published.
+    """
+    if recipe.name not in RECIPES:
+        return None, {}
+    published = recipe_of(recipe.name)
+    there = describe(published)
+    return system_of(recipe, published) or (None, {path: value for path, value in describe(recipe).items() if there.get(path) != value})
 
 
 def command_of(recipe, vae=None):
-    """The command that trains `recipe`, on the `vae` of a run or checkpoint: with every setting in which it differs from the published one."""
-    settings = describe(recipe)
-    published = describe(recipe_of(recipe.name)) if recipe.name in RECIPES else settings
-    changes = [f"--set {path}={value}" for path, value in settings.items() if published.get(path) != value]
-    return " ".join([f"idgan train {recipe.name} --out runs/{recipe.name}", *([f"--vae {vae}"] if vae else []), *changes])
-
-
-def write_results(path, name, checkpoint, results):
-    """Write metric results (dicts) of the checkpoint file to `path` as JSON, atomically."""
-    write_atomically(path, json.dumps({"name": name, "sha256": sha256_of(checkpoint), "metrics": results}, indent=2) + "\n")
+    """The command that trains `recipe`, on the `vae` of a run or checkpoint: its system, and every setting that differs from the published."""
+    system, changes = derivation(recipe)
+    parent = system in (None, "id-gan")
+    words = [f"idgan train {recipe.name}", f"--out runs/{recipe.name}" if parent else f"--system {system} --out runs/{recipe.name}-{system}"]
+    words += [f"--vae {vae}"] if vae else []
+    return " ".join(words + [f"--set {path}={value}" for path, value in changes.items()])
 
 
 def versions():

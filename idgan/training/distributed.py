@@ -2,7 +2,8 @@
 
 Gradients are averaged by one explicit all-reduce a phase instead of `DistributedDataParallel`: the phases of an objective run a network
 several times and differentiate through gradients (R1), which DDP's hooks do not follow. Where a loss is a mean over images, the result is
-that of one process with the whole batch; what is not (|KL - C|, estimates of total correlation) is computed on each share.
+that of one process with the whole batch; what is not (|KL - C|, estimates of total correlation) is computed on each share, and on each of
+the parts into which `Stage.accumulate` divides a share.
 """
 
 import os
@@ -10,7 +11,12 @@ import os
 import torch
 import torch.distributed as dist
 
-__all__ = ["any_process", "average_gradients", "barrier", "mean_over_processes", "process_group"]
+__all__ = ["any_process", "average_gradients", "barrier", "is_leader", "mean_over_processes", "process_group"]
+
+
+def is_leader():
+    """Whether this process is the one that writes and speaks: the first of torchrun's, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 class process_group:

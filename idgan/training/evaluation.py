@@ -1,28 +1,44 @@
 """Measuring a sampler: which metrics apply, and what each needs of the model and its data."""
 
-from functools import cached_property
+import math
+import sys
+from dataclasses import replace
+from functools import cached_property, partial
 
 import torch
+from torch import nn
+from torch.distributions import Normal
 from tqdm import tqdm
 
-from idgan.data import FactorGrid
+from idgan import __version__
+from idgan.data import DSprites, FactorGrid
 from idgan.errors import InvalidInputError
 from idgan.images import at_once, encoder_view
 from idgan.metrics import (
+    MetricResult,
     aggregated_posterior_entropy,
     beta_vae_metric,
     code_alignment,
     dci,
     factor_vae_metric,
+    gilbo,
+    mixture_log_density,
     mutual_information_gap,
+    open_extractor,
     r_id,
     separated_attribute_predictability,
 )
 from idgan.networks import Posterior
+from idgan.networks.conv import downward_stack
+from idgan.sampler import PRIORS
+from idgan.training import feature_distance
+from idgan.training.feature_distance import MOST_SAMPLES
 
-__all__ = ["METRICS", "coarsened", "evaluate", "mean_codes"]
+__all__ = ["DEFAULT_SAMPLES", "METRICS", "applicable", "coarsened", "evaluate", "mean_codes", "measure"]
 
 BATCH = 1024
+DEFAULT_SAMPLES = 50_000
+"""Generated images, and real ones, behind a Fréchet distance: the paper's."""
 
 
 @torch.no_grad()
@@ -57,34 +73,43 @@ class GridCodes:
 
 
 class Subject:
-    """What is measured: a sampler on its data, with the costly things that several metrics read made once, at the first use."""
+    """What is measured: a sampler on its data, with the costly things that several metrics read made once, at the first use.
 
-    def __init__(self, sampler, source, seed, progress):
+    `prior` is what c is drawn from ("posterior" or "normal"), `samples` how many images a Fréchet distance sees, `extractor` the feature network
+    of distances between images, on the sampler's device.
+    """
+
+    def __init__(self, sampler, source, seed, progress, *, prior="posterior", samples=DEFAULT_SAMPLES, extractor=None):
         self.sampler = sampler
         self.source = source
         self.seed = seed
         self.progress = progress
+        self.prior = prior
+        self.samples = samples
+        self.extractor = extractor
 
     @cached_property
     def codes(self):
         """`GridCodes` of the encoder."""
         return GridCodes(self.sampler.vae, self.source, self.sampler.device, self.progress)
 
+    def on_grid(self, metric, **options):
+        """A metric of the code, from the table of the whole data set's codes."""
+        return metric(self.codes, self.codes.grid, seed=self.seed, **options)
+
+    # -------------------------------------------------------------- does the encoder read c from G(s, c)?
+
     @cached_property
     @torch.no_grad()
     def read_back(self):
-        """10,000 codes c of the aggregated posterior, and the encoder's `Posterior` of G(s, c), on the CPU."""
+        """Up to `MOST_SAMPLES` codes c, and the encoder's `Posterior` of G(s, c), on the CPU."""
         vae = self.sampler.vae
-        c, s = self.sampler.codes(10_000, self.seed)
+        c, s = self.sampler.codes(min(self.samples, MOST_SAMPLES), self.seed, self.prior)
         pairs = zip(*(code.split(at_once(self.sampler.resolution)) for code in (c, s)))
         views = (encoder_view(self.sampler.sample(*pair), vae.config.resolution) for pair in pairs)
         posteriors = [vae.encode(view.to(self.sampler.dtype)) for view in views]
         mean, logvar = (torch.cat([getattr(posterior, name) for posterior in posteriors]).cpu() for name in ("mean", "logvar"))
         return c.cpu(), Posterior(mean, logvar)
-
-    def on_grid(self, metric, **options):
-        """A metric of the code, from the table of the whole data set's codes."""
-        return metric(self.codes, self.codes.grid, seed=self.seed, **options)
 
     def alignment(self):
         c, posterior = self.read_back
@@ -92,8 +117,44 @@ class Subject:
 
     def r_id(self):
         c, posterior = self.read_back
-        entropy = aggregated_posterior_entropy(self.sampler.bank.mean, self.sampler.bank.logvar, seed=self.seed)
+        if self.prior == "posterior":
+            entropy = aggregated_posterior_entropy(self.sampler.bank.mean, self.sampler.bank.logvar, seed=self.seed)
+        else:
+            value = self.sampler.c_dim * (math.log(2 * math.pi) + 1) / 2
+            entropy = MetricResult("entropy", value, "of N(0, I), exact", len(c), self.seed, confidence=0.0)
         return r_id(posterior.log_prob(c), entropy, seed=self.seed)
+
+    def gilbo(self, **options):
+        """GILBO of the generator by an encoder of the VAE's shape with fresh weights, on what the VAE's encoder would see."""
+        sampler = self.sampler
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            encoder = FreshEncoder(sampler.config.vae).to(sampler.device)
+
+        def sample(n, generator):
+            c, s = sampler.codes(n, int(torch.randint(2**31, (), generator=generator)), self.prior)
+            return sampler(c, s), c
+
+        def log_prior(c):
+            if self.prior == "normal":
+                return Normal(0.0, 1.0).log_prob(c).sum(1)
+            return mixture_log_density(c.cpu(), sampler.bank.mean, sampler.bank.logvar).to(c.device)
+
+        options = {"samples": min(self.samples, MOST_SAMPLES), "progress": self.progress and sys.stderr.isatty(), **options}
+        return gilbo(sample, encoder, log_prior, seed=self.seed, **options)
+
+
+class FreshEncoder(nn.Module):
+    """An untrained encoder of the shape `config`: images (N, C, H, H) in [0, 1] -> `Posterior`."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = downward_stack(config.image_channels, outputs=2 * config.c_dim)
+
+    def forward(self, x):
+        mean, logvar = self.layers(encoder_view(x, self.config.resolution)).chunk(2, dim=1)
+        return Posterior(mean, logvar)
 
 
 METRICS = {
@@ -105,27 +166,91 @@ METRICS = {
     "dci": lambda subject: subject.on_grid(dci),
     "alignment": Subject.alignment,
     "r_id": Subject.r_id,
+    "fid": partial(feature_distance.fid, images="generator"),
+    "fid-decoder": partial(feature_distance.fid, images="decoder"),
+    "fid-infinity": partial(feature_distance.fid_infinity, images="generator"),
+    "fid-infinity-decoder": partial(feature_distance.fid_infinity, images="decoder"),
+    "kid": partial(feature_distance.kid, images="generator"),
+    "kid-decoder": partial(feature_distance.kid, images="decoder"),
+    "gilbo": Subject.gilbo,
 }
 """Name -> function of a `Subject` that gives a `MetricResult`."""
 NEED_FACTORS = ("fvm", "fvm-dlib", "mig", "sap", "beta-vae", "dci")
-ON_REQUEST = ("sap", "beta-vae", "dci")
-"""Not measured unless named: they need scikit-learn, and DCI takes minutes."""
+ON_FEATURES = ("fid", "fid-decoder", "fid-infinity", "fid-infinity-decoder", "kid", "kid-decoder")
+BY_PRIOR = ("alignment", "r_id", "gilbo", *ON_FEATURES)
+"""These depend on what c is drawn from."""
+ON_REQUEST = ("sap", "beta-vae", "dci", "fid-infinity", "fid-infinity-decoder", "kid", "kid-decoder", "gilbo")
+"""Not measured unless named: they need scikit-learn or say much the same as others, and DCI and GILBO take many minutes."""
 
 
-def evaluate(sampler, source, metrics=None, *, seed=0, progress=True):
-    """Measure `sampler` on `source`: a list of `MetricResult`, one for each name in `metrics` (None: all that apply, but for `ON_REQUEST`).
+def is_dsprites(source):
+    """Whether `source` is dSprites or one of its variants, whose features come with the package."""
+    return getattr(source, "factors", None) == DSprites.factors
+
+
+def applicable(source):
+    """The metrics that are measured on `source` unless others are named. A Fréchet distance only where its features are surely at hand."""
+    has_factors = getattr(source, "factors", None) is not None
+    left_out = {*ON_REQUEST, *(() if has_factors else NEED_FACTORS), *(() if is_dsprites(source) else ON_FEATURES)}
+    return [name for name in METRICS if name not in left_out]
+
+
+def evaluate(sampler, source, metrics=None, **options):
+    """Measure `sampler` on `source`: the list of what `measure` yields."""
+    return list(measure(sampler, source, metrics, **options))
+
+
+def measure(sampler, source, metrics=None, *, seed=0, samples=DEFAULT_SAMPLES, priors=("posterior",), extractor=None, progress=True, known=()):
+    """Yield a `MetricResult` for each name in `metrics` (None: those `applicable`) and, where it depends on it, each of `priors`, in order.
+
+    A result says what it answers under "request" in its details; one of a `normal` prior ends in "-normal".
+
+    Args:
+        samples: generated images of a Fréchet distance, and real ones (all, of a smaller set). `MOST_SAMPLES` bounds it for other metrics.
+        priors: of "posterior" (the aggregated posterior) and "normal" (N(0, I)): what c is drawn from.
+        extractor: name of the features for fid and kid (`idgan.metrics.open_extractor`); None: dsprites-convnet for dSprites and its
+            variants, else inception-v3.
+        known: results, of the same sampler and source, that are given back instead of being measured again if they answer the same request.
 
     Raises:
-        InvalidInputError: an unknown metric, or one that needs ground-truth factors on a data set that has none.
-        MissingDependencyError: a metric needs scikit-learn.
+        InvalidInputError: an unknown metric, prior or extractor, or a metric that needs ground-truth factors on a data set that has none.
+        MissingDependencyError: a metric needs a library that is not installed.
+        HubUnreachableError: weights of the extractor are missing and cannot be downloaded.
     """
-    has_factors = getattr(source, "factors", None) is not None
-    if metrics is None:
-        metrics = [name for name in METRICS if name not in ON_REQUEST and (has_factors or name not in NEED_FACTORS)]
+    metrics = applicable(source) if metrics is None else metrics
     for name in metrics:
         if name not in METRICS:
             raise InvalidInputError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
-        if name in NEED_FACTORS and not has_factors:
+        if name in NEED_FACTORS and getattr(source, "factors", None) is None:
             raise InvalidInputError(f"{name} needs ground-truth factors, which this data set does not have")
-    subject = Subject(sampler, source, seed, progress)
-    return [METRICS[name](subject) for name in metrics]
+    if not priors or any(prior not in PRIORS for prior in priors):
+        raise InvalidInputError(f"priors={priors!r}; expected one or more of {', '.join(PRIORS)}")
+    if samples < 2:
+        raise InvalidInputError(f"samples={samples}; expected 2 or more")
+    extractor = extractor or ("dsprites-convnet" if is_dsprites(source) else "inception-v3")
+    features = open_extractor(extractor).to(sampler.device) if any(name in ON_FEATURES for name in metrics) else None
+    subjects = {prior: Subject(sampler, source, seed, progress, prior=prior, samples=samples, extractor=features) for prior in priors}
+    for name in metrics:
+        for prior in priors if name in BY_PRIOR else priors[:1]:
+            request = request_of(name, subjects[prior])
+            yield next((result for result in known if result.details.get("request") == request), None) or answer(name, subjects[prior], request)
+
+
+def request_of(name, subject):
+    """What determines the result of metric `name`, beside the sampler: a flat dict."""
+    request = {"metric": name, "seed": subject.seed, "data": str(subject.sampler.info.get("data")), "data_size": len(subject.source)}
+    if name in BY_PRIOR:
+        request |= {"prior": subject.prior, "samples": subject.samples}
+    if name in ON_FEATURES:
+        request["extractor"] = str(subject.extractor)
+    return request | {"idgan": __version__}
+
+
+def answer(name, subject, request):
+    """The result of metric `name`, with the prior in its name (if that is not the posterior) and in its protocol."""
+    result = METRICS[name](subject)
+    details = {"request": request, **result.details}
+    if name not in BY_PRIOR:
+        return replace(result, details=details)
+    suffix, prior = ("", "the aggregated posterior") if subject.prior == "posterior" else ("-normal", "N(0, I)")
+    return replace(result, name=result.name + suffix, protocol=f"{result.protocol}; c from {prior}", details=details)

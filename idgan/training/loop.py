@@ -5,15 +5,18 @@ import signal
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from idgan.data import ReadAhead
 from idgan.errors import DivergedError, RunMismatchError
 from idgan.training import distributed
+from idgan.training.arithmetic import Compiled, float32_products, has_bf16
 from idgan.training.checkpoint import differences, load_state, save_state
 
-__all__ = ["Trainer", "has_bf16"]
+__all__ = ["Trainer", "gradients"]
 
 LOG_EVERY = 50
 """Losses are recorded, and a divergence looked for, at the first of every so many steps: lazy terms (R1) start at the first step too."""
@@ -24,18 +27,24 @@ class Trainer:
     """Trains `objective` by the settings of `stage` on `batches`, keeping everything that resuming needs in the file `path`.
 
     A batch is a function of its step, so the state is only: networks, optimisers, moving average, the best weights, the step.
-    Interrupted at any moment and started again, on a CPU the run ends with the same bits as one that was never interrupted.
+    Interrupted at any moment and started again, on a CPU the run ends with the same bits as one that was never interrupted, if it computes
+    with as many threads, and with compiled networks again if it did.
 
     Args:
+        path: None for a trainer that only takes steps, and keeps nothing.
         identity: what else the result depends on, a flat dict of plain values. It is stored in `path`, where another is refused.
         judge: for `stage.select_every`: a function of no arguments giving the current score (higher is better) and a dict to record.
         keep: the network whose best weights are kept.
         report: a `Report`.
         save_seconds: time between two saves of the state. It does not influence the result.
         leader: whether this process writes files.
+        compile: compute with compiled networks, but for the steps of a phase that differentiate twice (R1): True, or a backend of
+            `torch.compile`.
     """
 
-    def __init__(self, stage, objective, batches, path, *, identity, report, judge=None, keep=None, save_seconds=60.0, leader=True):
+    def __init__(
+        self, stage, objective, batches, path, *, identity, report, judge=None, keep=None, save_seconds=60.0, leader=True, compile=False
+    ):
         self.stage = stage
         self.objective = objective.to(memory_format=torch.channels_last).train()
         self.batches = batches
@@ -52,10 +61,11 @@ class Trainer:
         self.parameters = {phase: objective.parameters_of(phase) for phase in objective.phases}
         self.optimizers = {phase: stage.optimizers[phase].build(self.parameters[phase]) for phase in objective.phases}
         self.ema = AveragedModel(objective.generator, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay)) if stage.ema_decay else None
+        self.compiled = Compiled(objective, "inductor" if compile is True else compile) if compile else nullcontext()
         self.step = 0
         self.seconds = 0.0
         self.best = {"score": -math.inf, "step": 0, "weights": {}}
-        if path.exists():
+        if path is not None and path.exists():
             self.restore(load_state(path))
 
     # -------------------------------------------------------------- state
@@ -94,15 +104,14 @@ class Trainer:
     def train_step(self, batch):
         """Run every phase of the objective on `batch`; -> name -> logged scalar tensor, and each phase's loss under its name."""
         batch.x = batch.x.contiguous(memory_format=torch.channels_last)
+        parts = batch.split(self.stage.accumulate) if self.stage.accumulate > 1 else [batch]
         logged = {}
         for phase in self.objective.phases:
-            with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.bf16):
-                losses = self.objective.losses(phase, batch)
             self.optimizers[phase].zero_grad()
-            losses.total.backward(inputs=self.parameters[phase])  # of the others, nothing is computed
+            with nullcontext() if self.objective.differentiates_twice(phase, batch.step) else self.compiled:
+                logged |= gradients(self.objective, phase, parts, self.parameters[phase], self.bf16)
             distributed.average_gradients(self.parameters[phase])
             self.optimizers[phase].step()
-            logged |= losses.logged | {phase: losses.total}
         if self.ema:
             self.ema.update_parameters(self.objective.generator)
         return logged
@@ -116,9 +125,14 @@ class Trainer:
         """
         saved = started = time.monotonic()
         before = self.seconds
-        with self.report.open(self.step, self.stage.steps), _Signals() as signals:
+        with (
+            self.report.open(self.step, self.stage.steps),
+            float32_products(tf32=self.stage.precision == "tf32"),
+            ReadAhead(self.batches, self.stage.steps) as batches,
+            _Signals() as signals,
+        ):
             while self.step < self.stage.steps:
-                logged = self.train_step(self.batches(self.step))
+                logged = self.train_step(batches(self.step))
                 self.step += 1
                 self.seconds = before + time.monotonic() - started
                 finished = self.step == self.stage.steps
@@ -162,11 +176,20 @@ class Trainer:
             self.best = {"score": score, "step": self.step, "weights": weights}
 
 
-def has_bf16(device):
-    """Whether `device` computes in bf16 itself. A CPU that does not would emulate it, many times slower than fp32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def gradients(objective, phase, parts, parameters, bf16=False):
+    """Add to the gradients of `parameters` those of the mean loss of `phase` over `parts`, the batches that together are a step's.
+
+    Returns:
+        name -> logged scalar tensor, and the loss under the name of the phase: means over the parts.
+    """
+    logged = {}
+    for part in parts:
+        with torch.autocast(part.x.device.type, torch.bfloat16) if bf16 else nullcontext():
+            losses = objective.losses(phase, part)
+        (losses.total / len(parts)).backward(inputs=parameters)  # of others, nothing is computed
+        for name, value in (losses.logged | {phase: losses.total}).items():
+            logged.setdefault(name, []).append(value.detach())
+    return {name: torch.stack(values).mean() for name, values in logged.items()}
 
 
 class _Signals:

@@ -1,7 +1,7 @@
 """What a person sees of a stage while it trains: a progress bar, `log.jsonl`, pictures, and TensorBoard where it is installed."""
 
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 from tqdm import tqdm
 
@@ -9,7 +9,7 @@ from idgan.files import write_atomically
 from idgan.images import save_png
 from idgan.training.distributed import mean_over_processes
 
-__all__ = ["Report"]
+__all__ = ["Report", "read_log"]
 
 SHOWN = ("reconstruction", "kl", "tc", "discriminator_loss", "generator_loss", "r_id", "r1", "mig")
 
@@ -38,8 +38,7 @@ class Report:
         """Report from `step` on; what an interrupted run logged past it is dropped, for it will be logged again."""
         path = self.directory / "log.jsonl"
         if self.leader:
-            lines = path.read_text().splitlines() if path.exists() else []
-            write_atomically(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
+            write_atomically(path, "".join(json.dumps(record) + "\n" for record in read_log(path) if record["step"] <= step))
         disable = True if self.quiet or not self.leader else None  # None: only where there is a terminal
         with (
             tqdm(total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable) as self.bar,
@@ -70,12 +69,13 @@ class Report:
                     self.writer.add_scalar(name, value, values["step"])
 
 
-def _step_of(line):
-    """The step of a log line; a line that a crash cut short counts as never."""
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return float("inf")
+def read_log(path):
+    """The records of the `log.jsonl` at `path`, dicts with "step"; none if there is no such file. A line that a crash cut short is left out."""
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            records.append(json.loads(line))
+    return records
 
 
 def _tensorboard(directory, step):

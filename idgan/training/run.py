@@ -1,4 +1,4 @@
-"""A run: both stages of a recipe in one directory, then a bundle that loads. Started again, it continues."""
+"""A run: the stages of a recipe in one directory, then a bundle that loads. Started again, it continues."""
 
 import copy
 import json
@@ -11,10 +11,10 @@ from idgan.data import Batches, generator_of, open_dataset
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
-from idgan.images import encoder_view
+from idgan.images import encoder_view, grid
 from idgan.metrics import factor_vae_metric, mutual_information_gap
 from idgan.networks import ModelConfig
-from idgan.recipes import describe, override, recipe_of
+from idgan.recipes import as_system, defaults, describe, override, recipe_of
 from idgan.sampler import Sampler, posterior_bank
 from idgan.training.bundle import bundle
 from idgan.training.checkpoint import differences, step_of
@@ -39,6 +39,7 @@ def train(
     recipe,
     out,
     *,
+    system="id-gan",
     stage="all",
     vae=None,
     settings=None,
@@ -48,13 +49,27 @@ def train(
     progress=True,
     save_seconds=60.0,
     measure=True,
+    compile=False,
 ):
     """Train a recipe into the directory `out`: stage 1 in `out/vae`, stage 2 in `out/gan`, then checkpoint, pictures and `results.json`.
 
-    The same call continues a run that was interrupted, on a CPU to the same bits, and a finished stage is not repeated.
+    The same call continues a run that was interrupted, on a CPU to the same bits, and a finished stage is not repeated. (`device`, `threads`
+    and `compile` may change in between; the run goes on from where it is, and then the bits differ.)
+
+    **Networks of your own.** A `Recipe` takes any frozen dataclass of plain values with `build()` for a network, if it tells `image_channels` and
+
+    - `vae`: `c_dim` and the `resolution` the encoder sees; the network has `encode(x) -> Posterior` for x in [0, 1], and for stage 1 to train it
+      `decode_logits(c)`, pixel logits, and `decode(c)`, images in [0, 1];
+    - `generator`: `c_dim`, `s_dim` and `resolution`; the network maps cat([s, c]) to images in [-1, 1];
+    - `discriminator`: the network maps images in [-1, 1] to logits (N,).
+
+    With `vae_stage` None an encoder of your own is taken as its `build()` makes it, trained already. A checkpoint holds only the package's
+    networks, so such a run ends with `networks.safetensors` and `samples.png` instead: `idgan.training.checkpoint.load_state` gives the
+    state dicts back, as "vae" and "generator" (its moving average).
 
     Args:
         recipe: a name (`idgan.list_models()`) or a `Recipe`.
+        system: which of the systems of the paper to train by the recipe's settings, a name in `idgan.recipes.SYSTEMS`: "beta-vae", "gan" ...
         stage: "all", "vae" or "gan".
         vae: a VAE to take instead of training stage 1: what `idgan.load` takes, or the directory of a run whose stage 1 is finished.
         settings: dotted path in the recipe -> value, such as {"gan_stage.steps": 5000, "seed": 1}.
@@ -64,29 +79,37 @@ def train(
         progress: show progress bars where there is a terminal.
         save_seconds: time between two saves of the training state.
         measure: compute the metrics at the end (minutes).
+        compile: compile the networks (`torch.compile`), but for the steps that have an R1 penalty; True, or the name of a backend.
 
     Returns:
-        `Path` of the bundled checkpoint, which `idgan.load` takes; with stage "vae", of the directory.
+        `Path` of the bundled checkpoint, which `idgan.load` takes; with stage "vae", or with networks of your own, of the directory.
 
     Raises:
-        UnknownModelError, InvalidInputError: no such recipe, setting or stage, or a `vae` that does not fit.
+        UnknownModelError, InvalidInputError: no such recipe, system, setting or stage, or a network that does not fit.
         RunMismatchError: `out` holds a run with other settings; the message lists the differing ones.
         DivergedError: training has diverged; the last saved state is intact.
     """
     if stage not in ("all", *STAGES):
         raise InvalidInputError(f"stage must be all, {' or '.join(STAGES)}, got {stage!r}")
-    if vae is not None and stage == "vae":
-        raise InvalidInputError(f"stage 1 is taken from {vae}: there is none to train")
-    recipe = override(recipe_of(recipe) if isinstance(recipe, str) else recipe, settings or {})
+    recipe = override(as_system(recipe_of(recipe) if isinstance(recipe, str) else recipe, system), settings or {})
+    if stage != "all" and stage not in recipe.stages:
+        raise InvalidInputError(f"there is no stage {stage!r} here; the only one is {recipe.stages[0]!r}")
+    if vae is not None and (stage == "vae" or len(recipe.stages) < 2):
+        raise InvalidInputError(f"stage 1 is taken from {vae}: there is {'none' if stage == 'vae' else 'no stage 2'} to train")
     with cpu(threads):
         with process_group(usable_device(device)) as group:
-            run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, vae=vae, progress=progress, save_seconds=save_seconds)
-            if vae is None and stage in ("all", "vae"):
+            options = {"vae": vae, "progress": progress, "save_seconds": save_seconds, "compile": compile}
+            run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, **options)
+            if vae is None and stage in ("all", "vae") and "vae" in recipe.stages:
                 run.train_vae()
             if stage == "vae":
                 return run.out
-            run.train_gan()
-        return bundle(run, measure) if group.rank == 0 else run.out / CHECKPOINT_FILE
+            run.take_vae()
+            if "gan" in recipe.stages:
+                run.train_gan()
+        if group.rank == 0:
+            bundle(run, measure)
+        return run.result
 
 
 @contextmanager
@@ -103,35 +126,41 @@ def cpu(threads):
 
 
 class Run:
-    """A recipe, its data set `source`, and the directory `out` that holds its two stages.
+    """A recipe, its data set `source`, and the directory `out` that holds its stages.
 
     A stage may be given other `steps`, if it has not gone past them; stage 2 may be set otherwise as long as it has not begun; every other
     setting must be equal. With `vae` (see `train`) there is no stage 1: that VAE's weights take the place of its settings.
 
     Raises:
-        InvalidInputError: the recipe selects weights in a way that is not possible.
+        InvalidInputError: the recipe selects weights in a way that is not possible, or its networks do not go together.
         RunMismatchError: the directory holds a run with other settings.
         RunError: it holds something else.
     """
 
-    def __init__(self, recipe, out, source, group, *, vae=None, progress=True, save_seconds=60.0):
+    def __init__(self, recipe, out, source, group, *, vae=None, progress=True, save_seconds=60.0, compile=False):
         self.recipe = recipe
         self.out = out
         self.source = source
         self.group = group
         self.progress = progress
         self.save_seconds = save_seconds
+        self.compile = compile
+        self.batches = {name: batches_of(recipe, name, source, group) for name in recipe.stages}
         self.config = ModelConfig(recipe.vae, recipe.generator)
+        self.result = out / CHECKPOINT_FILE if self.config.of_the_package else out
+        """What the run leaves: its checkpoint, or where there is none its directory."""
         self.history = {}
         """What each stage did: steps, seconds, for a selected encoder the step and score of the selection, for a taken one where from."""
-        if recipe.gan_stage.select_every or (recipe.vae_stage.select_every and getattr(source, "factors", None) is None):
+        select = {name: getattr(recipe, f"{name}_stage").select_every for name in recipe.stages}
+        if select.get("gan") or (select.get("vae") and getattr(source, "factors", None) is None):
             raise InvalidInputError("select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors")
         self.settings = describe(recipe)
         """The settings that determine the result."""
         with seeded(recipe.seed):
-            self.vae = recipe.vae.build()
-            self.vae_objective = recipe.vae_stage.objective.build(self.vae)
-            self.generator, self.discriminator = recipe.generator.build(), recipe.discriminator.build()
+            self.vae = recipe.build("vae")
+            self.objective = recipe.vae_stage.objective.build(self.vae) if recipe.vae_stage else None
+            """The objective of the stage that is training, or was last."""
+            self.generator, self.discriminator = recipe.build("generator"), recipe.build("discriminator")
         if vae is not None:
             self.history["vae"] = borrow_vae(self.vae, vae)
             self.settings = {key: value for key, value in self.settings.items() if not key.startswith("vae_stage.")}
@@ -143,7 +172,7 @@ class Run:
         path = self.out / "recipe.json"
         here = json.loads(json.dumps(self.settings))
         if path.exists():
-            there = json.loads(path.read_text())
+            there = {key: value for key, value in defaults(self.recipe).items() if key in here} | json.loads(path.read_text())
             done = {name: step_of(self.out / name / STATE_FILE) for name in STAGES}
             if not done["gan"]:
                 there = {key: value for key, value in there.items() if not key.startswith(STAGE_2)}
@@ -163,53 +192,39 @@ class Run:
 
     def train_vae(self):
         """Stage 1."""
-        indices = torch.randint(len(self.source), (32,), generator=self.draws(SHOWN))
+        self._trainer("vae", lambda: self.vae_picture(self.vae), judge=self.judge, keep=self.vae).fit()
 
-        def draw():
-            return vae_sheet(self.vae, encoder_view(self.source.images(indices, self.draws(SHOWN))).to(self.group.device))
-
-        self._trainer("vae", self.vae_objective, draw, judge=self.judge, keep=self.vae).fit()
-
-    def train_gan(self):
-        """Stage 2, from the encoder of stage 1. Leaves the moving average of the generator (or its last weights) in `generator`."""
-        if "vae" not in self.history:
+    def take_vae(self):
+        """Put what stage 1 has come to into `vae`, where there is a stage 1; without a stage 2 it is `generator` too."""
+        if "vae" in self.recipe.stages and "vae" not in self.history:
             weights, self.history["vae"] = trained_vae(self.out, self.recipe.vae_stage.steps)
             self.vae.load_state_dict(weights)
+        if "gan" not in self.recipe.stages:
+            self.generator = self.vae
+
+    def train_gan(self):
+        """Stage 2, on `vae`. Leaves the moving average of the generator (or its last weights) in `generator`."""
         with seeded(self.recipe.seed):
-            objective = self.recipe.gan_stage.objective.build(self.vae, self.generator, self.discriminator)
-
-        def draw():
-            sampler = self.sampler(bank_size=256)
-            return sample_sheet(sampler, *sampler.codes(32, seed=0))
-
-        trainer = self._trainer("gan", objective, draw, identity={"encoder": digest(self.vae)})
-        self.generator = trainer.ema.module if trainer.ema else self.generator
+            self.objective = self.recipe.gan_stage.objective.build(self.vae, self.generator, self.discriminator)
+        trainer = self._trainer("gan", self.picture, identity={"encoder": digest(self.vae)})
+        self.generator = trainer.ema.module if trainer.ema else self.objective.generator
         trainer.fit()
         self.history["gan"] = {"steps": trainer.step, "seconds": round(trainer.seconds)}
 
-    def _trainer(self, name, objective, draw, *, identity=None, **options):
+    def _trainer(self, name, draw, *, identity=None, **options):
         stage = getattr(self.recipe, f"{name}_stage")
         leader = self.group.rank == 0
-        batches = Batches(
-            self.source,
-            stage.batch_size,
-            seed=len(STAGES) * self.recipe.seed + STAGES.index(name),
-            rank=self.group.rank,
-            world_size=self.group.world_size,
-            flip=stage.flip,
-            dequantise=stage.dequantise,
-            device=self.group.device,
-        )
         report = Report(self.out / name, f"{self.recipe.name} {name}", draw=draw, quiet=not self.progress, leader=leader)
         return Trainer(
             stage,
-            objective.to(self.group.device),
-            batches,
+            self.objective.to(self.group.device),
+            self.batches[name],
             self.out / name / STATE_FILE,
             identity=identity or {},
             report=report,
             save_seconds=self.save_seconds,
             leader=leader,
+            compile=self.compile,
             **options,
         )
 
@@ -231,10 +246,62 @@ class Run:
         fvm = factor_vae_metric(table.__getitem__, grid, seed=seed)
         return (mig.value + fvm.value) / 2, {"mig": mig.value, "fvm": fvm.value, "mig_gaps": mig.details["gaps"]}
 
+    @property
+    def decodes(self):
+        """Whether the generator is a VAE, which draws by its decoder."""
+        return isinstance(self.generator, type(self.vae))
+
+    def vae_picture(self, vae):
+        """What `vae` makes of some images of the data set, a PIL image."""
+        indices = torch.randint(len(self.source), (32,), generator=self.draws(SHOWN))
+        x = encoder_view(self.source.images(indices, self.draws(SHOWN)), vae.config.resolution)
+        return vae_sheet(copy.deepcopy(vae).eval(), x.to(self.group.device))  # looking at batch statistics would change them
+
+    def picture(self):
+        """What the generator draws now, beside what the decoder makes of the same codes, if there is one."""
+        if self.decodes:
+            return self.vae_picture(self.generator)
+        sampler = self.sampler(bank_size=256)
+        codes = sampler.codes(32, seed=0)
+        return sample_sheet(sampler, *codes) if hasattr(self.vae, "decode") else grid(sampler.sample(*codes).cpu())
+
+    def untrained(self):
+        """Which of "encoder" and "decoder" of the package's VAE no stage trains, for its system has no use of them."""
+        if "vae" in self.recipe.stages:
+            return []
+        moved = {id(parameter) for phase in self.objective.phases for parameter in self.objective.parameters_of(phase)}
+        return [part for part in ("encoder", "decoder") if moved.isdisjoint(map(id, getattr(self.vae, part).parameters()))]
+
     def sampler(self, bank_size=None, info=None):
-        """A copy of the networks as they are now, as a `Sampler` with a bank of posteriors of random training images."""
-        bank = posterior_bank(self.vae, self.source, bank_size or self.recipe.bank_size, self.draws(BANK), self.group.device)
-        return Sampler(self.config, copy.deepcopy(self.vae), copy.deepcopy(self.generator), bank, info)
+        """A copy of the networks as they are now, as a `Sampler`.
+
+        Its bank holds posteriors of random training images; where training draws codes from N(0, I), it is that distribution.
+        """
+        bank = None
+        if self.objective.prior == "posterior":
+            bank = posterior_bank(self.vae, self.source, bank_size or self.recipe.bank_size, self.draws(BANK), self.group.device)
+        generator = self.generator.as_generator() if self.decodes else copy.deepcopy(self.generator)
+        return Sampler(self.config, copy.deepcopy(self.vae), generator, bank, info)
+
+
+def batches_of(recipe, name, source, group):
+    """The `Batches` of the stage called `name` of `recipe`, for one process of `group` (a device, rank and world size).
+
+    Raises:
+        InvalidInputError: a batch cannot be shared equally.
+    """
+    stage = getattr(recipe, f"{name}_stage")
+    return Batches(
+        source,
+        stage.batch_size,
+        seed=len(STAGES) * recipe.seed + STAGES.index(name),
+        rank=group.rank,
+        world_size=group.world_size,
+        parts=stage.accumulate,
+        flip=stage.flip,
+        dequantise=stage.dequantise,
+        device=group.device,
+    )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def trained_vae(run, steps):
         RunError: stage 1 has not come to its end.
     """
     path = run / "vae" / STATE_FILE
-    if (step := step_of(path)) < max(1, steps):
+    if (step := step_of(path)) < steps:
         raise RunError(f"stage 1 in {run} is at step {step} of {steps}; finish it first (--stage vae)")
     state = load_state(path)
     history = {"steps": state["step"], "seconds": round(state["seconds"])}
@@ -41,7 +41,7 @@ def borrow_vae(vae, where):
         What stage 1 did there, as far as that is known: steps, seconds, and `where` as "from".
 
     Raises:
-        InvalidInputError: that VAE has other shapes.
+        InvalidInputError: that VAE has other shapes, or its encoder is untrained.
         RunError: its stage 1 has not come to its end.
         UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
     """
@@ -50,7 +50,10 @@ def borrow_vae(vae, where):
         weights, history = trained_vae(run, json.loads((run / "recipe.json").read_text())["vae_stage.steps"])
     else:
         sampler = read_checkpoint(find(where).path)
-        weights, history = sampler.vae.state_dict(), sampler.info.get("training", {}).get("stages", {}).get("vae", {})
+        training = sampler.info.get("training", {})
+        if "encoder" in training.get("untrained", []):
+            raise InvalidInputError(f"the encoder of {where} has not been trained: its system, {training.get('system')}, has no use of one")
+        weights, history = sampler.vae.state_dict(), training.get("stages", {}).get("vae", {})
     shapes, there = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (vae.state_dict(), weights))
     if shapes != there:
         raise InvalidInputError(f"the VAE of {where} has other shapes than the recipe's, {vae.config}")

@@ -108,9 +108,14 @@ class Remote:
         seconds = _seconds("HF_HUB_ETAG_TIMEOUT")
 
         def ask():
+            url = hf_hub_url(self.repo, self.file, revision=self.revision, endpoint=self.endpoint)
             with _Limits(self):
-                url = hf_hub_url(self.repo, self.file, revision=self.revision, endpoint=self.endpoint)
-                return get_hf_file_metadata(url, token=self.token, timeout=seconds, endpoint=self.endpoint)
+                try:
+                    return get_hf_file_metadata(url, token=self.token, timeout=seconds, endpoint=self.endpoint)
+                except client.HTTPError as error:
+                    if not is_broken_connection(error):
+                        raise
+                return get_hf_file_metadata(url, token=self.token, timeout=seconds, endpoint=self.endpoint)  # a connection may break once
 
         try:
             answer = _within(seconds, ask)

@@ -1,4 +1,4 @@
-"""`sample`, `traverse`, `encode`, `edit`: the file they promise is there, and shows what the library makes."""
+"""`sample`, `traverse`, `encode`, `reconstruct`, `edit`: the file they promise is there, and shows what the library makes."""
 
 import json
 
@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import idgan
-from idgan.figures import edit_sheet, sample_sheet, traversal_frames, traversal_sheet
-from idgan.images import to_pil
+from idgan.figures import code_grid_sheet, edit_sheet, reconstruction_sheet, sample_sheet, traversal_frames, traversal_sheet
+from idgan.images import as_batch, psnr, save_png, to_pil
 
 
 @pytest.fixture
@@ -48,9 +48,22 @@ def test_separate_images_do_not_depend_on_the_others(run, sampler, directory):
         assert shows(f"images/seed{seed:06d}.png", to_pil(sampler.sample(seed=seed))[0])
 
 
+def test_sample_crosses_codes_with_nuisances(run, sampler):
+    output = run("sample", "small.safetensors", "--grid")
+    assert output.startswith("small-grid.png: 8 codes of small.safetensors, a row each, with 8 nuisances, a column each")
+    codes = [sampler.codes(1, seed) for seed in range(8)]
+    assert shows("small-grid.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes))))
+    run("sample", "small.safetensors", "--grid", "--seeds", "4,9", "--out", "two.png")
+    codes = [sampler.codes(1, seed) for seed in (4, 9)]
+    assert shows("two.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes))))
+
+
 def test_sample_refuses(fail, directory):
     assert "'1-0' is neither a number nor a range" in fail("sample", "small.safetensors", "--seeds", "1-0", code=2)
     assert "give one of them" in fail("sample", "small.safetensors", "--out", "a.png", "--separate", "b", code=2)
+    assert "give one of them" in fail("sample", "small.safetensors", "--grid", "--separate", "b", code=2)
+    assert "a sheet of 1,001 images is too large, 1,000 fit; --separate" in fail("sample", "small.safetensors", "--seeds", "0-1000", code=2)
+    assert "a sheet of 1,024 images is too large" in fail("sample", "small.safetensors", "--grid", "--seeds", "0-31", code=2)
     assert "must end in .png, not 'a.jpg'" in fail("sample", "small.safetensors", "--out", "a.jpg")
     assert "device 'gpu' cannot be used here" in fail("sample", "small.safetensors", "--device", "gpu")
     assert "is not a whole safetensors file" in fail("sample", "one.png")
@@ -118,7 +131,34 @@ def test_encode_refuses(fail, run, directory):
     assert "cannot read the image page.png" in fail("encode", "small.safetensors", "page.png")
     assert "64 wide and 80 high, not square" in fail("encode", "small.safetensors", "tall.png")
     assert json.loads(run("encode", "small.safetensors", "tall.png", "--crop"))["codes"]
+    assert "crop=65 is more than the image has" in fail("encode", "small.safetensors", "tall.png", "--crop-side", "65")
     assert "Missing argument 'IMAGES...'" in fail("encode", "small.safetensors", code=2)
+
+
+# ------------------------------------------------------------------ reconstruct
+
+
+def test_reconstruct_stands_beside_the_original_and_says_how_close_it_is(run, sampler):
+    output = run("reconstruct", "small.safetensors", "one.png", "two.png", "--seed", "3")
+    x = as_batch(["one.png", "two.png"], channels=1, resolution=64)
+    drawn = (sampler.decode(sampler.posterior(x).mean), sampler.reconstruct(x, seed=3))
+    decoder, generator = (f"{psnr(y, x).mean():.1f}" for y in drawn)
+    assert output == f"small-reconstruction.png: originals and reconstructions (2); PSNR decoder {decoder}, generator {generator} dB\n"
+    assert shows("small-reconstruction.png", reconstruction_sheet(sampler, ["one.png", "two.png"], seed=3))
+
+
+def test_reconstruct_finds_what_the_code_does_not_carry(run, sampler):
+    output = run("reconstruct", "runs/small", "one.png", "--invert", "--steps", "3", "--seed", "2", "--out", "r.png")
+    assert "dB" in output and ", inverted " in output
+    codes = sampler.invert("one.png", steps=3, seed=2)
+    assert shows("r.png", reconstruction_sheet(sampler, "one.png", seed=2, codes=codes))
+
+
+def test_reconstruct_refuses(fail, run):
+    Image.new("L", (64, 80)).save("tall.png")
+    assert "64 wide and 80 high, not square: crop=True (--crop)" in fail("reconstruct", "small.safetensors", "tall.png")
+    run("reconstruct", "small.safetensors", "tall.png", "--crop")
+    assert "Missing argument 'IMAGES...'" in fail("reconstruct", "small.safetensors", code=2)
 
 
 # ------------------------------------------------------------------ edit
@@ -134,6 +174,17 @@ def test_edit_to_a_value(run, sampler):
     output = run("edit", "small.safetensors", "one.png", "--set", "2=0.5", "--absolute", "--out", "e.png")
     assert output == "e.png: originals, reconstructions, and edits with dimension 2 = 0.5\n"
     assert shows("e.png", edit_sheet(sampler, "one.png", {2: 0.5}, absolute=True))
+
+
+def test_edit_of_a_photo(run, sampler):
+    photo = torch.rand(3, 218, 178)
+    save_png(photo, "photo.png")
+    arguments = ("--crop-side", "160", "--invert", "--steps", "4", "--seed", "3", "--set", "2=+1", "--out", "e.png")
+    run("edit", "small.safetensors", "photo.png", *arguments)
+    x = as_batch("photo.png", channels=1, resolution=64, crop=160)
+    assert shows("e.png", edit_sheet(sampler, x, {2: 1.0}, codes=sampler.invert(x, steps=4, seed=3)))
+    run("edit", "small.safetensors", "photo.png", "--crop", "--set", "2=+1", "--out", "f.png")
+    assert shows("f.png", edit_sheet(sampler, "photo.png", {2: 1.0}, crop=True))
 
 
 def test_edit_refuses(fail):

@@ -1,49 +1,79 @@
-"""`train` and `evaluate`: what is asked for reaches the library. (The training itself: tests/training.)"""
+"""`train`: what is asked for reaches the library. (The training itself: tests/training.)"""
 
-import json
+import re
 from pathlib import Path
 
-import pytest
-
-from idgan.files import sha256_of
-from idgan.metrics import code_alignment
-from idgan.networks import ConvGeneratorConfig, ModelConfig, VAEConfig
-from idgan.recipes import RECIPES, describe
-from idgan.sampler import Sampler
-from idgan.training.evaluation import METRICS
-from idgan.zoo.weights import write_checkpoint
+from idgan.recipes import RECIPES, SYSTEMS, as_system, describe, override
 
 
-def shown(output):
-    return dict(line.split("=", 1) for line in output.splitlines())
+def shown(run, *options):
+    """The settings that a dry run of dSprites prints, at a batch size that takes little time."""
+    output = run("train", "dsprites", "--dry-run", "--batch-size", "2", *options)
+    return dict(line.split("=", 1) for line in output.partition("\n\n")[0].splitlines())
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_show_prints_the_recipe(run, recipe, directory):
-    assert shown(run("train", recipe, "--show")) == {path: str(value) for path, value in describe(RECIPES[recipe]()).items()}
-    assert not (directory / "runs" / recipe).exists()
+def test_a_dry_run_prints_what_it_would_take_and_writes_nothing(run, directory):
+    before = sorted(directory.rglob("*"))
+    output = run("train", "dsprites", "--dry-run", "--batch-size", "2", "--threads", "1")
+    assert sorted(directory.rglob("*")) == before
+    settings, _, estimate = output.partition("\n\n")
+    recipe = override(RECIPES["dsprites"](), {"vae_stage.batch_size": 2, "gan_stage.batch_size": 2})
+    assert settings.splitlines() == [f"{path}={value}" for path, value in describe(recipe).items()]
+    assert re.match(r"parameters  vae [\d,]+, tc_discriminator 5,018,002, generator [\d,]+, discriminator [\d,]+\n", estimate)
+    for stage, steps in ("vae", "9,000"), ("gan", "12,000"):
+        cost = rf"{stage} stage   {steps} steps at batch size 2, each [\d.]+ GFLOP, in [\d.]+ GiB of memory .*"
+        assert re.search(cost + r"\n +[\d.]+ s a step here: [\d.]+ (minutes|hours) in all", estimate)
+
+
+def test_a_dry_run_without_the_data_says_so(run, fail, directory, monkeypatch):
+    monkeypatch.setenv("IDGAN_DATA", str(directory / "nowhere"))
+    options = ["--batch-size", "2", "--set", "generator.base_width=8", "--set", "discriminator.base_width=8"]
+    output = run("train", "celeba-64-w16", "--dry-run", "--stage", "gan", *options)
+    assert "random ones instead of celeba-64: " in output and "idgan prepare celeba" in output
+    assert "vae stage" not in output
+    assert "nowhere" in fail("train", "celeba-64-w16", "--dry-run", "--data", str(directory / "nowhere"))
 
 
 def test_options_override_the_recipe(run):
-    settings = ["--set", "gan_stage.objective.id_weight = 1e-4", "--set", "vae_stage.precision=fp32", "--seed", "7", "--batch-size", "16"]
-    before, after = shown(run("train", "dsprites", "--show")), shown(run("train", "dsprites", "--show", *settings, "--steps", "5"))
+    settings = ["--set", "gan_stage.objective.id_weight = 1e-4", "--set", "vae_stage.precision=tf32", "--seed", "7", "--batch-size", "4"]
+    before, after = shown(run), shown(run, *settings, "--steps", "5")
     changed = {path: value for path, value in after.items() if value != before[path]}
-    expected = {"gan_stage.objective.id_weight": "0.0001", "vae_stage.precision": "fp32", "seed": "7"}
-    expected |= {f"{stage}_stage.{name}": value for stage in ("vae", "gan") for name, value in (("batch_size", "16"), ("steps", "5"))}
+    expected = {"gan_stage.objective.id_weight": "0.0001", "vae_stage.precision": "tf32", "seed": "7"}
+    expected |= {f"{stage}_stage.{name}": value for stage in ("vae", "gan") for name, value in (("batch_size", "4"), ("steps", "5"))}
     assert changed == {path: value for path, value in expected.items() if value != before[path]}
 
 
 def test_steps_are_those_of_the_stage(run):
-    before, after = shown(run("train", "dsprites", "--show")), shown(run("train", "dsprites", "--show", "--stage", "gan", "--steps", "5"))
-    assert {path: value for path, value in after.items() if value != before[path]} == {"gan_stage.steps": "5"}
+    settings = shown(run, "--stage", "gan", "--steps", "5")
+    assert (settings["vae_stage.steps"], settings["gan_stage.steps"], settings["gan_stage.batch_size"]) == ("9000", "5", "2")
+
+
+def test_a_system_has_the_steps_of_its_own_stage(run):
+    settings = shown(run, "--system", "gan", "--steps", "5")
+    expected = override(as_system(RECIPES["dsprites"](), "gan"), {"gan_stage.steps": 5, "gan_stage.batch_size": 2})
+    assert settings == {path: str(value) for path, value in describe(expected).items()}
+    assert (settings["vae_stage"], settings["gan_stage.steps"]) == ("None", "5")
+
+
+def test_help_names_every_system(run):
+    words = set(re.findall(r"[a-z][a-z-]+", run("train", "--help")))
+    assert set(SYSTEMS) <= words
+
+
+def test_a_system_is_trained_into_a_directory_of_its_own(run, directory):
+    steps = ["--steps", "1", "--batch-size", "2", "--set", "bank_size=4", "--set", "vae_stage.select_every=0"]
+    output = run("train", "dsprites", "--system", "vae", "--no-evaluate", "--device", "cpu", *steps)
+    assert "runs/dsprites-vae/model.safetensors: done" in output
+    assert not (directory / "runs/dsprites").exists()
 
 
 def test_train_refuses(fail):
     assert "'steps' is not PATH=VALUE" in fail("train", "dsprites", "--set", "steps", code=2)
-    assert "no setting 'gan.steps'" in fail("train", "dsprites", "--show", "--set", "gan.steps=5")
-    assert "vae_stage.steps must be of type int" in fail("train", "dsprites", "--show", "--set", "vae_stage.steps=many")
-    assert "no recipe is called 'dsprits'" in fail("train", "dsprits", "--show")
+    assert "no setting 'gan.steps'" in fail("train", "dsprites", "--dry-run", "--set", "gan.steps=5")
+    assert "vae_stage.steps must be of type int" in fail("train", "dsprites", "--dry-run", "--set", "vae_stage.steps=many")
+    assert "no recipe is called 'dsprits'" in fail("train", "dsprits", "--dry-run")
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits")
+    assert "no system is called 'vgan'; the systems are id-gan, " in fail("train", "dsprites", "--system", "vgan")
     assert "is not in the range x>=1" in fail("train", "dsprites", "--steps", "0", code=2)
     assert not Path("runs/dsprites").exists()
 
@@ -53,33 +83,3 @@ def test_a_directory_that_is_no_run_is_left_alone(fail, directory):
     (directory / "notes/thesis.txt").write_text("precious")
     assert "neither empty nor a run" in fail("train", "dsprites", "--out", "notes")
     assert [path.name for path in (directory / "notes").iterdir()] == ["thesis.txt"]
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """A metric of 64 images beside the known ones, which take 10,000 or more."""
-
-    def measure(subject):
-        c, s = subject.sampler.codes(64, subject.seed)
-        return code_alignment(subject.sampler.encode(subject.sampler.sample(c, s)), c, live=subject.sampler.live, seed=subject.seed)
-
-    monkeypatch.setitem(METRICS, "quick", measure)
-
-
-def test_evaluate_prints_a_table_and_writes_json(run, directory, quick):
-    lines = run("evaluate", "runs/small", "--metrics", "quick", "--seed", "3").splitlines()
-    assert "code_alignment" in lines[0]
-    assert lines[-1] == "runs/small/results.json: the same as JSON"
-    results = json.loads((directory / "runs/small/results.json").read_text())
-    assert results["name"] == "small"
-    assert results["sha256"] == sha256_of("small.safetensors")
-    (metric,) = results["metrics"]
-    assert (metric["name"], metric["samples"], metric["seed"]) == ("code_alignment", 64, 3)
-    run("evaluate", "small.safetensors", "--metrics", "quick", "--seed", "3")
-    assert json.loads((directory / "small-results.json").read_text())["metrics"] == [metric]
-
-
-def test_evaluate_refuses(fail):
-    assert "unknown metric 'fid5'" in fail("evaluate", "small.safetensors", "--metrics", "fid5")
-    write_checkpoint("unknown.safetensors", Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3))))
-    assert "unknown data set" in fail("evaluate", "unknown.safetensors")

@@ -8,8 +8,9 @@ import torch
 from click.testing import CliRunner
 
 from idgan.cli import main
+from idgan.files import sha256_of
 from idgan.images import save_png
-from idgan.training.bundle import write_results
+from idgan.training.results import write_results
 from idgan.zoo.publish import NO_COMMIT
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
@@ -27,7 +28,7 @@ def finished(directory):
     for name in ("samples.png", "traversals.png"):
         save_png(torch.rand(1, 8, 8), path.with_name(name))
     path.with_name("recipe.json").write_text("{}\n")
-    write_results(path.with_name("results.json"), "x", path, [])
+    write_results(path.with_name("results.json"), "x", sha256_of(path), [])
     return "runs/small"
 
 

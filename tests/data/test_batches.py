@@ -1,8 +1,10 @@
+import threading
+
 import pytest
 import torch
 
-from idgan.data import Batches, ColorDSprites, DSprites, NoisyDSprites, generator_of
-from idgan.errors import InvalidInputError
+from idgan.data import Batches, ColorDSprites, DSprites, NoisyDSprites, ReadAhead, generator_of
+from idgan.errors import DataError, InvalidInputError
 
 SOURCES = [DSprites, ColorDSprites, NoisyDSprites]
 
@@ -141,6 +143,98 @@ def test_the_processes_see_together_what_one_would(source, world_size):
 def test_a_batch_that_cannot_be_shared_equally_is_refused(batch_size, world_size):
     with pytest.raises(InvalidInputError, match=f"batch of {batch_size} cannot be shared equally by {world_size}"):
         Batches(Plain(), batch_size, seed=0, rank=0, world_size=world_size)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_parts_of_a_batch_are_together_the_batch(source):
+    batches = Batches(source(), 12, seed=0, rank=1, world_size=2, parts=3, flip=True, dequantise=True)
+    whole, parts = batches(5), batches(5).split(3)
+    assert [len(part.x) for part in parts] == [2, 2, 2]
+    assert [part.step for part in parts] == [5, 5, 5]
+    assert torch.equal(torch.cat([everything(part) for part in parts]), everything(whole))
+
+
+def test_parts_draw_from_where_the_batch_stood():
+    whole, parted = (Batches(Plain(), 4, seed=0)(0) for _ in range(2))
+    whole.normal(3), parted.normal(3)
+    assert torch.equal(torch.cat([everything(part) for part in parted.split(2)]), everything(whole))
+
+
+def test_pooled_values_are_the_mean_over_the_parts_once_all_are_there():
+    whole, parts = Batches(Plain(), 4, seed=0)(0), Batches(Plain(), 4, seed=0)(0).split(4)
+    for _ in range(2):
+        assert whole.pooled("kl", torch.tensor(3.0)) == 3.0
+        assert [part.pooled("kl", torch.tensor(float(i))) for i, part in enumerate(parts)] == [None, None, None, 1.5]
+
+
+def test_a_batch_that_cannot_be_parted_equally_is_refused():
+    with pytest.raises(InvalidInputError, match="batch of 12 cannot be shared equally by 2 processes in 4 parts each; choose a multiple of 8"):
+        Batches(Plain(), 12, seed=0, world_size=2, parts=4)
+
+
+# ------------------------------------------------------------------ read ahead
+
+
+class Streaming(Plain):
+    """`Plain`, from a disk: it notes the threads it is read by, and cannot read the image in the middle of one batch."""
+
+    streams = True
+
+    def __init__(self, damaged=None):
+        self.threads, self.damaged = [], damaged
+
+    def images(self, indices, generator=None):
+        self.threads.append(threading.current_thread().name)
+        if len(self.threads) - 1 == self.damaged:
+            raise DataError("000007.jpg cannot be used")
+        return super().images(indices)
+
+
+def test_batches_read_ahead_are_the_same_whatever_steps_are_asked_for():
+    options = {"flip": True, "dequantise": True}
+    expected = Batches(Plain(), 6, seed=1, **options)
+    with ReadAhead(Batches(Streaming(), 6, seed=1, **options), steps=9) as batches:
+        for step in (2, 3, 4, 7, 8, 0, 0, 1, 8):
+            assert torch.equal(everything(batches(step)), everything(expected(step)))
+
+
+def test_one_batch_is_read_ahead_in_a_thread_and_none_past_the_end():
+    source = Streaming()
+    with ReadAhead(Batches(source, 2, seed=0), steps=4) as batches:
+        for step in range(4):
+            batches(step)
+            assert step + 1 <= len(source.threads) <= step + 2
+    assert len(source.threads) == 4
+    assert source.threads[0] == threading.current_thread().name
+    assert all(name.startswith("read-ahead") for name in source.threads[1:])
+
+
+def test_what_stays_in_memory_is_not_read_ahead():
+    with ReadAhead(Batches(Plain(), 2, seed=0), steps=9) as batches:
+        before = threading.active_count()
+        assert torch.equal(batches(3).x, Batches(Plain(), 2, seed=0)(3).x)
+        assert threading.active_count() == before
+
+
+def test_an_error_comes_with_its_own_batch_and_leaves_no_thread():
+    before = threading.active_count()
+    with pytest.raises(DataError, match=r"000007\.jpg cannot be used"):
+        with ReadAhead(Batches(Streaming(damaged=3), 2, seed=0), steps=9) as batches:
+            for step in range(9):
+                batches(step)
+                reached = step
+    assert reached == 2
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_leaves_no_thread(error):
+    before = threading.active_count()
+    with pytest.raises(error):
+        with ReadAhead(Batches(Streaming(), 2, seed=0), steps=9) as batches:
+            batches(0)
+            raise error
+    assert threading.active_count() == before
 
 
 # ------------------------------------------------------------------ flips and noise on pixels

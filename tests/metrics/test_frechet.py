@@ -65,6 +65,31 @@ def test_agrees_with_the_matrix_square_root():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
+def test_agrees_with_torch_fidelity():
+    trusted = pytest.importorskip("torch_fidelity.metric_fid", reason="torch-fidelity is not installed")
+    random = np.random.default_rng(0)
+    sets = [random.normal(size=(400, 24)) @ random.normal(size=(24, 24)) + shift for shift in (0, 0.5)]
+    theirs = [trusted.fid_features_to_statistics(torch.from_numpy(features)) for features in sets]
+    streamed = [FeatureStatistics() for _ in sets]
+    for ours, features, expected in zip(streamed, sets, theirs):
+        for part in np.array_split(features, 7):
+            ours.update(part)
+        np.testing.assert_allclose(ours.mean, expected["mu"], rtol=1e-6)
+        np.testing.assert_allclose(ours.covariance, expected["sigma"], rtol=1e-6, atol=1e-12)
+    expected = trusted.fid_statistics_to_metric(*theirs, verbose=False)[trusted.KEY_METRIC_FID]
+    assert frechet_distance(*streamed) == pytest.approx(expected, rel=1e-6)
+
+
+def test_stored_statistics_go_on_where_they_were():
+    a, b = np.random.default_rng(0).normal(size=(2, 20, 5))
+    stored = FeatureStatistics.from_arrays(statistics(a).to_arrays()).update(b)
+    expected = statistics(np.concatenate([a, b]))
+    assert stored.count == 40
+    np.testing.assert_allclose(stored.covariance, expected.covariance, rtol=1e-12)
+    with pytest.raises(InvalidInputError, match="count=0"):
+        FeatureStatistics().to_arrays()
+
+
 def test_fewer_samples_than_dimensions_lose_no_digits():
     # tr (A B)^(1/2) is also the sum of the singular values of the 20 x 20 matrix X Y' of centred samples, over N - 1.
     random = np.random.default_rng(0)

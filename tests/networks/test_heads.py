@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from idgan.networks import TCDiscriminator
+from idgan.networks import LogitHeadConfig, TCDiscriminator
 
 
 def count(module):
@@ -26,3 +26,11 @@ def test_tc_discriminator_gives_two_float32_logits():
         logits = critic(torch.randn(5, 3))
     assert logits.shape == (5, 2)
     assert logits.dtype == torch.float32
+
+
+def test_a_logit_head_is_linear_in_the_features():
+    head, features = LogitHeadConfig(features=6).build(), torch.randn(5, 6)
+    assert count(head) == 6 + 1
+    logits = head(features)
+    assert logits.shape == (5,)
+    torch.testing.assert_close(head(features[:1] + features[1:2]) + head(torch.zeros(1, 6)), logits[:1] + logits[1:2])

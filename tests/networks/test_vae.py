@@ -1,8 +1,10 @@
+import copy
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from idgan.networks import Posterior, VAEConfig
+from idgan.networks import ConvGeneratorConfig, Posterior, VAEConfig
 
 # Table A.2: 4x4 convolutions 32, 32, 64, 64, then FC 256, then FC 2 * dim; weights + biases of each layer.
 ENCODER_TRUNK = (32 * 32 * 16 + 32) + (32 * 64 * 16 + 64) + (64 * 64 * 16 + 64) + (64 * 4 * 4 * 256 + 256)
@@ -108,3 +110,26 @@ def test_outputs_are_float32_under_autocast():
 def test_an_image_is_encoded_on_its_own_whatever_else_is_in_the_batch():
     vae, x = VAEConfig().build(), torch.rand(4, 1, 64, 64)
     torch.testing.assert_close(vae.encode(x).mean[1:2], vae.encode(x[1:2]).mean)
+
+
+# ------------------------------------------------------------------ what other systems make of it
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_decoder_as_a_generator_draws_what_decode_does(channels):
+    vae, c = VAEConfig(c_dim=5, image_channels=channels).build(), 3 * torch.randn(4, 5)
+    before = copy.deepcopy(vae.state_dict())
+    generator = vae.as_generator()
+    assert generator.config == ConvGeneratorConfig(5, 0, channels)
+    torch.testing.assert_close(generator(c), 2 * vae.decode(c) - 1, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.zero_()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in vae.state_dict().items())
+
+
+def test_features_are_all_of_the_encoder_but_its_last_layer():
+    vae, x = VAEConfig(c_dim=3).build(), torch.rand(2, 1, 64, 64)
+    features = vae.features(x)
+    assert features.shape == (2, 256)
+    assert torch.equal(vae.encoder[-1](features), vae.encoder(x))

@@ -4,12 +4,41 @@ import pytest
 import torch
 
 from idgan.data import Batches, DSprites
-from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, TCDiscriminator, VAEConfig
-from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, CapacityFactorVAEConfig, CapacityVAEConfig, FactorVAEConfig, IDGANConfig
+from idgan.networks import (
+    BottleneckDiscriminatorConfig,
+    ConvDiscriminatorConfig,
+    ConvGeneratorConfig,
+    LogitHeadConfig,
+    ProjectionDiscriminatorConfig,
+    TCDiscriminator,
+    VAEConfig,
+)
+from idgan.objectives import (
+    BetaTCVAEConfig,
+    BetaVAEConfig,
+    BottleneckIDGANConfig,
+    CapacityFactorVAEConfig,
+    CapacityVAEConfig,
+    ConditionalGANConfig,
+    EndToEndIDGANConfig,
+    FactorVAEConfig,
+    GANConfig,
+    IDGANConfig,
+    InfoGANConfig,
+    VAEGANConfig,
+)
 from idgan.recipes import Adam
 
-CONFIGS = (BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig, IDGANConfig)
 C_DIM, S_DIM = 4, 3
+STAGE_1 = (BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig)
+ADVERSARIAL = (GANConfig, IDGANConfig, ConditionalGANConfig, InfoGANConfig, VAEGANConfig, EndToEndIDGANConfig, BottleneckIDGANConfig)
+DISCRIMINATORS = {
+    ConditionalGANConfig: ProjectionDiscriminatorConfig(c_dim=C_DIM),
+    InfoGANConfig: LogitHeadConfig(),
+    BottleneckIDGANConfig: BottleneckDiscriminatorConfig(resolution=64, base_width=2, max_width=4, image_channels=1),
+}
+MOVED = {(InfoGANConfig, "discriminator"): ("discriminator.", "vae.encoder.")}
+"""Config and phase -> prefixes of the names of the parameters that the phase moves, where they are not just those of its own name."""
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +54,9 @@ def build():
     def make(config):
         torch.manual_seed(0)
         vae = VAEConfig(c_dim=C_DIM).build()
-        if isinstance(config, IDGANConfig):
-            return config.build(vae, ConvGeneratorConfig(c_dim=C_DIM, s_dim=S_DIM).build(), ConvDiscriminatorConfig().build())
+        if isinstance(config, GANConfig):
+            generator = ConvGeneratorConfig(c_dim=C_DIM, s_dim=S_DIM).build()
+            return config.build(vae, generator, DISCRIMINATORS.get(type(config), ConvDiscriminatorConfig()).build())
         objective = config.build(vae)
         if "tc_discriminator" in objective.phases:
             objective.tc_discriminator = TCDiscriminator(C_DIM, width=32)  # a thousand wide, it would be most of the tests' time
@@ -35,7 +65,13 @@ def build():
     return make
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda config: config.__name__)
+@pytest.fixture
+def moved():
+    """`moved(objective, phase)`: the prefixes of the names of the parameters that a phase is to move."""
+    return lambda objective, phase: MOVED.get((type(objective.config), phase), (f"{phase}.",))
+
+
+@pytest.fixture(params=STAGE_1 + ADVERSARIAL, ids=lambda config: config.__name__)
 def config(request):
     """The config of each objective in turn, with its defaults."""
     return request.param()

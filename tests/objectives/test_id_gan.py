@@ -6,7 +6,7 @@ from torch.distributions import Normal
 from idgan.errors import InvalidInputError
 from idgan.images import encoder_view
 from idgan.networks import ResNetDiscriminatorConfig, ResNetGeneratorConfig
-from idgan.objectives import IDGANConfig
+from idgan.objectives import ConditionalGANConfig, IDGANConfig
 
 C_DIM, S_DIM = 4, 3  # of the fixture `build`
 
@@ -218,3 +218,26 @@ def test_the_generator_reads_the_discriminator_after_its_step(build, batches, tr
     after = -objective.discriminator(fakes).sigmoid().log().mean()
     torch.testing.assert_close(losses["generator"].total, after)
     assert after != before
+
+
+# ------------------------------------------------------------------ the conditional GAN
+
+
+def test_the_conditional_gan_judges_each_image_with_the_code_of_the_same_row(build, batches):
+    objective = build(ConditionalGANConfig(r1_weight=0.0))
+    batch = batches(0)
+    c, code = objective.latents(batch)
+    assert torch.equal(c, objective.vae.encode(batch.x).sample(batches(0).normal(C_DIM)))
+    real, fake = (objective.discriminator(x, c).sigmoid() for x in (2 * batch.x - 1, objective.generator(code)))
+    losses = {phase: objective.losses(phase, batches(0)) for phase in objective.phases}
+    torch.testing.assert_close(losses["discriminator"].total, -(real.log().mean() + (1 - fake).log().mean()))
+    torch.testing.assert_close(losses["generator"].total, -fake.log().mean())
+    assert losses["generator"].logged.keys() == {"generator_loss"}  # no R_ID
+
+
+def test_the_conditional_gan_blind_to_the_code_is_id_gan_without_distillation(build, batches):
+    objective, plain = build(ConditionalGANConfig()), build(IDGANConfig(id_weight=0.0))
+    nn.init.zeros_(objective.discriminator.projection.weight)
+    plain.discriminator = objective.discriminator.network
+    for phase in objective.phases:
+        torch.testing.assert_close(objective.losses(phase, batches(0)).total, plain.losses(phase, batches(0)).total)

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from idgan.data import Batches
 from idgan.errors import InvalidInputError
 from idgan.networks import BottleneckDiscriminatorConfig, ResNetGeneratorConfig, VAEConfig
-from idgan.objectives import BottleneckIDGAN, BottleneckIDGANConfig
+from idgan.objectives import BottleneckIDGANConfig
 
 SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
 
@@ -129,45 +128,7 @@ def test_without_variance_it_is_the_mean_that_is_judged(build, batches):
     torch.testing.assert_close(objective.logits(x, batch), objective.discriminator.judge(objective.discriminator.encode(x).mean))
 
 
-# ------------------------------------------------------------------ what holds for every objective
-
-
-def test_each_phase_gives_gradients_to_its_own_parameters_and_no_others(build, batches, gradients):
-    objective = build()
-    for phase in objective.phases:
-        given, _ = gradients(objective, phase, batches(0))
-        assert set(given) == {name for name, _ in objective.named_parameters() if name.startswith(phase)}
-        assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in given.values())
-
-
-def test_losses_are_functions_of_weights_and_batch_only(build, batches):
-    for phase in BottleneckIDGAN.phases:
-        first = build().losses(phase, batches(3))
-        torch.manual_seed(1)
-        assert torch.equal(first.total, build().losses(phase, batches(3)).total)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_training_goes_on_from_its_state(build, batches, train_steps, precision):
-    objective, restored = build(), build()
-    train_steps(objective, [batches(0), batches(1)], precision)
-    restored.load_state_dict(objective.state_dict())
-    there, here = (train_steps(each, [batches(2)], precision) for each in (objective, restored))
-    for phase in objective.phases:
-        assert there[phase].total.isfinite()
-        assert torch.equal(there[phase].total, here[phase].total)
-        assert all(value.dtype == torch.float32 for value in [there[phase].total, *there[phase].logged.values()])
-    assert all(torch.equal(tensor, restored.state_dict()[name]) for name, tensor in objective.state_dict().items())
-
-
-def test_two_processes_average_to_the_gradient_of_one(build, batches, gradients):
-    objective = build()
-    for phase in objective.phases:
-        shares = [Batches(batches.source, batches.batch_size, seed=0, rank=rank, world_size=2)(0) for rank in range(2)]
-        whole, _ = gradients(build(), phase, batches(0))
-        halves = [gradients(build(), phase, share)[0] for share in shares]
-        for name, gradient in whole.items():
-            torch.testing.assert_close((halves[0][name] + halves[1][name]) / 2, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
+# ------------------------------------------------------------------ several processes, settings
 
 
 TWO_PROCESSES = """

@@ -9,7 +9,7 @@ from idgan.data import DATASETS
 from idgan.errors import InvalidInputError, UnknownModelError
 from idgan.networks import ModelConfig
 from idgan.objectives import BetaVAEConfig
-from idgan.recipes import RECIPES, Adam, RMSprop, Stage, describe, override, recipe_of
+from idgan.recipes import RECIPES, Adam, RMSprop, Stage, defaults, describe, override, recipe_of
 
 every_recipe = pytest.mark.parametrize("name", sorted(RECIPES))
 
@@ -67,7 +67,13 @@ def test_describe_gives_one_entry_a_leaf():
     assert described["here.objective.beta"] == 2.0
     assert described["here.optimizers.vae.lr"] == 0.5
     assert described["here.optimizers.vae.type"] == "Adam"
-    assert len(described) == 9 + 1 + (2 + 1) + (3 + 1) - 2  # fields and types of Stage, BetaVAE, Adam; two fields are not leaves
+    assert len(described) == 10 + 1 + (2 + 1) + (3 + 1) - 2  # fields and types of Stage, BetaVAE, Adam; two fields are not leaves
+
+
+def test_defaults_are_what_a_part_is_without_its_settings():
+    stage = Stage(BetaVAEConfig(beta=2.0), {"vae": Adam(0.5)}, steps=3, accumulate=2, flip=True)
+    plain = describe(Stage(BetaVAEConfig(), {"vae": Adam()}, steps=3), "here")
+    assert defaults(stage, "here.") == {path: value for path, value in plain.items() if path.split(".")[-1] not in ("type", "steps")}
 
 
 # ------------------------------------------------------------------ override
@@ -123,10 +129,10 @@ def test_booleans_are_read_as_in_python():
     [
         ("sed", r"'sed' is not one of name, data, vae_stage, .*, seed, bank_size"),
         ("", r"'' is not one of name, data"),
-        ("gan_stage.objective.idweight", r"'idweight' is not one of id_weight, r1_weight, r1_every, fresh_fakes"),
+        ("gan_stage.objective.idweight", r"'idweight' is not one of r1_weight, r1_every, fresh_fakes, id_weight"),
         ("gan_stage.optimizers.vae.lr", r"'vae' is not one of discriminator, generator"),
         ("gan_stage.optimizers.generator.alpha", r"'alpha' is not one of lr, beta1, beta2"),
-        ("gan_stage.objective.type", r"'type' is not one of id_weight"),
+        ("gan_stage.objective.type", r"'type' is not one of r1_weight"),
         ("seed.deeper", r"'deeper' is not one of nothing, the path ends earlier"),
         ("name.upper", r"'upper' is not one of nothing"),
         ("vae.build", r"'build' is not one of c_dim, image_channels"),
@@ -178,9 +184,10 @@ def test_a_group_cannot_be_set_and_the_message_lists_it(path, members):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("gan_stage.precision", "fp16", "precision must be one of fp32, bf16, got 'fp16'"),
+        ("gan_stage.precision", "fp16", "precision must be one of fp32, tf32, bf16, got 'fp16'"),
         ("gan_stage.batch_size", 0, "batch_size must be 1 or more, got 0"),
-        ("gan_stage.steps", -1, "steps must be 0 or more, got -1"),
+        ("gan_stage.steps", -1, "steps must be 1 or more, got -1"),
+        ("vae_stage.steps", 0, "steps must be 1 or more, got 0"),
         ("vae_stage.select_every", -5, "select_every must be 0 or more, got -5"),
         ("bank_size", 0, "bank_size must be 1 or more, got 0"),
         ("vae_stage.objective.likelihood", "gaussian", "likelihood must be one of"),

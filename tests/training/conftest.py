@@ -7,9 +7,13 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from idgan.data import DATASETS, FactorGrid
+from idgan.images import to_signed
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.recipes import recipe_of
+from idgan.sampler import Sampler
 from idgan.training import train
 
 TINY = {
@@ -102,3 +106,39 @@ def bands_recipe(monkeypatch):
     """A recipe on `Bands`, registered as a data set for the test."""
     monkeypatch.setitem(DATASETS, "bands", lambda path=None: Bands())
     return dataclasses.replace(recipe_of("dsprites"), name="bands", data="bands")
+
+
+LOGVAR = -6.0
+
+
+class BandEncoder(nn.Module):
+    """Reads the intensity of each band of `Bands` exactly, c = 4 (intensity - 1/2); decodes with half the contrast."""
+
+    config = VAEConfig(c_dim=3)
+
+    def encode(self, x):
+        mean = 4 * (x[:, 0, (10, 32, 54), 0] - 0.5)
+        return Posterior(mean, torch.full_like(mean, LOGVAR))
+
+    def decode(self, c):
+        return 0.5 + 0.125 * c[:, torch.arange(64) * 3 // 64][:, None, :, None].expand(-1, 1, 64, 64)
+
+
+class BandPainter(nn.Module):
+    """Paints bands of the intensities that `BandEncoder` reads as c."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.25))
+
+    def forward(self, code):
+        intensity = self.gain * code + 0.5
+        return to_signed(intensity[:, torch.arange(64) * 3 // 64][:, None, :, None].expand(-1, 1, 64, 64))
+
+
+@pytest.fixture
+def perfect(bands):
+    """A sampler of `Bands` that is perfect by construction, but for its decoder."""
+    vae = BandEncoder()
+    bank = vae.encode(bands.images(torch.arange(len(bands))))
+    return Sampler(ModelConfig(VAEConfig(c_dim=3), ConvGeneratorConfig(c_dim=3)), vae, BandPainter(), bank)

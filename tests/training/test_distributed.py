@@ -37,10 +37,12 @@ def launch(script, world_size=2):
     return [out.strip() for out, _ in outputs]
 
 
-def test_two_processes_train_as_one(tmp_path, tiny, log_of):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_train_as_one(tmp_path, tiny, log_of, accumulate):
     one, two = tmp_path / "one", tmp_path / "two"
-    options = tiny(**FP32)
+    options = tiny(**FP32, vae_stage__batch_size=8)
     train("dsprites", one, **options)
+    options["settings"] |= {"vae_stage.accumulate": accumulate, "gan_stage.accumulate": accumulate}
     printed = launch(f"from idgan.training import train; print(train('dsprites', {str(two)!r}, **{options!r}))")
     assert printed == [str(two / "model.safetensors")] * 2
     critic = {"tc", "tc_discriminator", "tc_discriminator_loss"}
@@ -70,6 +72,13 @@ except RunError:
     print("refused")
 """
     assert launch(script) == ["refused", "refused"]
+
+
+def test_only_the_leader_speaks(tmp_path):
+    out = str(tmp_path / "run")
+    command = ["train", "dsprites", "--out", out, "--stage", "vae", "--steps", "1", "--batch-size", "4", "--set", "vae_stage.precision=fp32"]
+    printed = launch(f"from idgan.cli import main; main({command!r})")
+    assert printed == [f"{out}: stage 1 is done", ""]
 
 
 def test_what_processes_agree_on():

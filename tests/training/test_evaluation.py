@@ -5,49 +5,15 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
-from idgan.data import FactorGrid
+from idgan.data import DSprites, FactorGrid, NoisyDSprites
 from idgan.errors import InvalidInputError
-from idgan.images import to_signed, to_unit
-from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
-from idgan.sampler import Sampler
-from idgan.training.evaluation import METRICS, ON_REQUEST, GridCodes, coarsened, evaluate, mean_codes
-
-LOGVAR = -6.0
-
-
-class BandEncoder(nn.Module):
-    """Reads the intensity of each band of `Bands` exactly: c = 4 (intensity - 1/2)."""
-
-    config = VAEConfig(c_dim=3)
-
-    def encode(self, x):
-        mean = 4 * (x[:, 0, (10, 32, 54), 0] - 0.5)
-        return Posterior(mean, torch.full_like(mean, LOGVAR))
-
-
-class BandPainter(nn.Module):
-    """Paints bands of the intensities that `BandEncoder` reads as c."""
-
-    def __init__(self):
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(0.25))
-
-    def forward(self, code):
-        intensity = self.gain * code + 0.5
-        return to_signed(intensity[:, torch.arange(64) * 3 // 64][:, None, :, None].expand(-1, 1, 64, 64))
-
-
-@pytest.fixture
-def perfect(bands):
-    vae = BandEncoder()
-    bank = vae.encode(bands.images(torch.arange(len(bands))))
-    return Sampler(ModelConfig(VAEConfig(c_dim=3), ConvGeneratorConfig(c_dim=3)), vae, BandPainter(), bank)
+from idgan.images import to_unit
+from idgan.training.evaluation import GridCodes, Subject, applicable, coarsened, evaluate, mean_codes, measure
 
 
 def test_a_perfect_pair_scores_as_such(perfect, bands):
-    results = dict(zip([name for name in METRICS if name not in ON_REQUEST], evaluate(perfect, bands, seed=3, progress=False)))
+    results = dict(zip(applicable(bands), evaluate(perfect, bands, seed=3, progress=False)))
     assert results["fvm"].value == results["fvm-dlib"].value == 1
     assert results["mig"].value == pytest.approx(1, abs=0.01)
     assert results["alignment"].value == pytest.approx(0, abs=1e-5)
@@ -70,10 +36,66 @@ def test_without_factors_the_metrics_of_the_generator_remain(perfect, bands):
     class Plain(type(bands)):
         factors = None
 
+        def __len__(self):
+            return 60
+
     names = [result.name for result in evaluate(perfect, Plain(), progress=False)]
     assert names == ["code_alignment", "r_id"]
     with pytest.raises(InvalidInputError, match="mig needs ground-truth factors"):
         evaluate(perfect, Plain(), ["r_id", "mig"], progress=False)
+
+
+def test_fid_is_measured_by_default_where_its_features_come_with_the_package(bands):
+    assert {"fid", "fid-decoder", "mig", "r_id"} <= set(applicable(DSprites())) == set(applicable(NoisyDSprites()))
+    assert not {"fid", "kid", "gilbo", "dci"} & set(applicable(bands))
+
+
+def test_a_normal_prior_is_measured_beside_the_posterior(perfect, bands):
+    metrics = ["alignment", "mig", "r_id"]
+    results = evaluate(perfect, bands, metrics, seed=3, priors=("posterior", "normal"), progress=False)
+    assert [result.name for result in results] == ["code_alignment", "code_alignment-normal", "mig", "r_id", "r_id-normal"]
+    _, alignment, mig, r_id, normal = results
+    assert "c from N(0, I)" in alignment.protocol and "c from N(0, I)" in normal.protocol
+    assert "c from the aggregated posterior" in r_id.protocol and "c from" not in mig.protocol
+    # Beyond 2, where c leaves what the painter can paint, it is read as 2. With z ~ N(0, 1): E (|z| - 2)+ and E (|z| - 2)+^2.
+    tail, density = math.erfc(2**0.5) / 2, math.exp(-2) / math.sqrt(2 * math.pi)
+    excess, squared = 2 * density - 4 * tail, 10 * tail - 4 * density
+    assert alignment.value == pytest.approx(excess, rel=0.15)
+    log_q = 3 * (-squared * math.exp(6) / 2 + 3 - math.log(2 * math.pi) / 2)
+    assert normal.value == pytest.approx(log_q + 1.5 * (math.log(2 * math.pi) + 1), rel=0.15)
+
+
+def test_priors_samples_and_extractors_are_checked_first(perfect, bands):
+    with pytest.raises(InvalidInputError, match=r"priors=\('uniform',\); expected one or more of posterior, normal"):
+        evaluate(perfect, bands, ["alignment"], priors=("uniform",))
+    with pytest.raises(InvalidInputError, match="samples=1"):
+        evaluate(perfect, bands, ["alignment"], samples=1)
+    with pytest.raises(InvalidInputError, match="unknown extractor 'vgg'"):
+        next(measure(perfect, bands, ["mig", "fid"], extractor="vgg", progress=False))
+
+
+def test_samples_bound_every_count(perfect, bands):
+    results = evaluate(perfect, bands, ["alignment", "r_id"], samples=50, progress=False)
+    assert [result.samples for result in results] == [50, 50]
+    assert [result.details["request"]["samples"] for result in results] == [50, 50]
+
+
+def test_what_is_known_is_not_measured_again(perfect, bands):
+    options = {"seed": 3, "progress": False, "samples": 50}
+    (known,) = evaluate(perfect, bands, ["alignment"], **options)
+    assert evaluate(perfect, bands, ["alignment"], known=(known,), **options)[0] is known
+    for other in {"seed": 4}, {"samples": 60}, {"priors": ("normal",)}:
+        assert evaluate(perfect, bands, ["alignment"], known=(known,), **(options | other))[0] is not known
+
+
+@pytest.mark.parametrize("prior, least", [("posterior", -8), ("normal", 0.5)])
+def test_gilbo_learns_to_read_the_code(perfect, bands, prior, least):
+    subject = Subject(perfect, bands, 0, False, prior=prior)
+    fast = {"samples": 200, "batch_size": 16, "learning_rates": (3e-3,), "check_every": 20, "patience": 1, "tolerance": 1.0}
+    result = subject.gilbo(**fast)
+    # A code of the posterior is one of 60 narrow peaks: nothing can know more of it than log 60 nats and what noise lies within a peak.
+    assert least < result.value < math.log(60) + 1.5
+    assert max(result.details["held_out"]) > result.details["held_out"][0]
 
 
 def test_an_unknown_metric_lists_the_known(perfect, bands):

@@ -1,5 +1,6 @@
 """The loop notices a divergence before it can be saved, and records what it should. Resuming: test_resume.py."""
 
+import copy
 import dataclasses
 import re
 
@@ -7,11 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from idgan.data import DATASETS, DSprites
+from idgan.data import DATASETS, Batches, DSprites
 from idgan.errors import DivergedError
+from idgan.networks import BottleneckDiscriminatorConfig, ConvDiscriminatorConfig, ConvGeneratorConfig, ResNetGeneratorConfig, VAEConfig
+from idgan.objectives import BetaVAEConfig, BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
 from idgan.recipes import recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import step_of
+from idgan.training.loop import gradients
 
 
 def test_a_divergence_is_an_error_and_the_last_saved_state_is_finite(tmp_path, tiny):
@@ -44,6 +48,77 @@ def test_images_that_are_not_numbers_are_a_divergence(tmp_path, tiny, monkeypatc
     monkeypatch.setitem(DATASETS, "broken", lambda path=None: Broken())
     with pytest.raises(DivergedError, match="is nan at step 1"):
         train(dataclasses.replace(recipe_of("dsprites"), data="broken"), tmp_path, **tiny())
+
+
+# ------------------------------------------------------------------ a batch in parts
+
+SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
+VAE = VAEConfig(c_dim=4)
+
+
+def small_gan(config):
+    return config.build(VAE.build(), ConvGeneratorConfig(c_dim=4, s_dim=3).build(), ConvDiscriminatorConfig().build())
+
+
+def small_bottleneck(config):
+    return config.build(VAE.build(), ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(), BottleneckDiscriminatorConfig(**SMALL).build())
+
+
+def of_step(objective, parts, step=0):
+    """phase -> (gradients of its parameters, what it logs), for dSprites' batch of a step in `parts`."""
+    batch, outcome = Batches(DSprites(), 8, seed=0, parts=parts)(step).split(parts), {}
+    for phase in objective.phases:
+        objective.zero_grad()
+        parameters = objective.parameters_of(phase)
+        logged = gradients(objective, phase, batch, parameters)
+        outcome[phase] = torch.cat([p.grad.flatten() for p in parameters]), logged
+    return outcome
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda: BetaVAEConfig().build(VAE.build()),
+        lambda: small_gan(IDGANConfig(r1_weight=10.0)),
+        lambda: small_gan(IDGANConfig(fresh_fakes=True, r1_weight=0.0)),
+        lambda: small_bottleneck(BottleneckIDGANConfig(bottleneck_step=0.5)),
+    ],
+    ids=["beta-vae", "id-gan", "fresh fakes", "bottleneck"],
+)
+def test_the_gradients_of_parts_add_up_to_those_of_the_batch(objective):
+    whole = objective()
+    parted = copy.deepcopy(whole)
+    expected, found = of_step(whole, 1), of_step(parted, 4)
+    for phase, (gradient, logged) in expected.items():
+        theirs, their_logged = found[phase]
+        torch.testing.assert_close(theirs, gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
+        assert their_logged.keys() == logged.keys()
+        for name, value in logged.items():
+            torch.testing.assert_close(their_logged[name], value, rtol=1e-4, atol=1e-5)
+    for name, state in whole.state_dict().items():  # beta too
+        torch.testing.assert_close(parted.state_dict()[name], state)
+    if "bottleneck_beta" in whole.state_dict():
+        assert whole.bottleneck_beta != 0.1
+
+
+def test_only_the_estimate_of_total_correlation_is_that_of_parts():
+    whole = FactorVAEConfig(tc_weight=0.0).build(VAE.build())
+    (_, expected), (_, found) = (of_step(copy.deepcopy(whole), parts)["vae"] for parts in (1, 2))
+    for name in ("reconstruction", "kl", "vae"):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_in_parts_keeps_one_graph_of_the_generator_at_a_time():
+    """What a part computes for a later phase is small: the codes, not the images."""
+    objective = small_gan(IDGANConfig())
+    parts = Batches(DSprites(), 8, seed=0)(0).split(4)
+    gradients(objective, "discriminator", parts, objective.parameters_of("discriminator"))
+    kept = [tensor for part in parts for value in part._computed.values() for tensor in value]
+    assert len(kept) == 8
+    assert not any(tensor.requires_grad for tensor in kept)
+
+
+# ------------------------------------------------------------------ the log
 
 
 def test_the_first_and_last_step_are_recorded_with_every_term(finished, log_of):

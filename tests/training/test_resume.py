@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from idgan.data import DATASETS, DSprites
 from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, FactorVAEConfig
 from idgan.recipes import Adam, RMSprop, Stage, recipe_of
 from idgan.training import train
@@ -84,6 +85,26 @@ def test_a_finished_run_is_not_repeated(finished, tiny, fingerprint, tmp_path):
 
 def stages(objective, optimizers):
     return Stage(objective, optimizers, steps=1, batch_size=4)
+
+
+def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp_path, monkeypatch, tiny):
+    """Continued or not, read ahead or not."""
+
+    class Streaming(DSprites):
+        streams = True
+
+    monkeypatch.setitem(DATASETS, "streaming", lambda path=None: Streaming())
+
+    def run(out, data, gan_steps):
+        more = {"vae_stage__steps": 2, "gan_stage__steps": gan_steps, "vae_stage__accumulate": 2, "gan_stage__accumulate": 4}
+        train(dataclasses.replace(recipe_of("dsprites"), data=data), tmp_path / out, **tiny(**more))
+        return load_file(tmp_path / out / "gan" / "state.safetensors")
+
+    run("parts", "streaming", 2)
+    parts, whole, in_memory = run("parts", "streaming", 5), run("whole", "streaming", 5), run("in_memory", "dsprites", 5)
+    for other in (whole, in_memory):
+        assert parts.keys() == other.keys()
+        assert all(torch.equal(parts[name], other[name]) for name in parts)
 
 
 @pytest.mark.parametrize(

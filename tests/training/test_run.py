@@ -1,5 +1,6 @@
 """What a run directory accepts, refuses and keeps."""
 
+import json
 import shutil
 
 import pytest
@@ -36,6 +37,16 @@ def test_other_settings_are_refused_and_nothing_is_touched(copied, tiny, fingerp
     assert f"({says})" in str(caught.value)
     assert str(copied) in str(caught.value)
     assert fingerprint(copied) == before
+
+
+def test_a_setting_that_a_run_was_begun_before_has_its_default(copied, tiny):
+    path = copied / "recipe.json"
+    settings = json.loads(path.read_text())
+    del settings["vae_stage.accumulate"], settings["gan_stage.accumulate"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(RunMismatchError, match=r"\(vae_stage\.accumulate: 1 there, 2 now\)"):
+        train("dsprites", copied, **tiny(vae_stage__select_every=8, vae_stage__accumulate=2))
+    train("dsprites", copied, **tiny(vae_stage__select_every=8))
 
 
 def test_steps_that_were_planned_but_not_done_may_shrink(tmp_path, tiny):
@@ -105,6 +116,7 @@ def test_a_damaged_state_is_named(copied, tiny, fingerprint):
         ({"stage": "both"}, InvalidInputError, "all, vae or gan, got 'both'"),
         ({"settings": {"gan_stage.objective.lambda": 1.0}}, InvalidInputError, "id_weight"),
         ({"settings": {"gan_stage.select_every": 5}}, InvalidInputError, "select_every must be 0"),
+        ({"settings": {"gan_stage.accumulate": 5}}, InvalidInputError, "64 cannot be shared equally by 1 processes in 5 parts each"),
     ],
 )
 def test_bad_arguments_make_no_directory(tmp_path, arguments, error, says):

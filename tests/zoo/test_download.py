@@ -53,14 +53,6 @@ def get(hub, cache, commit):
     return get
 
 
-PRELUDE = f"""
-import sys, types
-zoo = types.ModuleType("idgan.zoo")  # the rest of the zoo takes seconds to import torch, and no part in this
-zoo.__path__ = [{str(ROOT / "idgan" / "zoo")!r}]
-sys.modules["idgan.zoo"] = zoo
-"""
-
-
 def run(program, tmp_path, **environment):
     """Run `program` in a process whose cache is `tmp_path`; its output."""
     return finish(start(program, tmp_path, **environment))
@@ -68,7 +60,7 @@ def run(program, tmp_path, **environment):
 
 def start(program, tmp_path, **environment):
     script = tmp_path / "program.py"
-    script.write_text(PRELUDE + program)
+    script.write_text(program)
     environment = {**os.environ, "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -271,6 +263,19 @@ def test_a_login_page_in_the_way_is_no_hub(hub, get, answer):
     hub.fault = lambda request: request.answer(**answer)
     with pytest.raises(errors.HubUnreachableError, match="not as a hub does"):
         get()
+
+
+@pytest.mark.parametrize("breaks", [1, 2])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_may_break_once_before_the_first_answer(hub, get, reset, breaks):
+    hub.reset = reset
+    hub.fault = lambda request: hub.count("HEAD") <= breaks and request.hang_up()
+    if breaks == 1:
+        assert get().read_bytes() == DATA
+    else:
+        with pytest.raises(errors.HubUnreachableError, match="cannot be reached"):
+            get()
+        assert hub.count("HEAD") == 2
 
 
 def test_names_that_could_leave_the_cache_are_refused_before_any_request(hub, get):

@@ -286,3 +286,9 @@ def test_the_package_finds_its_manifest_in_a_wheel_and_in_a_checkout(tmp_path, i
     program = "from idgan.zoo.manifest import *; import sys; print(package_manifest(), Manifest.load().names(), 'torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == f"{path} ['squares'] False"
+
+
+def test_who_reads_only_the_manifest_imports_no_torch():
+    script = "import sys, idgan.zoo.manifest; print([name for name in ('torch', 'numpy', 'huggingface_hub') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -17,7 +17,7 @@ from idgan.images import save_png
 from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
-from idgan.training.bundle import write_results
+from idgan.training.results import write_results
 from idgan.zoo.manifest import DataSet, Entry, Manifest, Weights, write_entry
 from idgan.zoo.publish import NO_COMMIT, RUN_FILES, embed, entry_of, publish
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
@@ -37,7 +37,7 @@ def finish(run, seed=0, training=TRAINING):
     for name in ("samples.png", "traversals.png"):
         save_png(torch.rand(1, 8, 8), run / name)
     (run / "recipe.json").write_text("{}\n")
-    write_results(run / "results.json", "dsprites", path, [MetricResult("mig", 0.25, "a | b", 100, 0).to_dict()])
+    write_results(run / "results.json", "dsprites", sha256_of(path), [MetricResult("mig", 0.25, "a | b", 100, 0)])
     return run
 
 
@@ -278,7 +278,7 @@ def test_networks_that_do_not_compute_their_goldens_are_refused(run, hub):
     start = 8 + int.from_bytes(content[:8], "little") + header["golden.images"]["data_offsets"][0]
     content[start : start + 4] = torch.tensor(0.123).numpy().tobytes()
     path.write_bytes(content)
-    write_results(run / "results.json", "dsprites", path, [])
+    write_results(run / "results.json", "dsprites", sha256_of(path), [])
     with pytest.raises(RunError, match="golden"):
         publish(run, "org/name", endpoint=hub.url)
     assert hub.requests == []

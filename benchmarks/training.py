@@ -1,0 +1,85 @@
+"""What reading ahead, compiled networks and batches in parts do to a training step: seconds, and ratios to plain steps.
+
+    python benchmarks/training.py [RECIPE] [--batch-size 16] [--images 512] [--compile] [--rounds 8]
+
+One thread for the networks. The variants take turns, a step each, and medians are compared, so that a busy machine slows them alike. Images
+are JPEG files of noise, decoded at every access. Memory is what stage 2 takes at most, by its shapes. `--compile` needs a C++ compiler and
+minutes.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from idgan.data import ImageFolder, ReadAhead
+from idgan.recipes import override, recipe_of
+from idgan.training.distributed import process_group
+from idgan.training.estimate import cost_of, objective_of
+from idgan.training.loop import Trainer
+from idgan.training.run import batches_of, cpu
+
+STEPS = 1_000_000  # where the schedule would end
+
+
+def photos(directory, count, side):
+    """A folder of `count` JPEG files of noise, `side` px wide."""
+    for i in range(count):
+        noise = torch.randint(256, (side // 8, side // 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(i))
+        Image.fromarray(noise.numpy()).resize((side, side)).save(Path(directory) / f"{i}.jpg")
+    return directory
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", nargs="?", default="celeba-64-w16")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--side", type=int, default=512, help="of the images on disk")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    recipe = override(recipe_of(arguments.recipe), {"gan_stage.batch_size": arguments.batch_size})
+    parted = override(recipe, {"gan_stage.accumulate": 4})
+    variants = {"plain": (recipe, {}), "read ahead": (recipe, {}), "4 parts": (parted, {})}
+    if arguments.compile:
+        variants["compiled"] = recipe, {"compile": True}
+
+    with tempfile.TemporaryDirectory() as directory, cpu(threads=1):
+        source = ImageFolder(photos(directory, arguments.images, arguments.side), recipe.generator.resolution)
+        steps = {}
+        for name, (settings, options) in variants.items():
+            batches = batches_of(settings, "gan", source, process_group("cpu"))
+            trainer = Trainer(settings.gan_stage, objective_of(settings, "gan"), batches, None, identity={}, report=None, **options)
+            ahead = ReadAhead(batches, STEPS) if name == "read ahead" else batches
+            steps[name] = lambda step, trainer=trainer, ahead=ahead: trainer.train_step(ahead(step))
+        times = {name: [] for name in variants}
+        first = {}
+        for step in range(1, arguments.rounds + 2):  # from 1 on: without the R1 of every 16th step, where it is lazy
+            for name, run in steps.items():
+                started = time.perf_counter()
+                run(step)
+                if step == 1:
+                    first[name] = time.perf_counter() - started  # prepares kernels, or compiles
+                else:
+                    times[name].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        for step in range(1, 6):
+            batches(step)
+        reading = (time.perf_counter() - started) / 5
+
+    print(f"stage 2 of {recipe.name}, batch {arguments.batch_size}, JPEG of {arguments.side} px; a batch alone takes {reading:.3f} s")
+    print(f"{'':<14}{'first step s':>14}{'step s':>10}{'ratio':>8}{'memory MiB':>12}")
+    plain = statistics.median(times["plain"])
+    for name, (settings, _) in variants.items():
+        median = statistics.median(times[name])
+        memory = cost_of(settings, "gan").memory / 2**20
+        print(f"{name:<14}{first[name]:>14.2f}{median:>10.3f}{median / plain:>8.2f}{memory:>12.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from idgan.errors import InvalidInputError
+from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
+from idgan.objectives import BetaVAEConfig
+from idgan.recipes import RECIPES, SYSTEMS, Adam, as_system, describe, override, recipe_of, system_of
+
+SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
+SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
+LARGE_PICTURES = ("celeba-128", "celeba-256")
+TWO_STAGES = ("id-gan", "without-distillation", "cgan")
+DECODERS = ("vae-gan", "vae", "beta-vae", "factor-vae", "beta-tcvae")
+
+
+def exists(system, name):
+    """Whether the paper, or good sense, has that system for that recipe's networks."""
+    if name in SYNTHETIC:
+        return True
+    if system == "infogan" or (system in DECODERS and name not in SMALL_PICTURES):
+        return False
+    return name in SMALL_PICTURES + LARGE_PICTURES or system in ("id-gan", "without-distillation")
+
+
+EXISTING = [(system, name) for name in sorted(RECIPES) for system in SYSTEMS if exists(system, name)]
+each = pytest.mark.parametrize(("system", "name"), EXISTING)
+
+
+@each
+def test_the_parts_of_a_system_fit_each_other(system, name):
+    recipe = as_system(recipe_of(name), system)
+    model = ModelConfig(recipe.vae, recipe.generator)
+    assert ModelConfig.from_dict(json.loads(json.dumps(model.to_dict()))) == model
+    with torch.device("meta"):
+        vae, generator, discriminator = recipe.build("vae"), recipe.build("generator"), recipe.build("discriminator")
+        if recipe.vae_stage:
+            assert set(recipe.vae_stage.optimizers) == set(recipe.vae_stage.objective.build(vae).phases)
+        if recipe.gan_stage:
+            assert set(recipe.gan_stage.optimizers) == set(recipe.gan_stage.objective.build(vae, generator, discriminator).phases)
+    described = describe(recipe)
+    assert json.loads(json.dumps(described)) == described
+
+
+@each
+def test_a_system_is_found_out_from_its_settings(system, name):
+    parent = recipe_of(name)
+    assert system_of(as_system(parent, system), parent) == (system, {})
+    changes = {"seed": 3, "bank_size": 7}
+    assert system_of(override(as_system(parent, system), changes), parent) == (system, changes)
+
+
+@each
+def test_a_system_keeps_what_is_not_its_own(system, name):
+    parent, recipe = recipe_of(name), as_system(recipe_of(name), system)
+    assert [getattr(recipe, kept) for kept in ("name", "data", "vae", "seed", "bank_size")] == [
+        getattr(parent, kept) for kept in ("name", "data", "vae", "seed", "bank_size")
+    ]
+    for stage in recipe.stages:
+        ours, theirs = getattr(recipe, f"{stage}_stage"), getattr(parent, f"{stage}_stage")
+        assert dataclasses.replace(ours, objective=theirs.objective, optimizers=theirs.optimizers) == theirs
+
+
+@pytest.mark.parametrize(("system", "name"), [(system, name) for name in sorted(RECIPES) for system in SYSTEMS if not exists(system, name)])
+def test_a_system_that_the_networks_do_not_allow_is_refused(system, name):
+    with pytest.raises(InvalidInputError, match=name):
+        as_system(recipe_of(name), system)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_which_stages_a_system_has(system):
+    joint = ("end-to-end", "vae-gan", "gan", "infogan")
+    expected = ["vae", "gan"] if system in TWO_STAGES else ["gan"] if system in joint else ["vae"]
+    assert as_system(recipe_of("dsprites"), system).stages == expected
+
+
+def test_systems_whose_generator_is_the_decoder_have_its_shape():
+    for name in (*SYNTHETIC, *SMALL_PICTURES):
+        for system in DECODERS:
+            recipe = as_system(recipe_of(name), system)
+            assert recipe.generator == ConvGeneratorConfig(recipe.vae.c_dim, 0, recipe.vae.image_channels)
+            assert (recipe.discriminator is None) == (system != "vae-gan")
+
+
+def test_betas_are_the_paper_s():
+    betas = {name: as_system(recipe_of(name), "beta-vae").vae_stage.objective.beta for name in (*SYNTHETIC, *SMALL_PICTURES)}
+    assert betas == dict.fromkeys(SYNTHETIC, 8.0) | {"celeba-64": 6.4, "celeba-64-w16": 6.4, "chairs-64": 10.0, "cars-64": 5.0}
+    for name, beta in betas.items():
+        assert as_system(recipe_of(name), "vae").vae_stage.objective == dataclasses.replace(
+            as_system(recipe_of(name), "beta-vae").vae_stage.objective, beta=1.0
+        )
+        assert as_system(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.beta == beta
+
+
+def test_likelihoods_are_the_data_set_s():
+    for name, likelihood in {"dsprites": "bernoulli", "chairs-64": "squared-error"}.items():
+        for system in ("vae", "beta-vae", "factor-vae", "beta-tcvae"):
+            assert as_system(recipe_of(name), system).vae_stage.objective.likelihood == likelihood
+        assert as_system(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.likelihood == likelihood
+
+
+def test_gan_settings_and_weights_are_the_parent_s():
+    for name in ("dsprites", "chairs-64"):
+        parent = recipe_of(name).gan_stage.objective
+        for system in ("cgan", "end-to-end", "vae-gan", "gan", *(["infogan"] if name == "dsprites" else [])):
+            objective = as_system(recipe_of(name), system).gan_stage.objective
+            assert (objective.r1_weight, objective.r1_every, objective.fresh_fakes) == (parent.r1_weight, parent.r1_every, parent.fresh_fakes)
+            if system in ("end-to-end", "infogan"):
+                assert objective.id_weight == parent.id_weight
+    assert as_system(recipe_of("dsprites"), "without-distillation").gan_stage.objective.id_weight == 0.0
+    assert as_system(recipe_of("dsprites"), "end-to-end").gan_stage.objective.stage_1 == recipe_of("dsprites").vae_stage.objective
+
+
+def test_every_phase_has_the_optimiser_that_moves_the_same_network_in_the_parent():
+    parent = recipe_of("dsprites")
+    known = {**parent.vae_stage.optimizers, **parent.gan_stage.optimizers}
+    for system in SYSTEMS:
+        recipe = as_system(parent, system)
+        for stage in recipe.stages:
+            optimizers = getattr(recipe, f"{stage}_stage").optimizers
+            assert optimizers == {phase: known[phase] for phase in optimizers}
+    assert as_system(recipe_of("chairs-64"), "factor-vae").vae_stage.optimizers["tc_discriminator"] == Adam(1e-4, 0.5, 0.9)
+
+
+def test_cgan_puts_the_code_beside_the_recipe_s_discriminator():
+    for name in ("dsprites", "celeba-128"):
+        recipe = recipe_of(name)
+        assert as_system(recipe, "cgan").discriminator == ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim)
+
+
+def test_an_unknown_system_is_refused_with_the_known_names():
+    with pytest.raises(InvalidInputError, match="no system is called 'stylegan'; the systems are id-gan, without-distillation, cgan, .*beta-tcvae"):
+        as_system(recipe_of("dsprites"), "stylegan")
+
+
+def test_a_system_derives_from_two_stages():
+    alone = as_system(recipe_of("dsprites"), "vae")
+    assert as_system(alone, "id-gan") is alone
+    with pytest.raises(InvalidInputError, match="dsprites has only the stage vae"):
+        as_system(alone, "gan")
+
+
+def test_what_is_no_system_is_not_taken_for_one():
+    parent = recipe_of("dsprites")
+    odd = dataclasses.replace(parent, vae_stage=dataclasses.replace(parent.vae_stage, objective=BetaVAEConfig()))
+    assert system_of(odd, parent) is None
+
+
+def test_a_recipe_has_a_stage_and_networks_that_are_described():
+    parent = recipe_of("dsprites")
+    with pytest.raises(InvalidInputError, match="both are None"):
+        dataclasses.replace(parent, vae_stage=None, gan_stage=None)
+    with pytest.raises(InvalidInputError, match=r"vae must be a dataclass with build\(\), got Linear"):
+        dataclasses.replace(parent, vae=torch.nn.Linear(1, 1))
+    with pytest.raises(
+        InvalidInputError, match="generator must tell its c_dim, s_dim, image_channels, resolution; ConvDiscriminatorConfig has no c_dim, s_dim"
+    ):
+        dataclasses.replace(parent, generator=parent.discriminator)

@@ -1,0 +1,138 @@
+import copy
+
+import pytest
+import torch
+from torch._dynamo.backends.debugging import aot_eager
+
+from idgan.data import Batches, DSprites
+from idgan.networks import BottleneckDiscriminatorConfig, ConvDiscriminatorConfig, ConvGeneratorConfig, ResNetGeneratorConfig, VAEConfig
+from idgan.objectives import BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
+from idgan.recipes import Adam, Stage
+from idgan.training.arithmetic import Compiled, float32_products
+from idgan.training.checkpoint import load_state, save_state
+from idgan.training.loop import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _forgotten():
+    yield
+    torch._dynamo.reset()
+
+
+class Counting:
+    """A backend of `torch.compile` that differentiates ahead of time, as the default one does, and needs no C++ compiler. Counts its calls."""
+
+    def __init__(self):
+        self.graphs = self.runs = 0
+
+    def __call__(self, graph, inputs):
+        self.graphs += 1
+        compiled = aot_eager(graph, inputs)
+
+        def run(*arguments):
+            self.runs += 1
+            return compiled(*arguments)
+
+        return run
+
+
+SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
+
+
+def gan(config=IDGANConfig(r1_every=2)):  # noqa: B008 (frozen)
+    torch.manual_seed(0)
+    return config.build(VAEConfig(c_dim=4).build(), ConvGeneratorConfig(c_dim=4, s_dim=3).build(), ConvDiscriminatorConfig().build())
+
+
+def bottleneck():
+    torch.manual_seed(0)
+    generator, discriminator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(), BottleneckDiscriminatorConfig(**SMALL).build()
+    return BottleneckIDGANConfig(r1_every=2).build(VAEConfig(c_dim=4).build(), generator, discriminator)
+
+
+def factor_vae():
+    torch.manual_seed(0)
+    return FactorVAEConfig().build(VAEConfig(c_dim=4).build())
+
+
+def trainer(objective, **options):
+    stage = Stage(None, {phase: Adam(1e-4) for phase in objective.phases}, steps=4, ema_decay=0.0)
+    return Trainer(stage, objective, Batches(DSprites(), 4, seed=0), None, identity={}, report=None, **options)
+
+
+@pytest.mark.parametrize("build", [gan, bottleneck, factor_vae])
+def test_compiled_networks_train_as_others_do(build):
+    """Steps with R1, which a compiled network would refuse, and steps without; the keys of the state stay the same."""
+    backend = Counting()
+    plain, compiled = trainer(build()), trainer(build(), compile=backend)
+    keys = list(plain.objective.state_dict())
+    for step in (0, 1, 2):
+        expected, found = (each.train_step(each.batches(step)) for each in (plain, compiled))
+        assert found.keys() == expected.keys()
+        assert ("r1" in found) == (build is not factor_vae and step % 2 == 0)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+    assert backend.graphs >= 2
+    assert list(compiled.objective.state_dict()) == keys
+    before = backend.runs
+    compiled.train_step(compiled.batches(3))
+    assert backend.runs > before
+
+
+def test_outside_a_phase_networks_are_what_they_were():
+    backend = Counting()
+    objective = gan()
+    with Compiled(objective, backend):
+        objective.generator(torch.zeros(1, 7))
+    assert backend.runs == 1
+    objective.generator(torch.zeros(1, 7))
+    copy.deepcopy(objective).generator(torch.zeros(1, 7))
+    assert backend.runs == 1
+    with pytest.raises(ZeroDivisionError), Compiled(objective, backend):
+        raise ZeroDivisionError
+    assert not [name for module in objective.modules() for name in vars(module) if name == "forward"]
+
+
+def test_without_an_exception_for_r1_a_compiled_network_would_refuse_it():
+    """The reason for `differentiates_twice`. Where this fails, compiled networks have learned to, and all phases may be compiled."""
+    objective = gan()
+    with Compiled(objective, "aot_eager"), pytest.raises(RuntimeError, match="double backward"):
+        losses = objective.losses("discriminator", Batches(DSprites(), 4, seed=0)(0))
+        losses.total.backward(inputs=objective.parameters_of("discriminator"))
+
+
+def test_a_compiled_run_continues_to_the_same_bits(tmp_path):
+    whole, first = trainer(gan(), compile="aot_eager"), trainer(gan(), compile="aot_eager")
+    for step in range(4):
+        whole.train_step(whole.batches(step))
+    for step in range(2):
+        first.train_step(first.batches(step))
+    save_state(tmp_path / "state", first.state())
+    second = trainer(gan(), compile="aot_eager")
+    second.restore(load_state(tmp_path / "state"))
+    for step in (2, 3):
+        second.train_step(second.batches(step))
+    expected = whole.objective.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in second.objective.state_dict().items())
+
+
+def test_tf32_is_on_or_off_for_products_and_convolutions_and_then_as_it_was():
+    def switches():
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+
+    before = switches()
+    for tf32, name in ((True, "tf32"), (False, "ieee")):
+        with float32_products(tf32):
+            assert switches() == (name, name)
+        assert switches() == before
+    with pytest.raises(ZeroDivisionError), float32_products(True):
+        raise ZeroDivisionError
+    assert switches() == before
+    assert torch.backends.cuda.matmul.allow_tf32 in (True, False)  # the older names can be read still
+
+
+def test_on_a_cpu_tf32_is_fp32():
+    x, y = torch.randn(2, 50, 50)
+    product = x @ y
+    with float32_products(True):
+        assert torch.equal(x @ y, product)

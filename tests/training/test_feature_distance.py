@@ -1,0 +1,139 @@
+"""Distances of known features, and statistics of real images that are computed once."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from idgan.metrics import FeatureStatistics
+from idgan.metrics.extractors import EXTRACTORS, Extractor
+from idgan.training.evaluation import evaluate
+from idgan.training.feature_distance import real_features, real_statistics, statistics_directory
+
+
+class BandReader(nn.Module):
+    """The intensity of each band of `Bands`."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.gain * x[:, 0, (10, 32, 54), 0]
+
+
+def band_reader(title="bands"):
+    return Extractor("bands", "v1", title, "as they are", lambda x: x, BandReader(), {})
+
+
+@pytest.fixture
+def features(monkeypatch, tmp_path):
+    """`BandReader` as the extractor "bands", and an empty directory for prepared data."""
+    monkeypatch.setitem(EXTRACTORS, "bands", band_reader)
+    monkeypatch.setenv("IDGAN_DATA", str(tmp_path))
+    return {"extractor": "bands", "samples": 4000, "progress": False}
+
+
+class Counting:
+    """A data set that counts the images it was asked for."""
+
+    def __init__(self, source, offset=0.0):
+        self.source, self.offset, self.asked = source, offset, 0
+        self.resolution, self.factors = source.resolution, source.factors
+
+    def __len__(self):
+        return len(self.source)
+
+    def images(self, indices, generator=None):
+        self.asked += len(indices)
+        return self.source.images(indices) + self.offset
+
+
+DEVIATIONS = np.sqrt([(n**2 - 1) / (12 * n**2) for n in (3, 4, 5)])  # of n values, 1/n apart
+
+
+def test_distances_are_those_of_the_bands(perfect, bands, features):
+    metrics, priors = ["fid", "fid-decoder"], ("posterior", "normal")
+    results = {result.name: result for result in evaluate(perfect, bands, metrics, priors=priors, **features)}
+    assert list(results) == ["FD-bands", "FD-bands-normal", "FD-bands-decoder", "FD-bands-decoder-normal"]
+    # The bands are independent, so a distance is the sum over bands of the squared difference of standard deviations.
+    assert results["FD-bands"].value < 5e-4
+    assert results["FD-bands-decoder"].value == pytest.approx(np.square(DEVIATIONS / 2).sum(), rel=0.05)
+    clipped = 0.25 * math.sqrt(math.erf(2**0.5) - 4 * math.exp(-2) / math.sqrt(2 * math.pi) + 4 * math.erfc(2**0.5))
+    assert results["FD-bands-normal"].value == pytest.approx(np.square(DEVIATIONS - clipped).sum(), rel=0.3)
+    for name, result in results.items():
+        assert result.samples == 4000 and result.details["real_samples"] == 60
+        assert "bands v1 (as they are); 60 real vs 4000 generated" in result.protocol
+        assert result.protocol.startswith("decoder" if "decoder" in name else "generator")
+        assert result.protocol.endswith("c from N(0, I)" if "normal" in name else "c from the aggregated posterior")
+        assert result.details["real"]["extractor"] == "bands v1"
+
+
+def test_unbiased_relatives_agree(perfect, bands, features):
+    results = evaluate(perfect, bands, ["fid-infinity", "kid", "fid-infinity-decoder", "kid-decoder"], **features)
+    assert [result.name for result in results] == ["FD_infinity-bands", "KD-bands", "FD_infinity-bands-decoder", "KD-bands-decoder"]
+    good, good_kernel, bad, bad_kernel = results
+    assert abs(good.value) < 2e-3 and bad.value == pytest.approx(np.square(DEVIATIONS / 2).sum(), rel=0.05)
+    # Of 60 real images, all there are, the kernel distance comes out low, but equally so. It is a mean over 100 subsets.
+    error = math.hypot(good_kernel.confidence, bad_kernel.confidence) / 10
+    assert bad_kernel.value - good_kernel.value > 5 * error
+
+
+def test_only_fids_own_features_give_fid(perfect, bands, features, monkeypatch):
+    monkeypatch.setitem(EXTRACTORS, "bands", lambda: band_reader(title=None))
+    assert [result.name for result in evaluate(perfect, bands, ["fid", "kid", "fid-decoder"], **features)] == ["fid", "kid", "fid-decoder"]
+
+
+def test_real_images_are_distinct_and_drawn_by_the_seed(bands):
+    def rows(samples, seed):
+        return [tuple(row) for part in real_features(bands, band_reader(), samples=samples, seed=seed) for row in part.tolist()]
+
+    assert len(set(rows(40, 0))) == 40
+    assert sorted(rows(100, 0)) == sorted(rows(60, 1))
+    assert rows(40, 0) == rows(40, 0) != rows(40, 1)
+
+
+def test_statistics_are_computed_once(bands, tmp_path):
+    options = {"name": "bands", "samples": 50, "seed": 0, "directory": tmp_path}
+    source = Counting(bands)
+    first, key = real_statistics(source, band_reader(), **options)
+    whole = FeatureStatistics().update(torch.cat(list(real_features(bands, band_reader(), samples=50, seed=0))))
+    np.testing.assert_allclose(first.covariance, whole.covariance, rtol=1e-9, atol=1e-15)
+    source.asked = 0
+    second, same = real_statistics(source, band_reader(), **options)
+    assert source.asked < 20 and same == key
+    np.testing.assert_array_equal(first.covariance, second.covariance)
+    assert (second.count, len(list(tmp_path.iterdir()))) == (50, 1)
+
+
+def test_whatever_changes_them_changes_the_key(bands, tmp_path):
+    options = {"name": "bands", "samples": 50, "seed": 0, "directory": tmp_path}
+    keys = [real_statistics(bands, band_reader(), **options)[1]["sha256"]]
+    for change in {"name": "stripes"}, {"samples": 40}, {"seed": 1}:
+        keys.append(real_statistics(bands, band_reader(), **(options | change))[1]["sha256"])
+    for change in {"name": "stripes"}, {"version": "v2"}, {"preprocessing": "turned"}:
+        keys.append(real_statistics(bands, dataclasses.replace(band_reader(), **change), **options)[1]["sha256"])
+    keys.append(real_statistics(Counting(bands, offset=0.1), band_reader(), **options)[1]["sha256"])  # other images, of the same name
+    assert len(set(keys)) == len(list(tmp_path.iterdir())) == len(keys)
+
+
+def test_a_damaged_file_is_made_again_and_a_bad_directory_is_a_warning(bands, tmp_path):
+    options = {"name": "bands", "samples": 50, "seed": 0}
+    first, _ = real_statistics(bands, band_reader(), directory=tmp_path, **options)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    again, _ = real_statistics(bands, band_reader(), directory=tmp_path, **options)
+    np.testing.assert_array_equal(first.covariance, again.covariance)
+    assert path.read_bytes() == whole
+    with pytest.warns(UserWarning, match="were not kept"):
+        real_statistics(bands, band_reader(), directory=path / "below a file", **options)
+
+
+def test_they_are_kept_beside_prepared_data(perfect, bands, features, tmp_path):
+    evaluate(perfect, bands, ["fid"], **features)
+    assert statistics_directory() == tmp_path / "statistics"
+    assert len(list((tmp_path / "statistics").iterdir())) == 1

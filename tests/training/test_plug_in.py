@@ -1,0 +1,187 @@
+"""Networks that are not the package's: any encoder with `encode -> Posterior`, any generator of cat([s, c])."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from idgan.data import DSprites
+from idgan.errors import InvalidInputError
+from idgan.networks import ConvGeneratorConfig, Posterior
+from idgan.objectives import BetaVAEConfig
+from idgan.recipes import Adam, recipe_of
+from idgan.training import train
+from idgan.training.checkpoint import load_state
+from idgan.training.distributed import process_group
+from idgan.training.run import Run
+
+KEPT = "networks.safetensors"
+
+
+@dataclass(frozen=True)
+class MeansConfig:
+    """An encoder of four block means, with nothing to train, that comes without a decoder."""
+
+    c_dim: int = 4
+    image_channels: int = 1
+    resolution: int = 32
+
+    def build(self):
+        return Means()
+
+
+class Means(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(2.0))
+
+    def encode(self, x):
+        assert x.shape[-1] == 32
+        mean = self.scale * nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
+        return Posterior(mean, torch.full_like(mean, -2.0))
+
+
+@dataclass(frozen=True)
+class FlatVAEConfig:
+    """One linear layer each way, with batch statistics."""
+
+    c_dim: int = 4
+    image_channels: int = 1
+    resolution: int = 64
+
+    def build(self):
+        return FlatVAE(self)
+
+
+class FlatVAE(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.down = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 2 * config.c_dim), nn.BatchNorm1d(2 * config.c_dim))
+        self.up = nn.Sequential(nn.Linear(config.c_dim, 64 * 64), nn.Unflatten(1, (1, 64, 64)))
+
+    def encode(self, x):
+        return Posterior(*self.down(x).float().chunk(2, dim=1))
+
+    def decode_logits(self, c):
+        return self.up(c).float()
+
+    def decode(self, c):
+        return self.decode_logits(c).sigmoid()
+
+
+@dataclass(frozen=True)
+class FlatGeneratorConfig:
+    c_dim: int = 4
+    s_dim: int = 3
+    image_channels: int = 1
+    resolution: int = 64
+
+    def build(self):
+        return nn.Sequential(nn.Linear(self.s_dim + self.c_dim, 64 * 64), nn.BatchNorm1d(64 * 64), nn.Tanh(), nn.Unflatten(1, (1, 64, 64)))
+
+
+@dataclass(frozen=True)
+class FlatDiscriminatorConfig:
+    def build(self):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1), nn.Flatten(0))
+
+
+@pytest.fixture
+def recipe():
+    """`recipe(vae, stage_1=True)`: dSprites' recipe with foreign networks, two steps a stage."""
+
+    def make(vae, stage_1=True):
+        recipe = recipe_of("dsprites")
+        sizes = {"steps": 2, "batch_size": 4, "precision": "fp32"}
+        first = dataclasses.replace(recipe.vae_stage, objective=BetaVAEConfig(), optimizers={"vae": Adam(1e-3)}, select_every=0, **sizes)
+        return dataclasses.replace(
+            recipe,
+            vae=vae,
+            generator=FlatGeneratorConfig(),
+            discriminator=FlatDiscriminatorConfig(),
+            vae_stage=first if stage_1 else None,
+            gan_stage=dataclasses.replace(recipe.gan_stage, ema_decay=0.5, **sizes),
+            bank_size=8,
+        )
+
+    return make
+
+
+@pytest.fixture
+def options():
+    return {"device": "cpu", "threads": 1, "progress": False}
+
+
+def test_two_steps_of_both_stages_leave_the_weights_and_a_picture(recipe, options, tmp_path):
+    recipe = recipe(FlatVAEConfig())
+    with pytest.warns(UserWarning, match=r"holds only the package's networks, and these are of FlatVAEConfig and FlatGeneratorConfig"):
+        out = train(recipe, tmp_path / "run", **options)
+    assert out == tmp_path / "run"
+    assert {KEPT, "samples.png", "recipe.json"} <= {path.name for path in out.iterdir()}
+    assert not (out / "model.safetensors").exists()
+    described = json.loads((out / "recipe.json").read_text())
+    assert (described["vae.type"], described["generator.s_dim"]) == ("FlatVAEConfig", 3)
+
+    kept = load_state(out / KEPT)
+    for part in ("vae", "generator"):
+        recipe.build(part).load_state_dict(kept[part])
+    gan, vae = load_file(out / "gan" / "state.safetensors"), load_file(out / "vae" / "state.safetensors")
+    assert all(torch.equal(tensor, gan[f"/ema/module.{name}"]) for name, tensor in kept["generator"].items())
+    assert all(torch.equal(tensor, vae[f"/objective/vae.{name}"]) for name, tensor in kept["vae"].items())  # frozen in stage 2, statistics too
+    assert not torch.equal(kept["generator"]["0.weight"], gan["/objective/generator.0.weight"])
+
+
+@pytest.mark.filterwarnings("ignore:a checkpoint holds only")
+def test_it_continues_with_the_same_bits(recipe, options, tmp_path):
+    whole = train(recipe(FlatVAEConfig()), tmp_path / "whole", **options)
+    for steps in (1, 2):
+        parts = recipe(FlatVAEConfig())
+        parts = dataclasses.replace(parts, gan_stage=dataclasses.replace(parts.gan_stage, steps=steps))
+        train(parts, tmp_path / "parts", **options)
+    ours, theirs = load_file(tmp_path / "parts" / KEPT), load_file(whole / KEPT)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+@pytest.mark.filterwarnings("ignore:a checkpoint holds only")
+def test_an_encoder_that_needs_no_training_is_taken_as_it_is(recipe, options, tmp_path):
+    out = train(recipe(MeansConfig(), stage_1=False), tmp_path / "run", **options)
+    assert not (out / "vae").exists()
+    last = json.loads((out / "gan" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 2
+    assert "r_id" in last
+    assert load_state(out / KEPT)["vae"]["scale"] == 2.0
+
+
+@pytest.mark.filterwarnings("ignore:a checkpoint holds only")
+def test_systems_are_for_foreign_networks_too(recipe, options, tmp_path):
+    for system in ("gan", "end-to-end", "vae-gan", "beta-vae"):
+        out = train(recipe(FlatVAEConfig()), tmp_path / system, system=system, **options)
+        assert load_state(out / KEPT).keys() == {"vae", "generator"}
+
+
+@pytest.mark.filterwarnings("ignore:a checkpoint holds only")
+def test_a_foreign_vae_of_another_run_takes_the_place_of_stage_1(recipe, options, tmp_path):
+    first = train(recipe(FlatVAEConfig()), tmp_path / "first", stage="vae", **options)
+    out = train(recipe(FlatVAEConfig()), tmp_path / "second", vae=first, **options)
+    weights = load_file(first / "vae" / "state.safetensors")
+    assert all(torch.equal(tensor, weights[f"/objective/vae.{name}"]) for name, tensor in load_state(out / KEPT)["vae"].items())
+
+
+def test_a_look_at_networks_with_batch_statistics_leaves_them_as_they_are(recipe, tmp_path):
+    with process_group("cpu") as group:
+        run = Run(recipe(FlatVAEConfig()), tmp_path / "run", DSprites(), group)
+        before = {name: tensor.clone() for name, tensor in run.vae.train().state_dict().items()}
+        assert min(run.vae_picture(run.vae).size) > 64
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.vae.state_dict().items())
+    assert run.vae.training
+
+
+def test_networks_that_do_not_go_together_are_refused_at_once(recipe, options, tmp_path):
+    odd = dataclasses.replace(recipe(FlatVAEConfig()), generator=ConvGeneratorConfig(c_dim=9))
+    with pytest.raises(InvalidInputError, match="c_dim is 4 in the VAE, 9 in the generator"):
+        train(odd, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()

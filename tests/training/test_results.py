@@ -1,0 +1,116 @@
+"""A file of results: written metric by metric, continued where it was interrupted, never another checkpoint's."""
+
+import json
+
+import pytest
+
+from idgan.errors import InvalidInputError
+from idgan.files import sha256_of
+from idgan.metrics import MetricResult
+from idgan.training.evaluation import METRICS
+from idgan.training.results import measure_into, read_results, write_results
+
+
+@pytest.fixture
+def place(tmp_path):
+    """(the file of results, a file that stands for the checkpoint)."""
+    (tmp_path / "model").write_bytes(b"weights")
+    return tmp_path / "results.json", tmp_path / "model"
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Metrics "one", "two" and "broken" that take no time; -> the list of those that were measured."""
+    measured = []
+
+    def metric(name):
+        def measure(subject):
+            if name == "broken":
+                raise KeyboardInterrupt
+            measured.append(name)
+            return MetricResult(name, len(measured), "counting", 1, subject.seed)
+
+        return measure
+
+    for name in "one", "two", "broken":
+        monkeypatch.setitem(METRICS, name, metric(name))
+    return measured
+
+
+def run(place, perfect, bands, metrics, name="bands", **options):
+    path, checkpoint = place
+    return list(measure_into(path, name, checkpoint, perfect, bands, metrics, progress=False, **options))
+
+
+def stored(place):
+    return [(metric["name"], metric["value"], metric["seed"]) for metric in json.loads(place[0].read_text())["metrics"]]
+
+
+def test_an_interrupted_measurement_continues(place, perfect, bands, counted):
+    with pytest.raises(KeyboardInterrupt):
+        run(place, perfect, bands, ["one", "broken", "two"])
+    assert stored(place) == [("one", 1, 0)]
+    results = run(place, perfect, bands, ["one", "two"])
+    assert counted == ["one", "two"]
+    assert [result.value for result in results] == [1, 2]
+    assert stored(place) == [("one", 1, 0), ("two", 2, 0)]
+    content = place[0].read_bytes()
+    run(place, perfect, bands, ["one", "two"])
+    assert counted == ["one", "two"] and place[0].read_bytes() == content
+
+
+def test_other_settings_take_the_place_of_the_old_and_the_rest_stays(place, perfect, bands, counted):
+    run(place, perfect, bands, ["one", "two"])
+    run(place, perfect, bands, ["one"], seed=7)
+    assert counted == ["one", "two", "one"]
+    assert sorted(stored(place)) == [("one", 3, 7), ("two", 2, 0)]
+
+
+def test_other_samples_take_the_place_of_the_old_although_the_protocol_counts_them(place, perfect, bands):
+    run(place, perfect, bands, ["r_id"], samples=50)
+    (result,) = run(place, perfect, bands, ["r_id"], samples=60)
+    assert stored(place) == [("r_id", result.value, 0)] and result.samples == 60
+
+
+def test_priors_stand_side_by_side(place, perfect, bands):
+    run(place, perfect, bands, ["alignment"], samples=50)
+    run(place, perfect, bands, ["alignment"], samples=50, priors=("normal",))
+    assert [name for name, *_ in stored(place)] == ["code_alignment", "code_alignment-normal"]
+
+
+def test_a_checkpoint_that_was_trained_on_is_measured_anew(place, perfect, bands, counted):
+    run(place, perfect, bands, ["one", "two"])
+    place[1].write_bytes(b"better weights")
+    run(place, perfect, bands, ["one"])
+    assert stored(place) == [("one", 3, 0)]
+    assert json.loads(place[0].read_text())["sha256"] == sha256_of(place[1])
+
+
+def test_nobody_elses_file_is_overwritten(place, perfect, bands, counted):
+    path, checkpoint = place
+    run(place, perfect, bands, ["one"])
+    checkpoint.write_bytes(b"other")
+    before = path.read_bytes()
+    with pytest.raises(InvalidInputError, match=r"results\.json holds the results of bands, not of cars; choose another file"):
+        run(place, perfect, bands, ["one"], name="cars")
+    assert path.read_bytes() == before
+    for content in "", "[]", "{}", "notes", '{"name": "bands", "sha256": "", "metrics": [{}]}':
+        path.write_text(content)
+        with pytest.raises(InvalidInputError, match="holds no results of this package"):
+            run(place, perfect, bands, ["one"])
+        assert path.read_text() == content
+    assert counted == ["one"]
+
+
+def test_what_is_written_is_read(tmp_path):
+    results = [MetricResult("mig", 0.25, "a | b", 100, 0, details={"x": [1.5]}), MetricResult("fid", 3.0, "c", 10, 1, confidence=0.5)]
+    write_results(tmp_path / "r.json", "x", "00ff", results)
+    assert read_results(tmp_path / "r.json", "x", "00ff") == results
+    assert read_results(tmp_path / "r.json", "x", "00fe") == read_results(tmp_path / "none.json", "x", "00ff") == []
+
+
+def test_results_of_earlier_versions_give_way_to_the_same_metric(place, perfect, bands, counted):
+    old = [MetricResult("one", 9.0, "counting", 1, 0), MetricResult("fvm", 0.5, "by hand", 1, 0)]
+    write_results(place[0], "bands", sha256_of(place[1]), old)
+    run(place, perfect, bands, ["one"])
+    assert sorted(stored(place)) == [("fvm", 0.5, 0), ("one", 1, 0)]

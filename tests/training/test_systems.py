@@ -1,0 +1,187 @@
+"""Every system of the paper trains to a checkpoint of the one format, and continues from where it was stopped."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import idgan
+from idgan.errors import InvalidInputError
+from idgan.recipes import SYSTEMS, as_system, describe, override, recipe_of
+from idgan.training import train
+from idgan.training.bundle import command_of, derivation, needed_by
+from idgan.training.distributed import process_group
+from idgan.training.estimate import Noise
+from idgan.training.evaluation import METRICS
+from idgan.training.run import Run
+from idgan.zoo.weights import golden_differences, part_of, read_checkpoint
+
+JOINT = ("end-to-end", "vae-gan", "gan", "infogan")
+UNTRAINED = {"gan": ["encoder", "decoder"], "infogan": ["decoder"]}
+
+
+def settings_of(tiny, recipe, **more):
+    """The tiny settings that `recipe` has."""
+    settings = tiny(vae_stage__precision="fp32", gan_stage__precision="fp32", **more)["settings"]
+    known = describe(recipe)
+    return {path: value for path, value in settings.items() if path in known}
+
+
+@pytest.fixture(scope="module")
+def short(tiny, tmp_path_factory):
+    """`short(system)`: the directory of two real steps of each of its stages on dSprites. Trained once."""
+    runs = {}
+
+    def run(system):
+        if system not in runs:
+            runs[system] = tmp_path_factory.mktemp("systems") / system
+            settings = settings_of(tiny, as_system(recipe_of("dsprites"), system), vae_stage__steps=2, gan_stage__steps=2)
+            path = train("dsprites", runs[system], system=system, **tiny() | {"settings": settings})
+            assert path == runs[system] / "model.safetensors"
+        return runs[system]
+
+    return run
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_two_steps_end_in_a_checkpoint_that_loads_and_says_what_it_is(short, system):
+    out = short(system)
+    sampler = idgan.load(out, device="cpu")
+    assert sampler.sample(n=2, seed=0).shape == sampler.decode(sampler.codes(2, seed=0)[0]).shape == (2, 1, 64, 64)
+    assert all(difference < 1e-4 for difference in golden_differences(out / "model.safetensors").values())
+    training = sampler.info["training"]
+    assert (sampler.info["name"], training["system"], training["untrained"]) == ("dsprites", system, UNTRAINED.get(system, []))
+    stages = as_system(recipe_of("dsprites"), system).stages
+    assert training["steps"] == dict.fromkeys(stages, 2)
+    assert training["wall_time_seconds"] >= 0
+    assert sorted(path.parent.name for path in out.glob("*/state.safetensors")) == sorted(stages)
+    assert {"samples.png", "traversals.png"} <= {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_command_of_a_system_leads_to_the_same_recipe(short, system):
+    training = read_checkpoint(short(system) / "model.safetensors").info["training"]
+    command, *changes = training["command"].split(" --set ")
+    expected = "runs/dsprites" if system == "id-gan" else f"runs/dsprites-{system}"
+    assert command == "idgan train dsprites " + ("" if system == "id-gan" else f"--system {system} ") + f"--out {expected}"
+    made = override(as_system(recipe_of("dsprites"), system), dict(change.split("=") for change in changes))
+    assert describe(made) == training["settings"] == json.loads((short(system) / "recipe.json").read_text())
+
+
+def test_the_recipe_of_a_run_tells_systems_apart(short):
+    recipes = [(short(system) / "recipe.json").read_text() for system in SYSTEMS]
+    assert len(set(recipes)) == len(SYSTEMS)
+
+
+@pytest.mark.parametrize("system", ["vae-gan", "vae", "beta-vae", "factor-vae", "beta-tcvae"])
+def test_where_the_decoder_is_the_generator_they_draw_the_same(short, system):
+    """But for VAE-GAN's, whose generator is a moving average of the decoder."""
+    sampler = idgan.load(short(system), device="cpu")
+    c, s = sampler.codes(4, seed=0)
+    difference = (sampler.sample(c, s) - sampler.decode(c)).abs().max()
+    assert s.shape == (4, 0)
+    assert (0 < difference < 0.05) if system == "vae-gan" else difference < 1e-5
+
+
+@pytest.mark.parametrize(("system", "prior"), [("gan", "normal"), ("infogan", "normal"), ("end-to-end", "posterior"), ("vae-gan", "posterior")])
+def test_a_sampler_draws_codes_from_where_training_drew_them(short, system, prior):
+    sampler = idgan.load(short(system), device="cpu")
+    assert len(sampler.bank) == {"normal": 1, "posterior": 16}[prior]
+    assert (sampler.bank.kl().abs().max() == 0) == (prior == "normal")
+
+
+def test_which_networks_a_joint_system_has_moved(short, tiny, tmp_path):
+    """Against the same recipe's initial weights."""
+    for system in JOINT:
+        recipe = as_system(recipe_of("dsprites"), system)
+        with process_group("cpu") as group:
+            before = Run(recipe, tmp_path / system, [0], group).vae.state_dict()
+        after = part_of(load_file(short(system) / "model.safetensors"), "vae.")
+        changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+        assert changed == {"encoder", "decoder"} - set(UNTRAINED.get(system, []))
+
+
+@pytest.mark.parametrize("system", ["cgan", "end-to-end", "vae-gan", "gan", "infogan", "beta-vae"])
+def test_a_system_continues_with_the_same_bits(short, tiny, system, tmp_path):
+    recipe = as_system(recipe_of("dsprites"), system)
+    for steps in (1, 2):  # of the last stage
+        first = {"vae_stage__steps": 2} if len(recipe.stages) > 1 else {"vae_stage__steps": steps}
+        settings = settings_of(tiny, recipe, gan_stage__steps=steps, **first)
+        train("dsprites", tmp_path / "run", system=system, **tiny() | {"settings": settings})
+    states = [path.relative_to(tmp_path / "run") for path in (tmp_path / "run").glob("*/state.safetensors")]
+    assert states
+    for name in (*states, "model.safetensors"):
+        ours, theirs = load_file(tmp_path / "run" / name), load_file(short(system) / name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items()), name
+
+
+def test_a_finished_stage_1_serves_another_system_of_two_stages(short, tiny, tmp_path):
+    settings = settings_of(tiny, as_system(recipe_of("dsprites"), "cgan"), gan_stage__steps=1)
+    path = train("dsprites", tmp_path / "run", system="cgan", vae=short("id-gan"), **tiny() | {"settings": settings})
+    info = read_checkpoint(path).info["training"]
+    assert f"--system cgan --out runs/dsprites-cgan --vae {short('id-gan')}" in info["command"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"system": "stylegan"}, "no system is called 'stylegan'"),
+        ({"system": "gan", "stage": "vae"}, "there is no stage 'vae' here; the only one is 'gan'"),
+        ({"system": "beta-vae", "stage": "gan"}, "there is no stage 'gan' here; the only one is 'vae'"),
+        ({"system": "gan", "vae": "dsprites"}, "stage 1 is taken from dsprites: there is no stage 2 to train"),
+        ({"system": "gan", "settings": {"vae_stage.steps": 3}}, "no setting 'vae_stage.steps'"),
+        ({"system": "vae-gan", "recipe": "celeba-128"}, "vae-gan draws by its decoder, at 64x64; celeba-128 is of 128 pixels"),
+    ],
+)
+def test_what_a_system_does_not_have_is_refused_and_makes_no_directory(tmp_path, arguments, says):
+    with pytest.raises(InvalidInputError, match=says):
+        train(**{"recipe": "dsprites", "out": tmp_path / "run", "device": "cpu"} | arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_untrained_encoder_is_not_taken_for_stage_2(short, tiny, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"the encoder of .*gan has not been trained: its system, gan, has no use of one"):
+        train("dsprites", tmp_path / "run", vae=short("gan"), **tiny())
+
+
+def test_what_a_metric_is_about():
+    about = {name: needed_by(name) for name in METRICS}
+    assert {about[name] for name in ("mig", "fvm", "alignment", "r_id", "gilbo")} == {"encoder"}
+    assert (about["fid"], about["fid-decoder"]) == (None, "decoder")
+
+
+def test_a_recipe_that_is_no_system_still_has_a_command():
+    recipe = override(recipe_of("dsprites"), {"gan_stage.objective.id_weight": 0.0, "seed": 2})
+    assert derivation(recipe) == ("without-distillation", {"seed": 2})
+    assert command_of(recipe) == "idgan train dsprites --system without-distillation --out runs/dsprites-without-distillation --set seed=2"
+
+
+# ------------------------------------------------------------------ natural images
+
+
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [("celeba-64", system) for system in ("cgan", "end-to-end", "vae-gan", "gan", "vae")] + [("celeba-128", "cgan"), ("celeba-128", "gan")],
+)
+def test_the_resnet_family_has_these_systems(tmp_path, name, system):
+    recipe = as_system(recipe_of(name), system)
+    known = describe(recipe)
+    width = {"base_width": 2, "max_width": 4}
+    shapes = {f"{part}.{key}": value for part in ("generator", "discriminator", "discriminator.network") for key, value in width.items()}
+    sizes = {f"{stage}_stage.{key}": 2 for stage in recipe.stages for key in ("steps", "batch_size")}
+    recipe = override(recipe, {path: value for path, value in (shapes | sizes | {"bank_size": 4}).items() if path in known})
+    with process_group("cpu") as group:
+        run = Run(recipe, tmp_path / "run", Noise(recipe_of(name)), group, progress=False)
+        if "vae" in recipe.stages:
+            run.train_vae()
+        run.take_vae()
+        if "gan" in recipe.stages:
+            run.train_gan()
+    last = json.loads((run.out / recipe.stages[-1] / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 2
+    assert all(abs(value) < 1e6 for value in last.values())
+    resolution = recipe.generator.resolution
+    assert run.sampler(bank_size=2).sample(n=1, seed=0).shape == (1, 3, resolution, resolution)
+    assert min(run.picture().size) > 64
