@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--data", help="a folder or archive of images, or a prepared directory; by default the model's own data")
     parser.add_argument("--images", type=int, default=32, help="how many, chosen by the seed; all if there are fewer")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--restarts", type=int, default=4)
+    parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
 """What reading ahead, compiled networks and batches in parts do to a training step: seconds, and ratios to plain steps.
 
-    python benchmarks/training.py [RECIPE] [--batch-size 16] [--images 512] [--compile] [--rounds 8]
+    python benchmarks/training.py [RECIPE] [--batch-size 16] [--images 512] [--wait 0.2] [--compile] [--rounds 8]
 
 One thread for the networks. The variants take turns, a step each, and medians are compared, so that a busy machine slows them alike. Images
-are JPEG files of noise, decoded at every access. Memory is what stage 2 takes at most, by its shapes. `--compile` needs a C++ compiler and
-minutes.
+are JPEG files of noise, decoded at every access; `--wait` adds the seconds that a slow disk takes for a batch. Reading ahead hides the waiting,
+and the decoding where a core is free for it. Memory is what stage 2 takes at most, by its shapes. `--compile` needs a C++ compiler and minutes.
 """
 
 import argparse
@@ -34,12 +34,23 @@ def photos(directory, count, side):
     return directory
 
 
+class OnSlowDisk(ImageFolder):
+    """An `ImageFolder` whose every batch is waited for."""
+
+    wait = 0.0
+
+    def pixels(self, rows):
+        time.sleep(self.wait)
+        return super().pixels(rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", nargs="?", default="celeba-64-w16")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--side", type=int, default=512, help="of the images on disk")
+    parser.add_argument("--wait", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
@@ -50,7 +61,8 @@ def main():
         variants["compiled"] = recipe, {"compile": True}
 
     with tempfile.TemporaryDirectory() as directory, cpu(threads=1):
-        source = ImageFolder(photos(directory, arguments.images, arguments.side), recipe.generator.resolution)
+        source = OnSlowDisk(photos(directory, arguments.images, arguments.side), recipe.generator.resolution)
+        source.wait = arguments.wait
         steps = {}
         for name, (settings, options) in variants.items():
             batches = batches_of(settings, "gan", source, process_group("cpu"))

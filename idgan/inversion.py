@@ -19,7 +19,7 @@ WARM_UP = 0.1
 """Fraction of the steps over which the learning rate rises; over the rest it falls along a cosine."""
 FEATURE_WEIGHT = 0.01
 """Of the encoder's features, beside the mean squared error of pixels."""
-PRIOR_WEIGHT = 0.001
+PRIOR_WEIGHT = 0.002
 """Of the codes' mean squared distance from their means, in standard deviations."""
 
 

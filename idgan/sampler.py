@@ -154,7 +154,7 @@ class Sampler(nn.Module):
         """Mean codes of images in any form, (N, c_dim); collapsed dimensions are exactly 0, which means "not given" (see the class)."""
         return torch.where(self.live, self.posterior(x, crop=crop).mean, 0.0)
 
-    def invert(self, x, *, steps=200, restarts=4, refine_c=False, seed=0, crop=False, progress=True):
+    def invert(self, x, *, steps=200, restarts=2, refine_c=False, seed=0, crop=False, progress=True):
         """The pair (c, s), (N, c_dim) and (N, s_dim), at which the generator draws images `x` again as well as it can.
 
         The encoder gives the live dimensions of c. What it does not read, s and the collapsed dimensions, is found by optimisation from

@@ -110,7 +110,7 @@ def test_the_encoders_features_have_a_say():
         encoder[1].weight.fill_(weight)
         codes.append(found(render, encoder, x, torch.zeros(1, 1), torch.ones(1, 1)).item())
     assert codes[0] == pytest.approx(0.0, abs=0.02)
-    assert codes[1] > codes[0] + 0.05
+    assert codes[1] > codes[0] + 0.02
 
 
 def test_the_better_of_two_valleys_is_kept():
@@ -158,9 +158,9 @@ def test_refined_codes_stay_in_the_posterior(sampler):
 
 def test_images_do_not_depend_on_each_other(sampler):
     x = sampler.sample(n=17, seed=5)  # with 4 restarts more than one batch
-    together = sampler.invert(x, steps=5)
+    together = sampler.invert(x, steps=5, restarts=4)
     for row in (0, 16):
-        alone = sampler.invert(x[row : row + 1], steps=5)
+        alone = sampler.invert(x[row : row + 1], steps=5, restarts=4)
         assert all(torch.allclose(one[0], all_[row], atol=1e-3) for one, all_ in zip(alone, together))
 
 

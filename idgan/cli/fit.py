@@ -96,7 +96,7 @@ def _preview(recipe, stages, data, device, threads, compile):
     for name in stages:
         stage, cost = getattr(recipe, f"{name}_stage"), cost_of(recipe, name)
         click.echo(f"{name} stage   {stage.steps:,} steps at batch size {stage.batch_size}, each {cost.flops / 1e9:,.1f} GFLOP, ", nl=False)
-        click.echo(f"in {cost.memory / 2**30:.2f} GiB of memory (float32, without what the libraries take)")
+        click.echo(f"in {cost.memory / 2**30:.2f} GiB of tensors (float32; the process takes more)")
         timed = largest_batch(recipe, name, cost, device)
         if timed is None:
             click.echo(f"            not timed: it does not fit into the free memory of this {device.type}")

@@ -19,7 +19,7 @@ __all__ = ["Cost", "Noise", "cost_of", "largest_batch", "parameters_of", "second
 
 PATIENCE = 10.0  # seconds; a kind of step is timed again as long as it took less
 REPEATS = 5
-ROOM = 0.8  # of the free memory, which what is timed may take
+ROOM = 0.5  # of the free memory, which tensors may take: with kernels and what the allocator holds, a process on a CPU took up to twice that
 
 
 class Noise:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from idgan.errors import InvalidInputError
 from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, EndToEndIDGANConfig, FactorVAEConfig, IDGANConfig, VAEGANConfig
@@ -86,6 +87,10 @@ def test_the_vae_descends_the_sum_of_both_objectives(build, batches, stage_1):
     torch.testing.assert_close(total(joint, "vae", batches(0)), expected)
 
 
+def test_d_and_g_are_given_codes_without_gradients(build, batches):
+    assert not build(EndToEndIDGANConfig()).latents(batches(0))[1].requires_grad
+
+
 def test_blind_to_the_gan_the_vae_trains_as_in_stage_1(build, batches, gradients):
     """Without distillation, and with a generator that does not read c, nothing of the GAN reaches the VAE."""
     joint = build(EndToEndIDGANConfig(id_weight=0.0, stage_1=BetaVAEConfig(beta=8.0)))
@@ -97,8 +102,12 @@ def test_blind_to_the_gan_the_vae_trains_as_in_stage_1(build, batches, gradients
     assert all(torch.equal(gradient, theirs[name]) for name, gradient in ours.items())
 
 
-def test_the_gan_moves_the_encoder_and_not_the_decoder(build, batches, gradients):
-    ours, _ = gradients(build(EndToEndIDGANConfig(id_weight=0.5)), "vae", batches(0))
+@pytest.mark.parametrize(("id_weight", "reads_code"), [(0.0, True), (0.5, False)])
+def test_the_gan_moves_the_encoder_by_the_codes_and_by_what_it_reads_and_not_the_decoder(build, batches, gradients, id_weight, reads_code):
+    joint = build(EndToEndIDGANConfig(id_weight=id_weight))
+    if not reads_code:
+        nn.init.zeros_(joint.generator.layers[0].weight)
+    ours, _ = gradients(joint, "vae", batches(0))
     theirs, _ = gradients(build(BetaVAEConfig()), "vae", batches(0))
     changed = {name for name, gradient in ours.items() if not torch.allclose(gradient, theirs[name], rtol=1e-6, atol=0)}
     assert {name.split(".")[1] for name in changed} == {"encoder"}

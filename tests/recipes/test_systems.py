@@ -6,7 +6,7 @@ import torch
 
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
-from idgan.objectives import BetaVAEConfig
+from idgan.objectives import BetaVAEConfig, ConditionalGANConfig
 from idgan.recipes import RECIPES, SYSTEMS, Adam, as_system, describe, override, recipe_of, system_of
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
@@ -144,8 +144,14 @@ def test_a_system_derives_from_two_stages():
 
 def test_what_is_no_system_is_not_taken_for_one():
     parent = recipe_of("dsprites")
-    odd = dataclasses.replace(parent, vae_stage=dataclasses.replace(parent.vae_stage, objective=BetaVAEConfig()))
-    assert system_of(odd, parent) is None
+    for stage, objective in (("vae_stage", BetaVAEConfig()), ("gan_stage", ConditionalGANConfig())):
+        odd = dataclasses.replace(parent, **{stage: dataclasses.replace(getattr(parent, stage), objective=objective)})
+        assert system_of(odd, parent) is None
+
+
+def test_among_systems_that_are_as_near_it_is_the_first():
+    changes = {"gan_stage.objective.id_weight": 0.5}
+    assert system_of(override(recipe_of("dsprites"), changes), recipe_of("dsprites")) == ("id-gan", changes)
 
 
 def test_a_recipe_has_a_stage_and_networks_that_are_described():
