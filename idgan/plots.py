@@ -38,12 +38,13 @@ def training_curves(records, title=""):
     return _picture(figure)
 
 
-def scatter(groups, x, y, title=""):
+def scatter(groups, x, y, title="", log_x=False):
     """Figure 3: one metric against another, a panel a data set, a colour a method; a PIL image.
 
     Args:
         groups: panel title -> list of (label, value of x, value of y); points with the same label have the same colour everywhere.
         x, y: names of the two metrics.
+        log_x: a logarithmic x axis.
 
     Raises:
         InvalidInputError: there is no point.
@@ -57,7 +58,7 @@ def scatter(groups, x, y, title=""):
         for i, label in enumerate(labels):
             if own := [(a, b) for other, a, b in points if other == label]:
                 panel.scatter(*zip(*own), label=label, color=f"C{i % 10}", marker="os^Dv"[i // 10 % 5])
-        panel.set(title=name, xlabel=x, ylabel=y)
+        panel.set(title=name, xlabel=x, ylabel=y, xscale="log" if log_x else "linear")
         panel.legend(fontsize=7)
     return _picture(figure)
 

@@ -1,0 +1,20 @@
+"""Figure 3: disentanglement against image quality. Each run of table1.py is a point; trains what is missing, then writes figure3-*.png."""
+
+from study import SYNTHETIC, arguments
+
+from idgan.images import save_png
+from idgan.plots import scatter
+
+study, names = arguments(__doc__, SYNTHETIC)
+LABELS = {"vae": "VAE", "beta-vae": "beta-VAE", "factor-vae": "FactorVAE", "infogan": "InfoGAN"}
+
+for metric in ("fvm", "mig"):
+    groups = {}
+    for name in names:
+        cells = {label: study.cell(name, system, [metric, "fid"]) for system, label in LABELS.items()}
+        for encoder in ("beta-vae", "factor-vae"):
+            code, images = cells[LABELS[encoder]], study.cell(name, "id-gan", ["fid"], encoder=encoder)
+            cells[f"ID-GAN on {LABELS[encoder]}"] = {metric: code[metric], **images}
+        groups[name] = [(label, *point) for label, cell in cells.items() for point in zip(cell[metric], cell["fid"])]
+    save_png(scatter(groups, metric, "fid"), study.out / f"figure3-{metric}.png")
+    print(study.out / f"figure3-{metric}.png")
