@@ -17,7 +17,7 @@ from idgan.training.results import measure_into
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 TWO_STEP = ("id-gan", "without-distillation", "cgan")
 """Systems whose stage 2 builds on the encoder of another run."""
-SHORT = {"vae_stage.steps": 3000, "gan_stage.steps": 3000, "vae_stage.batch_size": 32, "gan_stage.batch_size": 32}
+SHORT = {"vae_stage.steps": 3000, "gan_stage.steps": 3000, "vae_stage.batch_size": 32, "gan_stage.batch_size": 32, "vae_stage.select_every": 0}
 TINY = {
     "vae_stage.steps": 2,
     "gan_stage.steps": 2,
@@ -139,7 +139,8 @@ class Study:
             rows: row label -> column label -> list of values.
             columns: column labels, in order.
         """
-        lines = [f"{title} ({self.scale}; seeds {', '.join(map(str, self.seeds))})", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        heading = f"{title} ({self.scale}; seeds {', '.join(map(str, self.seeds))})"
+        lines = [heading, "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
         lines += [f"| {label} | {' | '.join(entry(row.get(column, []), len(self.seeds)) for column in columns)} |" for label, row in rows.items()]
         missing = [f"{label}: {column}" for label, row in rows.items() for column in columns if len(row.get(column, [])) < len(self.seeds)]
         if missing:

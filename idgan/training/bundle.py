@@ -42,6 +42,7 @@ def bundle(run, measure=True):
         "command": command_of(recipe, run.history.get("vae", {}).get("from")),
         "settings": run.settings,
         "seed": recipe.seed,
+        "images": len(run.source),
         "steps": {name: stage["steps"] for name, stage in run.history.items()},
         "stages": run.history,
         "wall_time_seconds": sum(stage["seconds"] for stage in run.history.values()),

@@ -67,7 +67,15 @@ def test_a_signal_saves_says_so_and_the_same_call_continues(finished, tiny, same
     same_run(out, finished)
 
 
-def test_a_second_interrupt_acts_as_usual():
+@pytest.fixture
+def interruptible():
+    """SIGINT as a terminal has it; a shell makes its background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_acts_as_usual(interruptible):
     with _Signals() as signals:
         signal.raise_signal(signal.SIGINT)
         assert signals.received == signal.SIGINT
