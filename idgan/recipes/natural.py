@@ -52,7 +52,7 @@ def celeba_64_w16():
             recipe.gan_stage,
             objective=IDGANConfig(id_weight=1e-3, r1_weight=10.0, r1_every=16),
             optimizers={"discriminator": Adam(2e-4, 0.0, 0.99), "generator": Adam(2e-4, 0.0, 0.99)},
-            steps=20_000,
+            steps=25_000,
             batch_size=16,
         ),
     )
