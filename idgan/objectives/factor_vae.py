@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from idgan.errors import InvalidInputError
 from idgan.networks.heads import TCDiscriminator
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses
@@ -40,6 +41,8 @@ class FactorVAE(VAEObjective):
 
     def tc_discriminator_losses(self, batch):
         half = len(batch.x) // 2
+        if not half:
+            raise InvalidInputError("the critic compares the codes of two halves of a batch (of a part of it, with accumulate): 2 images or more")
         _, c = self.codes(batch)
         c = c.detach()
         permuted = terms.permute_dims(c[half:], batch.uniform(c.shape[1])[half:])

@@ -13,7 +13,6 @@ from idgan.images import save_png
 from idgan.recipes import RECIPES, describe, recipe_of, system_of
 from idgan.training.arithmetic import has_bf16
 from idgan.training.checkpoint import save_state
-from idgan.training.evaluation import ON_FEATURES, applicable
 from idgan.training.results import measure_into
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
@@ -34,11 +33,11 @@ def bundle(run, measure=True):
     if not run.config.of_the_package:
         keep_networks(run)
         return
-    recipe, untrained = run.recipe, run.untrained()
+    recipe = run.recipe
     training = {
         "recipe": recipe.name,
         "system": derivation(recipe)[0],
-        "untrained": untrained,
+        "untrained": run.untrained(),
         "command": command_of(recipe, run.history.get("vae", {}).get("from")),
         "settings": run.settings,
         "seed": recipe.seed,
@@ -55,15 +54,7 @@ def bundle(run, measure=True):
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
-        metrics = [name for name in applicable(run.source) if needed_by(name) not in untrained]
-        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.source, metrics, samples=SAMPLES, progress=run.progress))
-
-
-def needed_by(metric):
-    """What of the VAE a metric is about: "encoder", "decoder", or None."""
-    if metric not in ON_FEATURES:
-        return "encoder"
-    return "decoder" if metric.endswith("-decoder") else None
+        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.source, samples=SAMPLES, progress=run.progress))
 
 
 def keep_networks(run):

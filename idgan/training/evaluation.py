@@ -188,11 +188,21 @@ def is_dsprites(source):
     return getattr(source, "factors", None) == DSprites.factors
 
 
-def applicable(source):
-    """The metrics that are measured on `source` unless others are named. A Fréchet distance only where its features are surely at hand."""
+def applicable(source, untrained=()):
+    """The metrics that are measured on `source` unless others are named. A Fréchet distance only where its features are surely at hand.
+
+    `untrained` are parts of the VAE ("encoder", "decoder") that the system has no use of: what is about them is left out.
+    """
     has_factors = getattr(source, "factors", None) is not None
     left_out = {*ON_REQUEST, *(() if has_factors else NEED_FACTORS), *(() if is_dsprites(source) else ON_FEATURES)}
-    return [name for name in METRICS if name not in left_out]
+    return [name for name in METRICS if name not in left_out and part_of_vae(name) not in untrained]
+
+
+def part_of_vae(metric):
+    """What of the VAE a metric is about: "encoder", "decoder", or None."""
+    if metric in ON_FEATURES:
+        return "decoder" if metric.endswith("-decoder") else None
+    return None if metric == "gilbo" else "encoder"
 
 
 def evaluate(sampler, source, metrics=None, **options):
@@ -213,16 +223,21 @@ def measure(sampler, source, metrics=None, *, seed=0, samples=DEFAULT_SAMPLES, p
         known: results, of the same sampler and source, that are given back instead of being measured again if they answer the same request.
 
     Raises:
-        InvalidInputError: an unknown metric, prior or extractor, or a metric that needs ground-truth factors on a data set that has none.
+        InvalidInputError: an unknown metric, prior or extractor, or a metric that needs ground-truth factors on a data set that has none,
+            or one of a part that the checkpoint's system leaves untrained.
         MissingDependencyError: a metric needs a library that is not installed.
         HubUnreachableError: weights of the extractor are missing and cannot be downloaded.
     """
-    metrics = applicable(source) if metrics is None else metrics
+    training = sampler.info.get("training") or {}
+    untrained = training.get("untrained", ())
+    metrics = applicable(source, untrained) if metrics is None else metrics
     for name in metrics:
         if name not in METRICS:
             raise InvalidInputError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
         if name in NEED_FACTORS and getattr(source, "factors", None) is None:
             raise InvalidInputError(f"{name} needs ground-truth factors, which this data set does not have")
+        if (part := part_of_vae(name)) in untrained:
+            raise InvalidInputError(f"{name} is about the {part}, which nothing has trained: the system is {training.get('system')}")
     if not priors or any(prior not in PRIORS for prior in priors):
         raise InvalidInputError(f"priors={priors!r}; expected one or more of {', '.join(PRIORS)}")
     if samples < 2:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from idgan.data import Batches
+from idgan.data import Batches, DSprites
 from idgan.errors import InvalidInputError
 from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, CapacityFactorVAEConfig, CapacityVAEConfig, FactorVAEConfig
 
@@ -122,6 +122,11 @@ def test_factor_vae_critic_tells_codes_of_one_half_from_permuted_codes_of_the_ot
     joint, product = c[:2], torch.stack([c[2:, d][ranks[2:, d].argsort()] for d in range(4)], 1)
     log_p = objective.tc_discriminator(torch.cat([joint, product])).log_softmax(1)
     torch.testing.assert_close(loss, -(log_p[:2, 0].sum() + log_p[2:, 1].sum()) / 4)
+
+
+def test_the_critic_needs_two_images(build):
+    with pytest.raises(InvalidInputError, match="2 images or more"):
+        build(FactorVAEConfig()).losses("tc_discriminator", Batches(DSprites(), batch_size=1, seed=0)(0))
 
 
 def test_the_critics_loss_does_not_reach_the_vae(build, batches):

@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 import idgan
+from idgan.data import open_dataset
 from idgan.errors import InvalidInputError
 from idgan.recipes import SYSTEMS, as_system, describe, override, recipe_of
 from idgan.training import train
-from idgan.training.bundle import command_of, derivation, needed_by
+from idgan.training.bundle import command_of, derivation
 from idgan.training.distributed import process_group
 from idgan.training.estimate import Noise
-from idgan.training.evaluation import METRICS
+from idgan.training.evaluation import evaluate, part_of_vae
 from idgan.training.run import Run
 from idgan.zoo.weights import golden_differences, part_of, read_checkpoint
 
@@ -146,10 +147,14 @@ def test_an_untrained_encoder_is_not_taken_for_stage_2(short, tiny, tmp_path):
         train("dsprites", tmp_path / "run", vae=short("gan"), **tiny())
 
 
-def test_what_a_metric_is_about():
-    about = {name: needed_by(name) for name in METRICS}
-    assert {about[name] for name in ("mig", "fvm", "alignment", "r_id", "gilbo")} == {"encoder"}
-    assert (about["fid"], about["fid-decoder"]) == (None, "decoder")
+def test_what_is_untrained_is_not_measured(short):
+    sampler, source = idgan.load(short("gan"), device="cpu"), open_dataset("dsprites")
+    for metric, part in ("mig", "encoder"), ("r_id", "encoder"), ("fid-decoder", "decoder"):
+        with pytest.raises(InvalidInputError, match=f"{metric} is about the {part}, which nothing has trained: the system is gan"):
+            evaluate(sampler, source, [metric], progress=False)
+    measured = evaluate(sampler, source, samples=32, progress=False)
+    assert [result.name for result in measured] == ["FD-dsprites-convnet"]
+    assert part_of_vae("gilbo") is None  # it trains an encoder of its own
 
 
 def test_a_recipe_that_is_no_system_still_has_a_command():
