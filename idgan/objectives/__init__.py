@@ -7,6 +7,7 @@ from idgan.objectives.id_gan import IDGAN, ConditionalGAN, ConditionalGANConfig,
 from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
 from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
 from idgan.objectives.objective import Losses, Objective
+from idgan.objectives.pairwise_tc import PairwiseTCVAE, PairwiseTCVAEConfig
 from idgan.objectives.vae import BetaVAE, BetaVAEConfig, CapacityVAE, CapacityVAEConfig
 from idgan.objectives.vdb import BottleneckIDGAN, BottleneckIDGANConfig
 
@@ -36,5 +37,7 @@ __all__ = [
     "InfoGANConfig",
     "Losses",
     "Objective",
+    "PairwiseTCVAE",
+    "PairwiseTCVAEConfig",
     "VAEGANConfig",
 ]

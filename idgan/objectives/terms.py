@@ -15,6 +15,7 @@ __all__ = [
     "decomposed_kl",
     "discriminator_loss",
     "kl_divergence",
+    "pairwise_tc",
     "permute_dims",
     "r1_penalty",
     "r_id",
@@ -84,6 +85,22 @@ def decomposed_kl(c, posterior, data_size):
     log_q = pairwise.sum(2).logsumexp(1) - math.log(n * data_size)
     log_q_product = (pairwise.logsumexp(1) - math.log(n * data_size)).sum(1)
     return (log_q_given_x - log_q).mean(), (log_q - log_q_product).mean(), (log_q_product - log_prior.sum(1)).mean()
+
+
+def pairwise_tc(c, posteriors):
+    """sum_{i<j} E_c log q(c_i, c_j) / (q(c_i) q(c_j)): the mutual information of all pairs of dimensions, with q(c) a mixture.
+
+    `c` (N, c_dim) are draws from q(c), the equal mixture of `posteriors` (M of them). Biased upwards by few posteriors, the more the
+    narrower they are, if those that `c` was drawn from are among them.
+    """
+    log_densities = posteriors[None].log_density(c[:, None])  # (N, M, c_dim): log q(c_d|x_m)
+    highest = log_densities.amax(1, keepdim=True).detach()
+    densities = (log_densities - highest).exp()  # in proportion, which the ratio does not need
+    single = densities.mean(1)
+    paired = torch.einsum("nmi,nmj->nij", densities, densities) / len(posteriors)
+    tiny = torch.finfo(densities.dtype).tiny
+    information = paired.clamp(min=tiny).log() - single.log()[:, :, None] - single.log()[:, None]
+    return information.mean(0).triu(1).sum()
 
 
 # ------------------------------------------------------------------ GAN (eq. 3)

@@ -1,4 +1,8 @@
 import copy
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -25,12 +29,13 @@ from idgan.objectives import (
     GANConfig,
     IDGANConfig,
     InfoGANConfig,
+    PairwiseTCVAEConfig,
     VAEGANConfig,
 )
 from idgan.recipes import Adam
 
 C_DIM, S_DIM = 4, 3
-STAGE_1 = (BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig)
+STAGE_1 = (BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig, PairwiseTCVAEConfig)
 ADVERSARIAL = (GANConfig, IDGANConfig, ConditionalGANConfig, InfoGANConfig, VAEGANConfig, EndToEndIDGANConfig, BottleneckIDGANConfig)
 DISCRIMINATORS = {
     ConditionalGANConfig: ProjectionDiscriminatorConfig(c_dim=C_DIM),
@@ -117,3 +122,19 @@ def train_steps():
 def weights():
     """`weights(objective)`: a copy of its state dict."""
     return lambda objective: copy.deepcopy(objective.state_dict())
+
+
+@pytest.fixture
+def two_processes():
+    """`two_processes(code)`: what each of two processes printed that ran `code`, able to join one process group of torch.distributed."""
+
+    def run(code):
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            port = str(probe.getsockname()[1])
+        environment = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", code]
+        processes = [subprocess.Popen(command, env=environment | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True) for rank in range(2)]
+        return [process.communicate(timeout=60)[0] for process in processes]
+
+    return run

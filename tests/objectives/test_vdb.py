@@ -1,8 +1,4 @@
 import dataclasses
-import os
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -145,14 +141,8 @@ dist.destroy_process_group()
 """
 
 
-def test_processes_keep_one_beta():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = str(probe.getsockname()[1])
-    environment = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TWO_PROCESSES]
-    processes = [subprocess.Popen(command, env=environment | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True) for rank in range(2)]
-    printed = [[float(value) for value in process.communicate(timeout=60)[0].split()] for process in processes]
+def test_processes_keep_one_beta(two_processes):
+    printed = [[float(value) for value in output.split()] for output in two_processes(TWO_PROCESSES)]
     beta = 0.1 + 0.5 * (2.0 - 0.1)  # KL 1 here and 3 there
     assert printed == [[pytest.approx(beta), 1.0], [pytest.approx(beta), 3.0]]  # and each KL is left as it was
 
