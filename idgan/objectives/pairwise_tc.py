@@ -15,9 +15,9 @@ __all__ = ["PairwiseTCVAE", "PairwiseTCVAEConfig"]
 
 @dataclass(frozen=True)
 class PairwiseTCVAEConfig(CapacityVAEConfig):
-    """`CapacityVAEConfig`, with `tc_weight` for the information that pairs of dimensions share; `memory`: posteriors that q(c) is made of.
+    """`tc_weight`: of the information that pairs of dimensions share; `memory`: how many posteriors q(c) is made of.
 
-    `tc_weight` 0 is the capacity-annealed VAE.
+    `capacity`, `capacity_steps` and `weight` are those of `CapacityVAEConfig`, but the capacity is an upper bound here.
 
     Raises:
         InvalidInputError: `memory` is less than 1.
@@ -39,7 +39,10 @@ class PairwiseTCVAEConfig(CapacityVAEConfig):
 
 
 class PairwiseTCVAE(CapacityVAE):
-    """min E[-log p(x|c)] + weight |KL(q(c|x) || N(0, I)) - C(step)| + tc_weight sum_{i<j} I(c_i; c_j), the information under q(c).
+    """min E[-log p(x|c)] + KL + weight max(0, KL - C(step)) + tc_weight sum_{i<j} I(c_i; c_j), the information under q(c).
+
+    C(step) rises as in `CapacityVAE`, which holds the KL at C from both sides. Here it may stay below: where a factor is hard to find,
+    as in noise, a KL that is forced up fills the code with what tells nothing, and training does not leave that again.
 
     The total correlation of beta-TCVAE and FactorVAE is the divergence of q(c) from independence. Between two dimensions it is their mutual
     information, which tells as well when factors turn against the axes, and needs two densities of one and two dimensions, not of all of
@@ -51,6 +54,9 @@ class PairwiseTCVAE(CapacityVAE):
     def __init__(self, vae, config):
         super().__init__(vae, config)
         self.register_buffer("memory", torch.zeros(2, config.memory, vae.config.c_dim))  # means and log-variances, newest first
+
+    def kl_penalty(self, kl, step):
+        return kl + self.config.weight * (kl - self.capacity(step)).clamp(min=0)
 
     def regulariser(self, c, posterior, kl, batch):
         latest = _of_all_processes(torch.stack([posterior.mean, posterior.logvar]).detach())

@@ -111,6 +111,9 @@ class CapacityVAEConfig(VAEObjectiveConfig):
 class CapacityVAE(VAEObjective):
     """min E[-log p(x|c)] + weight |KL(q(c|x) || N(0, I)) - C(step)| (Burgess et al. 2018, eq. 8)."""
 
+    def capacity(self, step):
+        """C at `step`, in nats."""
+        return self.config.capacity * min(1.0, step / self.config.capacity_steps)
+
     def kl_penalty(self, kl, step):
-        capacity = self.config.capacity * min(1.0, step / self.config.capacity_steps)
-        return self.config.weight * (kl - capacity).abs()
+        return self.config.weight * (kl - self.capacity(step)).abs()

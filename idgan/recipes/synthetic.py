@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
-from idgan.objectives import CapacityFactorVAEConfig, IDGANConfig
+from idgan.objectives import CapacityFactorVAEConfig, IDGANConfig, PairwiseTCVAEConfig
 from idgan.recipes.recipe import Adam, Recipe, Stage
 
 __all__ = ["color_dsprites", "dsprites", "noisy_dsprites", "scream_dsprites"]
@@ -31,28 +31,33 @@ def dsprites():
     )
 
 
-def in_colour(name):
-    """The recipe of dSprites for the variant `name` in colour."""
+def in_colour(name, capacity, steps, seed):
+    """The recipe of the variant `name` in colour: dSprites' with another stage 1, of `steps` steps and up to `capacity` nats, and half the stage 2."""
+    parent = dsprites()
+    objective = PairwiseTCVAEConfig(tc_weight=50.0, capacity=capacity, capacity_steps=steps, weight=100.0, memory=2048)
     return replace(
-        dsprites(),
+        parent,
         name=name,
         data=name,
+        vae_stage=replace(parent.vae_stage, objective=objective, optimizers={"vae": Adam(5e-4)}, steps=steps),
+        gan_stage=replace(parent.gan_stage, steps=6_000),
         vae=VAEConfig(image_channels=3),
         generator=ConvGeneratorConfig(image_channels=3),
         discriminator=ConvDiscriminatorConfig(image_channels=3),
+        seed=seed,
     )
 
 
 def color_dsprites():
-    """Color-dSprites: dSprites' recipe."""
-    return in_colour("color-dsprites")
+    """Color-dSprites."""
+    return in_colour("color-dsprites", capacity=16.0, steps=6_000, seed=0)
 
 
 def noisy_dsprites():
-    """Noisy-dSprites: dSprites' recipe."""
-    return in_colour("noisy-dsprites")
+    """Noisy-dSprites."""
+    return in_colour("noisy-dsprites", capacity=10.0, steps=4_000, seed=0)
 
 
 def scream_dsprites():
-    """Scream-dSprites: dSprites' recipe."""
-    return in_colour("scream-dsprites")
+    """Scream-dSprites, where colour and place of the background take most of the capacity."""
+    return in_colour("scream-dsprites", capacity=20.0, steps=6_000, seed=0)

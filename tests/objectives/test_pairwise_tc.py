@@ -5,9 +5,7 @@ import torch
 
 from idgan.errors import InvalidInputError
 from idgan.networks import Posterior
-from idgan.objectives import CapacityVAEConfig, PairwiseTCVAEConfig, terms
-
-SCHEDULE = {"capacity": 9.0, "capacity_steps": 10, "weight": 7.0}
+from idgan.objectives import BetaVAEConfig, PairwiseTCVAEConfig, terms
 
 
 def mixture(covariance, count, seed=0):
@@ -81,10 +79,17 @@ def test_descent_turns_a_rotated_square_back_to_the_axes():
 # ------------------------------------------------------------------ the objective
 
 
-def test_without_weight_it_is_the_capacity_vae(build, batches):
-    pairwise, without = PairwiseTCVAEConfig(tc_weight=0.0, **SCHEDULE), CapacityVAEConfig(**SCHEDULE)
-    for step in (0, 5, 20):
-        assert torch.equal(build(pairwise).losses("vae", batches(step)).total, build(without).losses("vae", batches(step)).total)
+def test_without_either_weight_it_is_the_vae(build, batches):
+    config = PairwiseTCVAEConfig(tc_weight=0.0, weight=0.0)
+    assert torch.equal(build(config).losses("vae", batches(5)).total, build(BetaVAEConfig(beta=1.0)).losses("vae", batches(5)).total)
+
+
+@pytest.mark.parametrize(("kl", "slope"), [(3.0, 1.0), (4.4, 1.0), (4.6, 8.0)])
+def test_the_capacity_bounds_the_kl_from_above_only(build, kl, slope):
+    objective = build(PairwiseTCVAEConfig(capacity=9.0, capacity_steps=10, weight=7.0))
+    kl = torch.tensor(kl, requires_grad=True)
+    objective.kl_penalty(kl, step=5).backward()  # C is 4.5 there
+    assert kl.grad == slope
 
 
 def test_the_weight_is_that_of_the_estimate(build, batches):
