@@ -103,6 +103,8 @@ class Recipe:
     seed: int = 0
     bank_size: int = 4096
     """Posteriors of training images that are kept with the weights, so that codes can be drawn from the aggregated posterior."""
+    vae_from: str = ""
+    """A model (anything `idgan.load` takes) or run, whose VAE stage 1 starts from; empty: random weights."""
 
     def __post_init__(self):
         _at_least(1, bank_size=self.bank_size)

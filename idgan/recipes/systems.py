@@ -1,6 +1,7 @@
 """The systems that the paper compares, each as a function from a recipe to the recipe of that system on the same data.
 
 What is not said here is the parent's: networks, optimisers, steps, batches. Joint systems train for the steps of the parent's stage 2.
+Those that share no encoder with the parent start from random weights.
 """
 
 from dataclasses import fields, replace
@@ -163,7 +164,8 @@ def _adversarial(kind, recipe, **more):
 
 def _in_one_stage(recipe, objective, optimizers):
     """`recipe` with stage 2 alone, set to `objective`."""
-    return replace(recipe, vae_stage=None, gan_stage=replace(recipe.gan_stage, objective=objective, optimizers=optimizers))
+    gan_stage = replace(recipe.gan_stage, objective=objective, optimizers=optimizers)
+    return replace(recipe, vae_stage=None, gan_stage=gan_stage, vae_from="")
 
 
 def _stage_1_only(recipe, system, objective, **optimizers):
@@ -171,7 +173,7 @@ def _stage_1_only(recipe, system, objective, **optimizers):
     parent = recipe.vae_stage
     chosen = {"vae": parent.optimizers["vae"]} | {phase: parent.optimizers.get(phase, optimizer) for phase, optimizer in optimizers.items()}
     stage = replace(parent, objective=objective, optimizers=chosen)
-    return _decoding(replace(recipe, vae_stage=stage, gan_stage=None), system, None)
+    return _decoding(replace(recipe, vae_stage=stage, gan_stage=None, vae_from=""), system, None)
 
 
 def _decoding(recipe, system, discriminator):

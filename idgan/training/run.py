@@ -161,9 +161,12 @@ class Run:
             self.objective = recipe.vae_stage.objective.build(self.vae) if recipe.vae_stage else None
             """The objective of the stage that is training, or was last."""
             self.generator, self.discriminator = recipe.build("generator"), recipe.build("discriminator")
+        if vae is None and recipe.vae_from:
+            borrow_vae(self.vae, recipe.vae_from)
+            self.settings["vae_from_sha256"] = digest(self.vae)
         if vae is not None:
             self.history["vae"] = borrow_vae(self.vae, vae)
-            self.settings = {key: value for key, value in self.settings.items() if not key.startswith("vae_stage.")}
+            self.settings = {key: value for key, value in self.settings.items() if not key.startswith(("vae_stage.", "vae_from"))}
             self.settings["vae_sha256"] = digest(self.vae)
         self._claim()
 

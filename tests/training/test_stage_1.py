@@ -1,4 +1,4 @@
-"""Stage 2 on a VAE from elsewhere."""
+"""A VAE from elsewhere: stage 2 on it, or stage 1 from it."""
 
 import dataclasses
 import shutil
@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 import idgan
 from idgan.errors import CheckpointError, InvalidInputError, NotTrainedError, RunError, RunMismatchError
 from idgan.networks import VAEConfig
-from idgan.recipes import recipe_of
+from idgan.recipes import SYSTEMS, as_system, recipe_of
 from idgan.training import train
 from idgan.training.bundle import command_of
+from idgan.zoo.weights import write_checkpoint
 
 
 @pytest.fixture
@@ -98,3 +99,58 @@ def test_an_unfinished_stage_1_is_refused(finished, tiny, stage_2_only, tmp_path
 def test_the_command_names_the_vae():
     assert command_of(recipe_of("dsprites"), "runs/mine") == "idgan train dsprites --out runs/dsprites --vae runs/mine"
     assert command_of(recipe_of("dsprites")) == "idgan train dsprites --out runs/dsprites"
+
+
+# ------------------------------------------------------------------ vae_from
+
+
+@pytest.fixture
+def started_from(tiny, tmp_path):
+    """`started_from(vae, name)`: the run directory of one step of stage 1, at a rate that moves nothing, that starts from `vae`."""
+
+    def run(vae, name="run", **more):
+        settings = {"vae_from": str(vae), "vae_stage__steps": 1, "vae_stage__optimizers__vae__lr": 1e-30} | more
+        return train("dsprites", tmp_path / name, stage="vae", **tiny(**settings))
+
+    return run
+
+
+def test_stage_1_starts_from_the_vae_that_the_recipe_names(finished, started_from):
+    expected = encoder_of(finished / "model.safetensors")
+    for vae, name in ((finished, "a"), (finished / "model.safetensors", "b")):
+        weights = load_file(started_from(vae, name) / "vae" / "state.safetensors")
+        assert all(torch.equal(weights[f"/objective/{key}"], tensor) for key, tensor in expected.items())
+
+
+def test_a_run_remembers_what_its_stage_1_started_from(finished, started_from, tmp_path):
+    moved = tmp_path / "moved.safetensors"
+    shutil.copy(finished / "model.safetensors", moved)
+    started_from(moved)
+    before = (tmp_path / "run" / "vae" / "state.safetensors").read_bytes()
+    started_from(moved)
+    assert (tmp_path / "run" / "vae" / "state.safetensors").read_bytes() == before
+    shutil.copy(train_other(started_from, finished), moved)
+    with pytest.raises(RunMismatchError, match="vae_from_sha256: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now"):
+        started_from(moved)
+
+
+def train_other(started_from, finished):
+    """A checkpoint with another VAE than that of `finished`."""
+    sampler = idgan.load(finished, device="cpu")
+    with torch.no_grad():
+        next(sampler.vae.parameters()).add_(1)
+    path = finished.parent / "other.safetensors"
+    write_checkpoint(path, sampler)
+    return path
+
+
+def test_a_vae_to_start_from_that_does_not_fit_is_refused_before_anything_is_written(started_from, tmp_path):
+    with pytest.raises(InvalidInputError, match="other shapes than the recipe's"):
+        started_from("celeba-64-w16")
+    assert not (tmp_path / "run").exists()
+
+
+def test_systems_without_the_parent_s_encoder_start_from_random_weights():
+    recipe = dataclasses.replace(recipe_of("dsprites"), vae_from="somewhere")
+    kept = {name for name in SYSTEMS if as_system(recipe, name).vae_from}
+    assert kept == {"id-gan", "without-distillation", "cgan"}
