@@ -106,8 +106,8 @@ def test_what_beta_tcvae_logs_counts_the_images_of_the_data_set(build, batches):
     few.data_size = 1
     logged = [build(BetaTCVAEConfig()).losses("vae", batch).logged for batch in (batches(0), few)]
     by, c_dim = math.log(737_280), 4
-    assert logged[0]["index_code"] - logged[1]["index_code"] == pytest.approx(by, rel=1e-4)
-    assert logged[0]["tc"] - logged[1]["tc"] == pytest.approx((c_dim - 1) * by, rel=1e-4)
+    assert (logged[0]["index_code"] - logged[1]["index_code"]).item() == pytest.approx(by, rel=1e-4)
+    assert (logged[0]["tc"] - logged[1]["tc"]).item() == pytest.approx((c_dim - 1) * by, rel=1e-4)
 
 
 def test_factor_vae_without_weight_is_the_vae(build, batches):
