@@ -12,18 +12,20 @@ from idgan.images import grid, to_pil
 def page(model):
     """The page for `model` (a MODEL, as everywhere): a slider a live dimension, a seed for what the code does not carry."""
     sampler = idgan.load(model)
+    decodes = "decoder" not in sampler.untrained
 
     def draw(seed, *values):
         c = torch.zeros(sampler.c_dim)  # 0 in the other dimensions leaves them to the seed
         c[sampler.active_dims] = torch.tensor(values, dtype=torch.float32)
-        images = [sampler.sample(c, seed=int(seed)), sampler.decode(c)]
-        return [to_pil(grid(x.cpu(), padding=0, scale=max(1, 256 // x.shape[-1])))[0] for x in images]
+        images = [sampler.sample(c, seed=int(seed)), *([sampler.decode(c)] if decodes else [])]
+        pictures = [to_pil(grid(x.cpu(), padding=0, scale=max(1, 256 // x.shape[-1])))[0] for x in images]
+        return pictures if decodes else pictures[0]
 
     sliders = [gradio.Slider(-3, 3, value=0, step=0.05, label=f"dimension {dim}") for dim in sampler.active_dims]
     return gradio.Interface(
         draw,
         [gradio.Number(0, precision=0, minimum=0, label="seed"), *sliders],
-        [gradio.Image(label="generator"), gradio.Image(label="VAE decoder")],
+        [gradio.Image(label="generator"), *([gradio.Image(label="VAE decoder")] if decodes else [])],
         live=True,
         title=f"idgan: {model}",
     )

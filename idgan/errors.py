@@ -3,6 +3,8 @@
 Each message names the offending value, what is accepted, and what to do next.
 """
 
+from math import inf
+
 
 class IdganError(Exception):
     """Base class of every error this package raises on purpose."""
@@ -100,3 +102,19 @@ class RunMismatchError(RunError):
 
 class DivergedError(RunError, ArithmeticError):
     """A loss became NaN, infinite or absurdly large; the last good checkpoint is intact."""
+
+
+# ------------------------------------------------------------------ checks
+
+
+def within(least, below=inf, /, *, above=False, **numbers):
+    """Hold `numbers`, given by name, to [least, below), or with `above` to (least, below).
+
+    Raises:
+        InvalidInputError: names the first that is not in there, and what is accepted.
+    """
+    for name, value in numbers.items():
+        if not least <= value < below or (above and value == least):
+            accepted = f"more than {least}" if above else f"{least} or more"
+            end = f" and less than {below}" if below < inf or value == inf else ""
+            raise InvalidInputError(f"{name} must be {accepted}{end}, got {value}")

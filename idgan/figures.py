@@ -1,4 +1,7 @@
-"""Pictures of what a sampler does, as the paper shows them: samples beside the decoder's, reconstructions, traversals, edits."""
+"""Pictures of what a sampler does, as the paper shows them: samples beside the decoder's, reconstructions, traversals, edits.
+
+A decoder that nothing has trained has no panel.
+"""
 
 import torch
 
@@ -34,11 +37,20 @@ def _codes(sampler, x, seed, codes):
     return sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
 
 
+def _decoded(sampler, c, caption="VAE decoder", columns=None):
+    """What the decoder makes of codes, as {caption: sheet}; nothing where nothing has trained it."""
+    return {} if "decoder" in sampler.untrained else {caption: _sheet(sampler.decode(c), columns)}
+
+
+def _beside(panels):
+    return side_by_side(list(panels.values()), list(panels))
+
+
 def sample_sheet(sampler, c, s, columns=None):
     """Figure 4, a PIL image: what the generator makes of `c` (N, c_dim), `s` (N, s_dim), and beside it what the decoder makes of c."""
     c, s = sampler.complete(c, s)
-    panels = [_sheet(_drawn(sampler, c, s), columns), _sheet(sampler.decode(c), columns)]
-    return side_by_side(panels, ["generator G(s, c)", "VAE decoder, same c"])
+    generated = {"generator G(s, c)": _sheet(_drawn(sampler, c, s), columns)}
+    return _beside(generated | _decoded(sampler, c, "VAE decoder, same c", columns))
 
 
 def code_grid_sheet(sampler, c, s):
@@ -49,7 +61,7 @@ def code_grid_sheet(sampler, c, s):
     n = len(c)
     pairs = torch.where(sampler.live, c[:, None], c[None])
     images = _drawn(sampler, pairs.flatten(0, 1), s.repeat(n, 1))
-    return side_by_side([_sheet(sampler.decode(c), 1), _sheet(images, n)], ["VAE decoder", "generator: a row shares c, a column s"])
+    return _beside(_decoded(sampler, c, columns=1) | {"generator: a row shares c, a column s": _sheet(images, n)})
 
 
 def reconstruction_sheet(sampler, images, *, seed=0, crop=False, codes=None):
@@ -58,14 +70,11 @@ def reconstruction_sheet(sampler, images, *, seed=0, crop=False, codes=None):
     The generator's nuisance is drawn by `seed`. `codes`, a pair (c, s) that `Sampler.invert` found, adds what the generator makes of it.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    panels = {
-        "original": x,
-        "VAE decoder": sampler.decode(sampler.posterior(x).mean),
-        "generator, same c": _drawn(sampler, *_codes(sampler, x, seed, None)),
-    }
+    panels = {"original": _sheet(x)} | _decoded(sampler, sampler.posterior(x).mean)
+    panels["generator, same c"] = _sheet(_drawn(sampler, *_codes(sampler, x, seed, None)))
     if codes is not None:
-        panels["generator, inverted"] = _drawn(sampler, *codes)
-    return side_by_side([_sheet(panel) for panel in panels.values()], list(panels))
+        panels["generator, inverted"] = _sheet(_drawn(sampler, *codes))
+    return _beside(panels)
 
 
 def traversal_sheet(sampler, c=None, s=None, dims=None, span=(-3.0, 3.0), steps=7, *, seed=0):
@@ -74,8 +83,7 @@ def traversal_sheet(sampler, c=None, s=None, dims=None, span=(-3.0, 3.0), steps=
     dims = sampler.traversal_dims(dims)
     path = sweep(c, dims, span, steps).flatten(0, 1)
     rows = ", ".join(map(str, dims))
-    panels = [_sheet(_drawn(sampler, path, s), steps), _sheet(sampler.decode(path), steps)]
-    return side_by_side(panels, [f"generator, dimensions {rows}", "VAE decoder"])
+    return _beside({f"generator, dimensions {rows}": _sheet(_drawn(sampler, path, s), steps)} | _decoded(sampler, path, columns=steps))
 
 
 def traversal_frames(sampler, c=None, *, dims=None, span=(-3.0, 3.0), steps=7, seed=0):

@@ -70,6 +70,16 @@ class Sampler(nn.Module):
     device = property(lambda self: next(self.parameters()).device)
     dtype = property(lambda self: next(self.parameters()).dtype)
 
+    @property
+    def untrained(self):
+        """Which of "encoder" and "decoder" nothing has trained, for the checkpoint's system has no use of them: what they give is noise."""
+        return tuple((self.info.get("training") or {}).get("untrained", ()))
+
+    def _needs(self, part):
+        if part in self.untrained:
+            system = self.info["training"].get("system")
+            raise InvalidInputError(f"the {part} of this model has not been trained: its system, {system}, has no use of one")
+
     def train(self, mode=True):
         """A sampler stays in eval mode."""
         return super().train(False)
@@ -139,14 +149,24 @@ class Sampler(nn.Module):
 
     @torch.no_grad()
     def decode(self, c):
-        """The VAE decoder's rendering of codes `c` (N, c_dim) or (c_dim,), exactly as given: (N, C, h, w) float32 in [0, 1]; h = w = 64."""
+        """The VAE decoder's rendering of codes `c` (N, c_dim) or (c_dim,), exactly as given: (N, C, h, w) float32 in [0, 1]; h = w = 64.
+
+        Raises:
+            InvalidInputError: the decoder is `untrained`.
+        """
+        self._needs("decoder")
         return self.vae.decode(self._rows("c", c, self.c_dim).to(self.dtype))
 
     # -------------------------------------------------------------- images to codes
 
     @torch.no_grad()
     def posterior(self, x, *, crop=False):
-        """q(c|x) of images in any form that `idgan.images.as_batch` takes, as the encoder gives it: mean and logvar, (N, c_dim) each."""
+        """q(c|x) of images in any form that `idgan.images.as_batch` takes, as the encoder gives it: mean and logvar, (N, c_dim) each.
+
+        Raises:
+            InvalidInputError: the encoder is `untrained`. So do all that read images: `encode`, `invert`, `reconstruct`, `edit`.
+        """
+        self._needs("encoder")
         x = as_batch(x, channels=self.image_channels, resolution=self.vae.config.resolution, crop=crop)
         return self.vae.encode(x.to(self.device, self.dtype))
 

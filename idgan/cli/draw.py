@@ -36,6 +36,11 @@ def _load(model, device):
     return idgan.load(model, device=device)
 
 
+def _if_decoded(sampler, text):
+    """`text`, which is about the decoder's panel, where there is one."""
+    return "" if "decoder" in sampler.untrained else text
+
+
 @click.command()
 @model_argument
 @click.option("--seeds", callback=parse_numbers, help="One image a seed, such as 0-15,42.  [default: 0-35; with --grid 0-7]")
@@ -76,10 +81,12 @@ def sample(model, seeds, prior, grid, out, separate, device):
     c, s = (torch.cat(parts) for parts in zip(*(sampler.codes(1, seed, prior) for seed in seeds)))
     if grid:
         path = save_png(code_grid_sheet(sampler, c, s), out or default_out(model, "grid.png"))
-        click.echo(f"{path}: {len(seeds)} codes of {model}, a row each, with {len(seeds)} nuisances, a column each; left the VAE decoder's images")
+        said = _if_decoded(sampler, "; left the VAE decoder's images")
+        click.echo(f"{path}: {len(seeds)} codes of {model}, a row each, with {len(seeds)} nuisances, a column each{said}")
         return
     path = save_png(sample_sheet(sampler, c, s), out or default_out(model, "samples.png"))
-    click.echo(f"{path}: samples of {model} ({len(seeds)}); left the generator's images, right the VAE decoder's of the same codes")
+    said = _if_decoded(sampler, "; left the generator's images, right the VAE decoder's of the same codes")
+    click.echo(f"{path}: samples of {model} ({len(seeds)}){said}")
 
 
 @click.command()
@@ -113,7 +120,7 @@ def traverse(model, seed, image, dims, span, steps, out, crop, device):
         shown = "a tile a dimension, there and back"
     else:
         save_png(traversal_sheet(sampler, c, **options), path)
-        shown = "a row a dimension; left the generator, right the VAE decoder"
+        shown = "a row a dimension" + _if_decoded(sampler, "; left the generator, right the VAE decoder")
     click.echo(f"{path}: dimensions {', '.join(map(str, dims))} from {span[0]:g} to {span[1]:g}; {shown}")
 
 
@@ -176,7 +183,8 @@ def reconstruct(model, images, invert, steps, seed, out, crop, device):
     sheet = reconstruction_sheet(sampler, images, seed=seed, crop=crop, codes=codes)
     path = save_png(sheet, out or default_out(model, "reconstruction.png"))
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop).to(sampler.device)
-    drawn = {"decoder": sampler.decode(sampler.posterior(x).mean), "generator": sampler.reconstruct(x, seed=seed)}
+    drawn = {} if "decoder" in sampler.untrained else {"decoder": sampler.decode(sampler.posterior(x).mean)}
+    drawn["generator"] = sampler.reconstruct(x, seed=seed)
     if codes is not None:
         drawn["inverted"] = sampler.sample(*codes)
     said = ", ".join(f"{name} {psnr(y, encoder_view(x, y.shape[-1])).mean():.1f}" for name, y in drawn.items())

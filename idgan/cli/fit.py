@@ -48,6 +48,8 @@ def train(recipe, out, system, stage, vae, steps, batch_size, seed, settings, da
     idgan train dsprites --system vae-gan
     idgan train celebahq-1024 --dry-run
     idgan train celeba-256 --set gan_stage.accumulate=4      a batch in 4 parts, in a fourth of the memory
+    idgan train celeba-64 --set gan_stage.objective.r1_every=16      lazy R1: at every 16th step, 16 times as strong
+    idgan train celeba-64 --set gan_stage.precision=bf16     or tf32 (on CUDA), or fp32; each stage has its own
     torchrun --nproc-per-node=2 -m idgan train dsprites --out runs/two
     """
     import idgan

@@ -43,7 +43,7 @@ def publish(run, repo, private, revision, dry_run, manifest, name, token, descri
             zoo_manifest.Manifest.read(manifest)
     data = zoo_manifest.DataSet(*data) if data else None
     terms = {"description": description, "licence": licence, "data": data}
-    entry, files = send(run, repo, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
+    entry, files = send(run, repo, name=name, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
     for file, content in files.items():
         click.echo(f"{'would publish' if dry_run else 'published'} {repo}/{file} ({len(content):,} bytes)", err=True)
     say_json({name: entry.to_json()})

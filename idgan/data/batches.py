@@ -26,17 +26,18 @@ class Batch:
     """The images of one training step on one process, and all the noise of that step.
 
     Noise is drawn for the global batch and each process takes its rows, so that the union over processes is what one would draw.
-    `parts`: how many batches like this one are a step on this process (see `split`).
+    `data_size`: how many images the data set has. `parts`: how many batches like this one are a step on this process (see `split`).
     """
 
     parts = 1
 
-    def __init__(self, x, step, generator, rows, global_size):
+    def __init__(self, x, step, generator, rows, global_size, data_size):
         self.x = x
         self.step = step
         self.generator = generator
         self.rows = rows
         self.global_size = global_size
+        self.data_size = data_size
         self._computed = {}
         self._pooled = {}
 
@@ -46,7 +47,7 @@ class Batch:
         for start in range(0, parts * size, size):
             generator = torch.Generator().set_state(self.generator.get_state())
             rows = slice(self.rows.start + start, self.rows.start + start + size)
-            batch = Batch(self.x[start : start + size], self.step, generator, rows, self.global_size)
+            batch = Batch(self.x[start : start + size], self.step, generator, rows, self.global_size, self.data_size)
             batch.parts, batch._pooled = parts, self._pooled
             batches.append(batch)
         return batches
@@ -110,7 +111,7 @@ class Batches:
         if self.dequantise:
             noise = torch.rand(self.batch_size, *x.shape[1:], generator=generator)[self.rows]
             x = x + noise.to(x.device) / 256
-        return Batch(x, step, generator, self.rows, self.batch_size)
+        return Batch(x, step, generator, self.rows, self.batch_size, len(self.source))
 
 
 class ReadAhead:

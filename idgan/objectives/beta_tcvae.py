@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from idgan.errors import within
 from idgan.objectives import terms
 from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
@@ -10,15 +11,22 @@ __all__ = ["BetaTCVAE", "BetaTCVAEConfig"]
 
 @dataclass(frozen=True)
 class BetaTCVAEConfig(VAEObjectiveConfig):
-    """beta-TCVAE; `tc_weight` 0 is the VAE up to the estimate of its KL. `data_size`: training images, for minibatch-weighted sampling.
+    """beta-TCVAE; `tc_weight` 0 is the VAE up to the estimate of its KL, and -1, the least, leaves out the total correlation.
 
     `index_code_weight` and `dimension_weight` scale the other two parts (alpha and gamma in that paper, 1 there).
+
+    Raises:
+        InvalidInputError: `tc_weight` is below -1, or another weight negative.
     """
 
     tc_weight: float = 5.0
     index_code_weight: float = 1.0
     dimension_weight: float = 1.0
-    data_size: int = 737_280
+
+    def __post_init__(self):
+        super().__post_init__()
+        within(-1, tc_weight=self.tc_weight)
+        within(0, index_code_weight=self.index_code_weight, dimension_weight=self.dimension_weight)
 
     def build(self, vae):
         """The `BetaTCVAE` of this configuration on `vae`."""
@@ -30,6 +38,6 @@ class BetaTCVAE(VAEObjective):
 
     def regulariser(self, c, posterior, kl, batch):
         config = self.config
-        index_code, tc, dimension_wise = terms.decomposed_kl(c, posterior, config.data_size)
+        index_code, tc, dimension_wise = terms.decomposed_kl(c, posterior, batch.data_size)
         total = config.index_code_weight * index_code + (1 + config.tc_weight) * tc + config.dimension_weight * dimension_wise
         return total, {"tc": tc, "index_code": index_code}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, within
 from idgan.networks.heads import TCDiscriminator
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses
@@ -13,9 +13,13 @@ __all__ = ["CapacityFactorVAE", "CapacityFactorVAEConfig", "FactorVAE", "FactorV
 
 @dataclass(frozen=True)
 class FactorVAEConfig(VAEObjectiveConfig):
-    """FactorVAE; `tc_weight` (gamma in that paper) 0 is the VAE."""
+    """FactorVAE; `tc_weight` (gamma in that paper), 0 or more, is 0 for the VAE."""
 
     tc_weight: float = 35.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        within(0, tc_weight=self.tc_weight)
 
     def build(self, vae):
         """The `FactorVAE` of this configuration on `vae`, with a fresh critic."""

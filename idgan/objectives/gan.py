@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from idgan.errors import InvalidInputError
+from idgan.errors import within
 from idgan.images import encoder_view, to_signed
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Objective, freeze
@@ -14,13 +14,13 @@ __all__ = ["GAN", "GANConfig"]
 
 @dataclass(frozen=True)
 class GANConfig:
-    """A GAN; `r1_weight` multiplies E||grad D||^2 without the 1/2.
+    """A GAN; `r1_weight` multiplies E||grad D||^2 without the 1/2, and 0 turns R1 off.
 
     `r1_every` computes R1 at every k-th step only, k times as strong (lazy regularisation, Karras et al. 2020).
     `fresh_fakes` runs the generator once for each phase, as the reference implementation does, instead of once for both.
 
     Raises:
-        InvalidInputError: `r1_every` is not positive.
+        InvalidInputError: `r1_every` is not positive, or a weight is negative.
     """
 
     r1_weight: float = 10.0
@@ -28,8 +28,8 @@ class GANConfig:
     fresh_fakes: bool = False
 
     def __post_init__(self):
-        if self.r1_every < 1:
-            raise InvalidInputError(f"r1_every must be 1 or more, got {self.r1_every}; r1_weight 0 turns R1 off")
+        within(0, r1_weight=self.r1_weight)
+        within(1, r1_every=self.r1_every)
 
     def build(self, vae, generator, discriminator):
         """The `GAN` of this configuration; `vae` is frozen in place and takes no part."""

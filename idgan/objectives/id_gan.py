@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from idgan.errors import within
 from idgan.images import encoder_view, to_unit
 from idgan.objectives import terms
 from idgan.objectives.gan import GAN, GANConfig
@@ -15,6 +16,10 @@ class IDGANConfig(GANConfig):
     """ID-GAN. `id_weight` is lambda of eq. 2 (0: without distillation); the rest is the GAN's."""
 
     id_weight: float = 1e-3
+
+    def __post_init__(self):
+        super().__post_init__()
+        within(0, id_weight=self.id_weight)
 
     def build(self, vae, generator, discriminator):
         """The `IDGAN` of this configuration; `vae` is frozen in place."""

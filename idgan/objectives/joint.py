@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from idgan.errors import InvalidInputError
+from idgan.errors import within
 from idgan.images import to_signed
 from idgan.objectives import terms
 from idgan.objectives.gan import GAN, GANConfig
@@ -46,8 +46,7 @@ class VAEGANConfig(GANConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.adversarial_weight < 0:
-            raise InvalidInputError(f"adversarial_weight must not be negative, got {self.adversarial_weight}")
+        within(0, adversarial_weight=self.adversarial_weight)
 
     def build(self, vae, generator, discriminator):
         """The `VAEGAN` of this configuration. `generator` is not used: the decoder of `vae` takes its place."""

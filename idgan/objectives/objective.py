@@ -21,7 +21,7 @@ class Objective(nn.Module):
     A phase is named after the network it moves, and its loss is the method `<phase>_losses(batch)`.
     The training loop knows nothing else. Adaptive state lives in buffers, so `state_dict()` is all that resuming needs.
 
-    A batch has `x` (N, C, H, W) in [0, 1], `step`, `normal(k)` and `uniform(k)` -> (N, k) noise, and
+    A batch has `x` (N, C, H, W) in [0, 1], `step`, `data_size`, the number of training images, `normal(k)` and `uniform(k)` -> (N, k) noise, and
     `once(name, make)`, which computes a value once for all phases of the batch.
     """
 

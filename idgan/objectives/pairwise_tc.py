@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from idgan.errors import InvalidInputError
+from idgan.errors import within
 from idgan.networks import Posterior
 from idgan.objectives import terms
 from idgan.objectives.vae import CapacityVAE, CapacityVAEConfig
@@ -20,7 +20,7 @@ class PairwiseTCVAEConfig(CapacityVAEConfig):
     `capacity`, `capacity_steps` and `weight` are those of `CapacityVAEConfig`, but the capacity is an upper bound here.
 
     Raises:
-        InvalidInputError: `memory` is less than 1.
+        InvalidInputError: `tc_weight` is negative, or `memory` less than 1.
     """
 
     tc_weight: float = 30.0
@@ -30,8 +30,8 @@ class PairwiseTCVAEConfig(CapacityVAEConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.memory < 1:
-            raise InvalidInputError(f"memory must be 1 or more, got {self.memory}")
+        within(0, tc_weight=self.tc_weight)
+        within(1, memory=self.memory)
 
     def build(self, vae):
         """The `PairwiseTCVAE` of this configuration on `vae`."""

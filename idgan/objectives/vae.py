@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, within
 from idgan.images import encoder_view
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Objective
@@ -74,9 +74,13 @@ class VAEObjective(Objective):
 
 @dataclass(frozen=True)
 class BetaVAEConfig(VAEObjectiveConfig):
-    """beta-VAE; `beta` 1 is the VAE."""
+    """beta-VAE; `beta`, 0 or more, is 1 for the VAE."""
 
     beta: float = 4.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        within(0, beta=self.beta)
 
     def build(self, vae):
         """The `BetaVAE` of this configuration on `vae`."""
@@ -92,7 +96,11 @@ class BetaVAE(VAEObjective):
 
 @dataclass(frozen=True)
 class CapacityVAEConfig(VAEObjectiveConfig):
-    """Capacity annealing: `weight` holds the KL at C nats, and C rises linearly from 0 to `capacity` over `capacity_steps` steps."""
+    """Capacity annealing: `weight` holds the KL at C nats, and C rises linearly from 0 to `capacity` over `capacity_steps` steps.
+
+    Raises:
+        InvalidInputError: `capacity` or `weight` is negative, or `capacity_steps` less than 1.
+    """
 
     capacity: float = 25.0
     capacity_steps: int = 30_000
@@ -100,8 +108,8 @@ class CapacityVAEConfig(VAEObjectiveConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.capacity_steps < 1:
-            raise InvalidInputError(f"capacity_steps must be 1 or more, got {self.capacity_steps}")
+        within(0, capacity=self.capacity, weight=self.weight)
+        within(1, capacity_steps=self.capacity_steps)
 
     def build(self, vae):
         """The `CapacityVAE` of this configuration on `vae`."""

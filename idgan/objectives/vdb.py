@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from idgan.errors import InvalidInputError
+from idgan.errors import within
 from idgan.objectives import terms
 from idgan.objectives.id_gan import IDGAN, IDGANConfig
 from idgan.objectives.objective import Losses
@@ -29,9 +29,7 @@ class BottleneckIDGANConfig(IDGANConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("bottleneck_capacity", "bottleneck_beta", "bottleneck_step"):
-            if getattr(self, name) < 0:
-                raise InvalidInputError(f"{name} must not be negative, got {getattr(self, name)}")
+        within(0, bottleneck_capacity=self.bottleneck_capacity, bottleneck_beta=self.bottleneck_beta, bottleneck_step=self.bottleneck_step)
 
     def build(self, vae, generator, discriminator):
         """The `BottleneckIDGAN` of this configuration; `vae` is frozen in place, `discriminator` is a `BottleneckDiscriminator`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, within
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
 
 __all__ = ["Adam", "RMSprop", "Recipe", "Stage", "defaults", "describe", "override"]
@@ -19,11 +19,19 @@ TOLD = {"vae": ("c_dim", "image_channels", "resolution"), "generator": ("c_dim",
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam with learning rate `lr` and decay rates `beta1`, `beta2`."""
+    """Adam with learning rate `lr`, above 0, and decay rates `beta1`, `beta2`, from 0 to below 1.
+
+    Raises:
+        InvalidInputError: one of them is out of range.
+    """
 
     lr: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.999
+
+    def __post_init__(self):
+        within(0, above=True, lr=self.lr)
+        within(0, 1, beta1=self.beta1, beta2=self.beta2)
 
     def build(self, parameters):
         return torch.optim.Adam(parameters, self.lr, betas=(self.beta1, self.beta2), fused=True)
@@ -31,10 +39,18 @@ class Adam:
 
 @dataclass(frozen=True)
 class RMSprop:
-    """RMSprop with learning rate `lr` and smoothing constant `alpha`."""
+    """RMSprop with learning rate `lr`, above 0, and smoothing constant `alpha`, from 0 to below 1.
+
+    Raises:
+        InvalidInputError: one of them is out of range.
+    """
 
     lr: float = 1e-4
     alpha: float = 0.99
+
+    def __post_init__(self):
+        within(0, above=True, lr=self.lr)
+        within(0, 1, alpha=self.alpha)
 
     def build(self, parameters):
         return torch.optim.RMSprop(parameters, self.lr, alpha=self.alpha, foreach=True)
@@ -58,7 +74,7 @@ class Stage:
             those of the whole, as far as they do on several processes (`idgan.training.distributed`).
 
     Raises:
-        InvalidInputError: a precision of another name, or a count that is too small.
+        InvalidInputError: a precision of another name, a count that is too small, or an `ema_decay` that is not from 0 to below 1.
     """
 
     objective: object
@@ -75,8 +91,9 @@ class Stage:
     def __post_init__(self):
         if self.precision not in PRECISIONS:
             raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        _at_least(0, select_every=self.select_every)
-        _at_least(1, steps=self.steps, batch_size=self.batch_size, accumulate=self.accumulate)
+        within(0, 1, ema_decay=self.ema_decay)
+        within(0, select_every=self.select_every)
+        within(1, steps=self.steps, batch_size=self.batch_size, accumulate=self.accumulate)
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ class Recipe:
     """A model (anything `idgan.load` takes) or run, whose VAE stage 1 starts from; empty: random weights."""
 
     def __post_init__(self):
-        _at_least(1, bank_size=self.bank_size)
+        within(1, bank_size=self.bank_size)
         if not self.stages:
             raise InvalidInputError("a recipe needs a vae_stage, a gan_stage or both; both are None")
         for part, names in TOLD.items():
@@ -131,12 +148,6 @@ class Recipe:
         network = config.build()
         network.config = config
         return network
-
-
-def _at_least(minimum, **counts):
-    for name, count in counts.items():
-        if count < minimum:
-            raise InvalidInputError(f"{name} must be {minimum} or more, got {count}")
 
 
 def describe(recipe, prefix=""):

@@ -97,7 +97,7 @@ def factor_vae(recipe):
 
 
 def beta_tcvae(recipe):
-    """beta-TCVAE alone. `data_size` moves what is logged by constants and no gradient, so it is left as it is."""
+    """beta-TCVAE alone."""
     return _stage_1_only(recipe, "beta-tcvae", BetaTCVAEConfig(likelihood=_likelihood(recipe)))
 
 

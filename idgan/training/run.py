@@ -13,7 +13,7 @@ from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
 from idgan.images import encoder_view, grid
 from idgan.metrics import factor_vae_metric, mutual_information_gap
-from idgan.networks import ModelConfig
+from idgan.networks import ModelConfig, VAEConfig
 from idgan.recipes import as_system, defaults, describe, override, recipe_of
 from idgan.sampler import Sampler, posterior_bank
 from idgan.training.bundle import bundle
@@ -264,13 +264,13 @@ class Run:
         """What the generator draws now, beside what the decoder makes of the same codes, if there is one."""
         if self.decodes:
             return self.vae_picture(self.generator)
-        sampler = self.sampler(bank_size=256)
+        sampler = self.sampler(bank_size=256, info={"training": {"untrained": self.untrained()}})
         codes = sampler.codes(32, seed=0)
         return sample_sheet(sampler, *codes) if hasattr(self.vae, "decode") else grid(sampler.sample(*codes).cpu())
 
     def untrained(self):
-        """Which of "encoder" and "decoder" of the package's VAE no stage trains, for its system has no use of them."""
-        if "vae" in self.recipe.stages:
+        """Which of "encoder" and "decoder" of the package's VAE no stage trains, for its system has no use of them; of your own, none."""
+        if "vae" in self.recipe.stages or type(self.config.vae) is not VAEConfig:
             return []
         moved = {id(parameter) for phase in self.objective.phases for parameter in self.objective.parameters_of(phase)}
         return [part for part in ("encoder", "decoder") if moved.isdisjoint(map(id, getattr(self.vae, part).parameters()))]

@@ -51,7 +51,7 @@ def borrow_vae(vae, where):
     else:
         sampler = read_checkpoint(find(where).path)
         training = sampler.info.get("training", {})
-        if "encoder" in training.get("untrained", []):
+        if "encoder" in sampler.untrained:
             raise InvalidInputError(f"the encoder of {where} has not been trained: its system, {training.get('system')}, has no use of one")
         weights, history = sampler.vae.state_dict(), training.get("stages", {}).get("vae", {})
     shapes, there = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (vae.state_dict(), weights))

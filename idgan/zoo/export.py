@@ -36,7 +36,7 @@ def export(sampler, path, *, part="generator", format="onnx"):
         between what the file and the sampler compute.
 
     Raises:
-        InvalidInputError: there is no such part or format.
+        InvalidInputError: there is no such part or format, or it is an encoder that nothing has trained.
         MissingDependencyError: ONNX needs the extra `export`.
         IdganError: the file computes something else than the sampler.
     """
@@ -103,8 +103,9 @@ class EncoderPart(nn.Module):
     @staticmethod
     def example(sampler, size):
         """Inputs by name, and what the sampler makes of them, by name. Decoded codes: images as the encoder knows them."""
-        images = sampler.decode(sampler.codes(size, seed=size, prior="normal")[0])
-        posterior = sampler.vae.encode(images)
+        with torch.no_grad():
+            images = sampler.vae.decode(sampler.codes(size, seed=size, prior="normal")[0])
+        posterior = sampler.posterior(images)
         return {"images": images}, {"mean": posterior.mean, "logvar": posterior.logvar}
 
 

@@ -17,6 +17,8 @@ __all__ = ["NO_COMMIT", "embed", "entry_of", "model_card", "publish"]
 
 RESULTS_FILE = "results.json"
 RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, "recipe.json", "samples.png", "traversals.png")
+PUBLISHED, TITLE = "id-gan", "ID-GAN"
+"""The system that recipes are of."""
 NO_COMMIT = "0" * 40
 """Stands in an entry where the commit will be, as long as nothing is published."""
 
@@ -59,13 +61,32 @@ def entry_of(run, weights, *, description=None, licence=None, data=None):
     )
 
 
+def refuse_name(name, training):
+    """Refuse the name of a recipe for a run, whose checkpoint says `training` of itself, of another system than that recipe's."""
+    system = _system(training)
+    if system not in (None, PUBLISHED) and name in Manifest.read(package_manifest()).entries:
+        raise InvalidInputError(f"this run is of the system {system}, and {name!r} is an {TITLE}: choose another name, such as {name}-{system}")
+
+
+def _system(training):
+    """The system that a checkpoint says it is: a name, or None where it is by no recipe of the package."""
+    return training.get("system", PUBLISHED)
+
+
 def embed(run, checkout):
-    """Make the finished run in the directory `run` the embedded checkpoint of its recipe, in the source tree `checkout`; -> its `Entry`."""
+    """Make the finished run in the directory `run` the embedded checkpoint of its recipe, in the source tree `checkout`; -> its `Entry`.
+
+    Raises:
+        InvalidInputError: the run is of a system that is only compared with the recipe's.
+        RunError: it is not finished or not measured.
+    """
     path = Path(run) / CHECKPOINT_FILE
     if not path.is_file():
         raise RunError(f"{run} has no {CHECKPOINT_FILE}: finish it with `idgan train`")
     content = path.read_bytes()
-    name = read_checkpoint(path).info["training"]["recipe"]
+    training = read_checkpoint(path).info["training"]
+    name = training["recipe"]
+    refuse_name(name, training)
     weights = Weights(file=f"{name}.safetensors", sha256=sha256_of(path), bytes=len(content), embedded=True)
     entry = entry_of(run, weights)
     write_atomically(Path(checkout) / "idgan" / "weights" / weights.file, content)
@@ -76,12 +97,13 @@ def embed(run, checkout):
 # ------------------------------------------------------------------ to a hub
 
 
-def publish(run, repo, *, private=False, tag=None, dry_run=False, endpoint=None, token=None, **terms):
+def publish(run, repo, *, name=None, private=False, tag=None, dry_run=False, endpoint=None, token=None, **terms):
     """Publish the finished run in the directory `run` as the hub repository `repo`, which is made if missing, in one commit.
 
     Whatever interrupts it, the repository holds all of the new files or none. Publishing what is there already makes no commit.
 
     Args:
+        name: what a manifest will call it; None: as the repository is called.
         private: make the repository private; one that is public already is refused.
         tag: a tag for the commit; a tag of that name that is elsewhere stays there, and is an error.
         dry_run: send nothing; the entry's revision is `NO_COMMIT`.
@@ -93,6 +115,7 @@ def publish(run, repo, *, private=False, tag=None, dry_run=False, endpoint=None,
 
     Raises:
         RunError: the run is not finished, not measured, or does not compute its golden outputs.
+        InvalidInputError: the repository or the manifest's entry would be called like a recipe, and the run is not of its system.
         HubError: a subclass says why the hub did not take it.
     """
     run = Path(run)
@@ -107,6 +130,8 @@ def publish(run, repo, *, private=False, tag=None, dry_run=False, endpoint=None,
     content = files[CHECKPOINT_FILE]
     weights = Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content), repo=repo, revision=NO_COMMIT)
     entry = entry_of(run, weights, **terms)
+    for taken in {repo.partition("/")[2], name}:
+        refuse_name(taken, entry.training)
     if not zoo.verify(run.resolve() / CHECKPOINT_FILE)["ok"]:
         raise RunError(f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was published")
     files["README.md"] = model_card(entry, read_checkpoint(run / CHECKPOINT_FILE)).encode()
@@ -180,8 +205,15 @@ def model_card(entry, sampler):
     training, repo = entry.training, entry.weights.repo
     spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.licence) is not None
     licence = [f"license: {entry.licence.lower()}"] if spdx else ["license: other", f"license_name: {json.dumps(entry.licence.lower())}"]
-    size, live = f"{entry.resolution}x{entry.resolution}", len(sampler.active_dims)
-    nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
+    reads = "encoder" not in sampler.untrained
+    limits = [f"- Weights: {entry.licence}. Data: {entry.data.name}, {entry.data.licence}; its terms bind here too."]
+    if reads:
+        limits += [f"- It knows {entry.data.name} and nothing else: other images are encoded as if they came from there, biases included."]
+    if idle := entry.c_dim - len(sampler.active_dims):
+        limits += [f"- {idle} of {entry.c_dim} dimensions of c carry nothing."]
+    limits += ["- What dimensions of c mean was found without labels: nothing guarantees that one dimension is one property."]
+    if reads:
+        limits += ["- Encoding keeps only what c holds: an image is not reproduced exactly."]
     return "\n".join(
         [
             "---",
@@ -191,8 +223,7 @@ def model_card(entry, sampler):
             "tags: [idgan, gan, vae, disentanglement]",
             "---",
             f"# {repo.partition('/')[2]}",
-            f"\n{entry.description}. An ID-GAN: a VAE finds a disentangled code c of {entry.c_dim} dimensions ({live} carry information), and",
-            f"a GAN makes sharp {size} {'colour' if entry.image_channels == 3 else 'grey'} images from c{nuisance}.",
+            f"\n{entry.description}. {_kind(entry, sampler)}",
             "\n![samples](samples.png)\n\n![what each dimension does](traversals.png)",
             f'\n## Use\n\n```python\nimport idgan\n\nmodel = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
             "\n## Measured\n\n| metric | value | samples | seed | protocol |\n|---|---|---|---|---|",
@@ -202,13 +233,25 @@ def model_card(entry, sampler):
             f"\nSteps {json.dumps(training['steps'])}, seed {training['seed']}, {training['wall_time_seconds'] / 3600:.1f} hours on"
             f" {training['hardware']}, with {', '.join(f'{name} {version}' for name, version in training['versions'].items())}."
             " All settings are in recipe.json.",
-            f"\n## Licence and limits\n\n- Weights: {entry.licence}. Data: {entry.data.name}, {entry.data.licence}; its terms bind here too.",
-            f"- It knows {entry.data.name} and nothing else: other images are encoded as if they came from there, biases included.",
-            f"- {entry.c_dim - live} of {entry.c_dim} dimensions of c carry nothing. What the others mean was found without labels:"
-            " nothing guarantees that one dimension is one property.",
-            "- Encoding keeps only what c holds: an image is not reproduced exactly.\n",
+            "\n## Licence and limits\n",
+            *limits,
+            "",
         ]
     )
+
+
+def _kind(entry, sampler):
+    """What system the checkpoint is of, and what it makes of what: a few sentences."""
+    system, live = _system(entry.training), len(sampler.active_dims)
+    told = f" ({live} carry information)" if any(sampler.dim_kl) else ""
+    code = f"code c of {entry.c_dim} dimensions{told}"
+    images = f"{entry.resolution}x{entry.resolution} {'colour' if entry.image_channels == 3 else 'grey'} images"
+    nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
+    if system == PUBLISHED:
+        return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN makes sharp {images} from c{nuisance}."
+    which = f"This is no {TITLE} but the system `{system}`, which {TITLE} is compared with." if system else "The recipe is its maker's own."
+    noise = f" Not trained, and so not served: its {' and '.join(sampler.untrained)}." if sampler.untrained else ""
+    return f"{which}\nIt makes {images} from a {code}{nuisance}.{noise}"
 
 
 def _metric_row(metric):

@@ -50,7 +50,8 @@ def golden_outputs(sampler, c, s, images=None):
     """What generator and decoder make of codes `c`, `s`, and the encoder of `images` (None: the generator's own): images, decoded, mean."""
     made = sampler(c, s)
     x = made if images is None else images
-    return made, sampler.decode(c), sampler.vae.encode(encoder_view(x.to(sampler.device), sampler.vae.config.resolution)).mean
+    decoded = sampler.vae.decode(c.to(sampler.device, sampler.dtype))  # an untrained decoder is part of the file, too
+    return made, decoded, sampler.vae.encode(encoder_view(x.to(sampler.device), sampler.vae.config.resolution)).mean
 
 
 def read_checkpoint(path):

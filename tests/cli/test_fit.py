@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from idgan.recipes import RECIPES, SYSTEMS, as_system, describe, override
+from idgan.recipes.recipe import PRECISIONS
 
 
 def shown(run, *options):
@@ -83,3 +84,14 @@ def test_a_directory_that_is_no_run_is_left_alone(fail, directory):
     (directory / "notes/thesis.txt").write_text("precious")
     assert "neither empty nor a run" in fail("train", "dsprites", "--out", "notes")
     assert [path.name for path in (directory / "notes").iterdir()] == ["thesis.txt"]
+
+
+def test_the_examples_of_help_are_settings_of_their_recipes(run):
+    """Lazy R1 and the precisions among them."""
+    text = run("train", "--help")
+    examples = re.findall(r"idgan train (\S+)(.*)", text)
+    assert len(examples) > 5
+    for name, options in examples:
+        override(RECIPES[name](), dict(setting.split("=") for setting in re.findall(r"--set (\S+=\S+)", options)))
+    assert "gan_stage.objective.r1_every=16" in text
+    assert set(PRECISIONS) <= set(re.findall(r"\w+", text))

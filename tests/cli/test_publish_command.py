@@ -1,6 +1,7 @@
 """`publish` and `cache`. (What reaches a hub: tests/zoo/test_publish.py.)"""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,24 @@ def test_a_dry_run_prints_the_entry_and_writes_nothing(run, finished):
     assert not Path("zoo.json").exists()
 
 
-def test_publish_refuses_before_anything_is_sent(fail, finished):
+@pytest.fixture
+def baseline(finished):
+    """runs/gan, a finished and measured run of the system `gan`."""
+    path = Path(shutil.copytree(finished, "runs/gan"), "model.safetensors")
+    sampler = read_checkpoint(path)
+    sampler.info["training"]["system"] = "gan"
+    write_checkpoint(path, sampler)
+    write_results(path.with_name("results.json"), "x", sha256_of(path), [])
+    return "runs/gan"
+
+
+def test_publish_refuses_before_anything_is_sent(fail, finished, baseline):
     assert "Missing option '--repo'" in fail("publish", finished, code=2)
     assert "does not exist" in fail("publish", "runs/none", "--repo", "org/small", code=2)
     assert 'is not "organisation/name"' in fail("publish", finished, "--repo", "small", *TERMS)
     assert "no checkpoint is called 'x'" in fail("publish", finished, "--repo", "org/small")
     assert "give one with --name" in fail("publish", finished, "--repo", "org/Small", "--manifest", "zoo.json", *TERMS)
+    assert "the system gan, and 'dsprites' is an ID-GAN" in fail("publish", baseline, "--repo", "org/x", "--name", "dsprites", "--dry-run", *TERMS)
     Path("zoo.json").write_text("[]")
     assert "zoo.json: a manifest is an object" in fail("publish", finished, "--repo", "org/small", "--manifest", "zoo.json", *TERMS)
     Path(finished, "results.json").unlink()

@@ -29,6 +29,11 @@ def everything(batch):
     return torch.cat([batch.x.flatten(1), batch.normal(5), batch.uniform(3), batch.normal(2)], 1)
 
 
+def test_a_batch_and_its_parts_know_the_size_of_the_data_set():
+    batch = Batches(Plain(), 4, seed=0)(0)
+    assert [part.data_size for part in (batch, *batch.split(2))] == [10] * 3
+
+
 # ------------------------------------------------------------------ generators
 
 

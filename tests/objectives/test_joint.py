@@ -60,7 +60,7 @@ def test_vae_gans_generator_is_its_vae_and_decodes_once_a_batch(build, batches, 
 
 
 def test_a_negative_adversarial_weight_is_refused():
-    with pytest.raises(InvalidInputError, match="adversarial_weight must not be negative, got -1"):
+    with pytest.raises(InvalidInputError, match="adversarial_weight must be 0 or more, got -1"):
         VAEGANConfig(adversarial_weight=-1.0)
 
 

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from idgan.data import Batches
+from idgan.errors import InvalidInputError
 from idgan.objectives import (
+    BetaTCVAEConfig,
     BetaVAEConfig,
     BottleneckIDGANConfig,
     CapacityVAEConfig,
@@ -56,6 +60,17 @@ def test_freeze_stops_gradients_of_the_module_but_not_through_it():
 
 
 # ------------------------------------------------------------------ what holds for every objective
+
+
+def test_no_weight_is_negative_or_infinite(config):
+    weights = [name for name in vars(config) if name == "beta" or name.endswith("weight")]
+    assert weights
+    for name in weights:
+        least = -1 if (type(config), name) == (BetaTCVAEConfig, "tc_weight") else 0
+        assert getattr(replace(config, **{name: float(least)}), name) == least
+        for value in (least - 0.01, float("nan"), float("inf")):
+            with pytest.raises(InvalidInputError, match=f"{name} must be {least} or more.*, got {value}"):
+                replace(config, **{name: value})
 
 
 def test_each_phase_gives_gradients_to_its_own_parameters_and_no_others(build, config, batches, gradients, moved):

@@ -72,6 +72,12 @@ def test_a_schedule_needs_a_step(config):
         config(capacity_steps=0)
 
 
+def test_the_total_correlation_may_be_left_out_and_no_more():
+    assert BetaTCVAEConfig(tc_weight=-1.0).tc_weight == -1
+    with pytest.raises(InvalidInputError, match="tc_weight must be -1 or more, got -1.5"):
+        BetaTCVAEConfig(tc_weight=-1.5)
+
+
 # ------------------------------------------------------------------ total correlation
 
 
@@ -92,6 +98,16 @@ def test_beta_tcvae_weighs_each_part(build, batches):
     only_dimensions = BetaTCVAEConfig(tc_weight=-1.0, index_code_weight=0.0, dimension_weight=2.0)
     rest = plain.total - plain.logged["reconstruction"] - tc - index_code
     torch.testing.assert_close(total(build(only_dimensions), batches(0)), plain.logged["reconstruction"] + 2 * rest, rtol=1e-3, atol=1e-3)
+
+
+def test_what_beta_tcvae_logs_counts_the_images_of_the_data_set(build, batches):
+    """By minibatch-weighted sampling of 4 of 737,280, against the same 4 as all there are."""
+    few = batches(0)
+    few.data_size = 1
+    logged = [build(BetaTCVAEConfig()).losses("vae", batch).logged for batch in (batches(0), few)]
+    by, c_dim = math.log(737_280), 4
+    assert (logged[0]["index_code"] - logged[1]["index_code"]).item() == pytest.approx(by, rel=1e-4)
+    assert (logged[0]["tc"] - logged[1]["tc"]).item() == pytest.approx((c_dim - 1) * by, rel=1e-4)
 
 
 def test_factor_vae_without_weight_is_the_vae(build, batches):

@@ -96,7 +96,7 @@ def test_a_larger_beta_makes_d_learn_less_of_its_images(build, batches, train_st
 
 @pytest.mark.parametrize("name", ["bottleneck_capacity", "bottleneck_beta", "bottleneck_step"])
 def test_negative_settings_are_refused(name):
-    with pytest.raises(InvalidInputError, match=f"{name} must not be negative, got -1"):
+    with pytest.raises(InvalidInputError, match=f"{name} must be 0 or more, got -1"):
         BottleneckIDGANConfig(**{name: -1.0})
 
 

@@ -93,8 +93,9 @@ def test_every_number_can_be_changed_and_nothing_else_changes(name):
     numbers = {path: value for path, value in settable(recipe).items() if type(value) in (int, float) and not path.endswith("resolution")}
     assert len(numbers) > 20
     for path, value in numbers.items():
-        changed = describe(override(recipe, {path: str(value + 1)}))
-        assert changed == describe(recipe) | {path: value + 1}
+        other = value + 1 if type(value) is int else (value + 0.3) / 2  # from 0 to 1 if the value is
+        changed = describe(override(recipe, {path: str(other)}))
+        assert changed == describe(recipe) | {path: other} != describe(recipe)
 
 
 def test_settings_add_up():
@@ -192,6 +193,13 @@ def test_a_group_cannot_be_set_and_the_message_lists_it(path, members):
         ("bank_size", 0, "bank_size must be 1 or more, got 0"),
         ("vae_stage.objective.likelihood", "gaussian", "likelihood must be one of"),
         ("gan_stage.objective.r1_every", 0, "r1_every must be 1 or more, got 0"),
+        ("gan_stage.ema_decay", 1.0, "ema_decay must be 0 or more and less than 1, got 1.0"),
+        ("gan_stage.ema_decay", "-0.1", "ema_decay must be 0 or more and less than 1, got -0.1"),
+        ("vae_stage.optimizers.vae.lr", "0", "lr must be more than 0, got 0.0"),
+        ("vae_stage.optimizers.vae.lr", "1e999", "lr must be more than 0 and less than inf, got inf"),
+        ("vae_stage.optimizers.vae.beta1", 1.0, "beta1 must be 0 or more and less than 1, got 1.0"),
+        ("gan_stage.optimizers.generator.beta2", -0.5, "beta2 must be 0 or more and less than 1, got -0.5"),
+        ("vae_stage.objective.capacity", -7.0, "capacity must be 0 or more, got -7.0"),
     ],
 )
 def test_a_value_that_training_could_not_use_is_refused_at_once(path, value, message):
@@ -200,6 +208,15 @@ def test_a_value_that_training_could_not_use_is_refused_at_once(path, value, mes
 
 
 # ------------------------------------------------------------------ optimisers
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "setting", "accepted"),
+    [(RMSprop, {"lr": -1e-4}, "lr must be more than 0"), (RMSprop, {"alpha": 1.0}, "alpha must be 0 or more and less than 1")],
+)
+def test_an_optimiser_that_could_not_step_is_refused(optimizer, setting, accepted):
+    with pytest.raises(InvalidInputError, match=accepted):
+        optimizer(**setting)
 
 
 def one_step(optimizer, gradient):

@@ -116,6 +116,11 @@ def test_a_damaged_state_is_named(copied, tiny, fingerprint):
         ({"stage": "both"}, InvalidInputError, "all, vae or gan, got 'both'"),
         ({"settings": {"gan_stage.objective.lambda": 1.0}}, InvalidInputError, "id_weight"),
         ({"settings": {"gan_stage.select_every": 5}}, InvalidInputError, "select_every must be 0"),
+        ({"settings": {"gan_stage.ema_decay": "1.5"}}, InvalidInputError, "ema_decay must be 0 or more and less than 1, got 1.5"),
+        ({"settings": {"vae_stage.optimizers.vae.lr": -1}}, InvalidInputError, "lr must be more than 0, got -1"),
+        ({"settings": {"vae_stage.objective.tc_weight": "-3"}}, InvalidInputError, "tc_weight must be 0 or more, got -3"),
+        ({"settings": {"gan_stage.objective.id_weight": -1.0}}, InvalidInputError, "id_weight must be 0 or more, got -1"),
+        ({"settings": {"gan_stage.objective.r1_weight": -1.0}}, InvalidInputError, "r1_weight must be 0 or more, got -1"),
         ({"settings": {"gan_stage.accumulate": 5}}, InvalidInputError, "64 cannot be shared equally by 1 processes in 5 parts each"),
     ],
 )

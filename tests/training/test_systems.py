@@ -4,11 +4,15 @@ import json
 
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import load_file
 
 import idgan
+from idgan.cli import main
 from idgan.data import open_dataset
 from idgan.errors import InvalidInputError
+from idgan.images import save_png
 from idgan.recipes import SYSTEMS, as_system, describe, override, recipe_of
 from idgan.training import train
 from idgan.training.bundle import command_of, derivation
@@ -16,6 +20,7 @@ from idgan.training.distributed import process_group
 from idgan.training.estimate import Noise
 from idgan.training.evaluation import evaluate, part_of_vae
 from idgan.training.run import Run
+from idgan.zoo.export import export
 from idgan.zoo.weights import golden_differences, part_of, read_checkpoint
 
 JOINT = ("end-to-end", "vae-gan", "gan", "infogan")
@@ -49,7 +54,7 @@ def short(tiny, tmp_path_factory):
 def test_two_steps_end_in_a_checkpoint_that_loads_and_says_what_it_is(short, system):
     out = short(system)
     sampler = idgan.load(out, device="cpu")
-    assert sampler.sample(n=2, seed=0).shape == sampler.decode(sampler.codes(2, seed=0)[0]).shape == (2, 1, 64, 64)
+    assert sampler.sample(n=2, seed=0).shape == sampler.vae.decode(sampler.codes(2, seed=0)[0]).shape == (2, 1, 64, 64)
     assert all(difference < 1e-4 for difference in golden_differences(out / "model.safetensors").values())
     training = sampler.info["training"]
     assert (sampler.info["name"], training["system"], training["untrained"]) == ("dsprites", system, UNTRAINED.get(system, []))
@@ -157,6 +162,49 @@ def test_what_is_untrained_is_not_measured(short):
     assert part_of_vae("gilbo") is None  # it trains an encoder of its own
 
 
+def test_what_is_untrained_is_not_served(short, tmp_path, monkeypatch):
+    sampler = idgan.load(short("gan"), device="cpu")
+    assert sampler.untrained == ("encoder", "decoder")
+    x, c = sampler.sample(n=2, seed=0), sampler.codes(2, seed=0)[0]
+    for serve in (sampler.posterior, sampler.encode, sampler.reconstruct, sampler.invert, lambda x: sampler.edit(x, {0: 1.0})):
+        with pytest.raises(InvalidInputError, match="the encoder of this model has not been trained: its system, gan, has no use of one"):
+            serve(x)
+    with pytest.raises(InvalidInputError, match="the decoder of this model has not been trained: its system, gan"):
+        sampler.decode(c)
+    with pytest.raises(InvalidInputError, match="the encoder of this model"):
+        export(sampler, tmp_path / "encoder.pt2", part="encoder", format="exported-program")
+    monkeypatch.chdir(tmp_path)
+    save_png(x[0], "one.png")
+    for command in ("encode",), ("reconstruct",), ("edit", "--set", "0=1"):
+        result = CliRunner().invoke(main, [command[0], str(short("gan")), "one.png", *command[1:]])
+        assert result.exit_code == 1 and result.output.startswith("Error: the encoder of this model has not been trained")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
+
+
+def test_an_encoder_is_served_without_its_untrained_decoder(short, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sampler = idgan.load(short("infogan"), device="cpu")
+    x = sampler.sample(n=2, seed=0)
+    assert torch.equal(sampler.encode(x), sampler.vae.encode(x).mean)
+    save_png(x[0], "one.png")
+    result = CliRunner().invoke(main, ["reconstruct", str(short("infogan")), "one.png", "--out", "two.png"])
+    assert result.exit_code == 0 and "PSNR generator " in result.output
+    assert export(sampler, tmp_path / "encoder.pt2", part="encoder", format="exported-program")["bytes"] > 1000
+
+
+@pytest.mark.parametrize("system", ["gan", "infogan", "id-gan"])
+def test_pictures_have_a_panel_of_the_decoder_if_it_is_trained(short, system, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    panels, out = 1 + (system == "id-gan"), short(system)
+    with Image.open(out / "samples.png") as made, Image.open(out / "traversals.png") as traversals:
+        assert (made.width, traversals.width) == (panels * 1042 + 8 * (panels + 1), panels * 912 + 8 * (panels + 1))
+    for option, decoder in ((), "; left the generator's images, right the VAE decoder's"), (("--grid",), "; left the VAE decoder's images"):
+        result = CliRunner().invoke(main, ["sample", str(out), "--seeds", "0-3", *option])
+        assert result.exit_code == 0 and (decoder in result.output) == (system == "id-gan")
+    result = CliRunner().invoke(main, ["traverse", str(out), "--dims", "0", "--steps", "2"])
+    assert result.exit_code == 0 and ("VAE decoder" in result.output) == (system == "id-gan")
+
+
 def test_a_recipe_that_is_no_system_still_has_a_command():
     recipe = override(recipe_of("dsprites"), {"gan_stage.objective.id_weight": 0.0, "seed": 2})
     assert derivation(recipe) == ("without-distillation", {"seed": 2})
@@ -189,4 +237,7 @@ def test_the_resnet_family_has_these_systems(tmp_path, name, system):
     assert all(abs(value) < 1e6 for value in last.values())
     resolution = recipe.generator.resolution
     assert run.sampler(bank_size=2).sample(n=1, seed=0).shape == (1, 3, resolution, resolution)
-    assert min(run.picture().size) > 64
+    picture = run.picture()
+    assert min(picture.size) > 64
+    if system in ("gan", "cgan"):  # 32 images in 6 columns, and the decoder's of the same codes if it is trained
+        assert picture.width == {"gan": 782 + 2 * 8, "cgan": 2 * 782 + 3 * 8}[system]

@@ -158,6 +158,38 @@ def test_the_card_tells_terms_measurements_and_how_to_load(run):
     assert custom.startswith('---\nlicense: other\nlicense_name: "licenseref-ours"\n')
 
 
+@pytest.mark.parametrize(
+    ("system", "untrained", "says"),
+    [
+        ("gan", ["encoder", "decoder"], "Not trained, and so not served: its encoder and decoder."),
+        ("infogan", ["decoder"], "Not trained, and so not served: its decoder."),
+        ("vae-gan", [], "a code c of 3 dimensions (2 carry information) and a nuisance s of 2"),
+    ],
+)
+def test_the_card_of_a_baseline_names_its_system(tmp_path, system, untrained, says):
+    run = finish(tmp_path / "run", training=TRAINING | {"system": system, "untrained": untrained})
+    card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
+    assert f"This is no ID-GAN but the system `{system}`, which ID-GAN is compared with." in card and says in card
+    assert "An ID-GAN" not in card and "a VAE finds" not in card
+    assert ("Encoding keeps" in card) == ("encoder" not in untrained)
+    own = finish(tmp_path / "run", training=TRAINING | {"system": None})
+    assert "The recipe is its maker's own.\nIt makes 64x64 grey images" in publish(own, "org/name", dry_run=True)[1]["README.md"].decode()
+
+
+def test_a_baseline_does_not_take_the_name_of_a_recipe(tmp_path, hub):
+    run = finish(tmp_path / "run", training=TRAINING | {"system": "gan"})
+    refused = r"the system gan, and 'dsprites' is an ID-GAN: choose another name, such as dsprites-gan"
+    with pytest.raises(InvalidInputError, match=refused):
+        embed(run, tmp_path / "checkout")
+    for repo, name in ("org/dsprites", "ours"), ("org/name", "dsprites"):
+        with pytest.raises(InvalidInputError, match=refused):
+            publish(run, repo, name=name, endpoint=hub.url, token="hf_tests")
+    assert hub.requests == [] and not (tmp_path / "checkout").exists()
+    assert publish(run, "org/dsprites-gan", name="dsprites-gan", dry_run=True)[0].training["system"] == "gan"
+    named = finish(tmp_path / "named", training=TRAINING | {"system": "id-gan"})
+    assert publish(named, "org/dsprites", name="dsprites", dry_run=True)[0].training["system"] == "id-gan"
+
+
 def test_a_mirror_of_the_lab_serves_what_the_command_published(run, hub, cache, tmp_path, monkeypatch):
     """The whole command, in a process whose HF_ENDPOINT is the mirror; then it loads from there by its name in the manifest."""
     manifest = tmp_path / "zoo.json"
