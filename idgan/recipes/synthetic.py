@@ -31,8 +31,8 @@ def dsprites():
     )
 
 
-def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, **vae_stage):
-    """The recipe of the variant `name` in colour: dSprites' with another stage 1, and half of its stage 2."""
+def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, gan_steps=6_000, **vae_stage):
+    """The recipe of the variant `name` in colour: dSprites' with another stage 1, and a shorter stage 2."""
     parent = dsprites()
     objective = PairwiseTCVAEConfig(tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048)
     return replace(
@@ -40,7 +40,7 @@ def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, **vae_stage)
         name=name,
         data=name,
         vae_stage=replace(parent.vae_stage, objective=objective, optimizers={"vae": Adam(5e-4)}, **vae_stage),
-        gan_stage=replace(parent.gan_stage, steps=6_000),
+        gan_stage=replace(parent.gan_stage, steps=gan_steps),
         vae=VAEConfig(image_channels=3),
         generator=ConvGeneratorConfig(image_channels=3),
         discriminator=ConvDiscriminatorConfig(image_channels=3),
@@ -61,4 +61,4 @@ def noisy_dsprites():
 
 def scream_dsprites():
     """Scream-dSprites, whose stage 1 starts from that of Color-dSprites; colour and place of the background take capacity here."""
-    return in_colour("scream-dsprites", 0, "color-dsprites", capacity=16.0, capacity_steps=1, steps=2_000, select_every=500)
+    return in_colour("scream-dsprites", 0, "color-dsprites", capacity=16.0, capacity_steps=1, steps=2_000, gan_steps=4_000, select_every=500)
