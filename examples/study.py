@@ -170,7 +170,7 @@ class Study:
         measured = [result for column in columns for row in rows.values() for result in row.get(column, {}).values()]
         if measured:
             said = dict.fromkeys(f"{result.name}: {result.protocol}; n={result.samples}, seed {result.seed}" for result in measured)
-            lines += ["", "Measured by", *(f"- {line}" for line in said)]
+            lines += ["", "Measured by", "", *(f"- {line}" for line in said)]
         text = "\n".join(lines)
         write_atomically(self.out / f"{title.split(':')[0].replace(' ', '-').lower()}.md", text + "\n")
         print(text)
@@ -198,7 +198,7 @@ def answers(result, metric, *, samples, extractor, gilbo_options):
     request = result.details.get("request", {})
     wanted = {"metric": metric, "seed": 0} | ({"prior": "posterior", "samples": samples} if metric in BY_PRIOR else {})
     wanted |= gilbo_options if metric == "gilbo" else {}
-    found = {part: value for part, value in request.items() if part not in ("data", "data_size", "extractor", "idgan")}
+    found = {part: value for part, value in request.items() if part not in ("data", "data_size", "content", "extractor", "idgan")}
     features = extractor if extractor.startswith("torchvision") else extractor.partition(":")[0]
     return found == wanted and (metric not in ON_FEATURES or request["extractor"].split()[0] == features)
 

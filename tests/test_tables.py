@@ -213,6 +213,7 @@ def test_systems_of_a_scale_share_what_does_not_define_them(module, tmp_path):
     assert {system: weight for system, weight in weights.items() if weight is not None} == {
         "id-gan": 1e-4,
         "without-distillation": 0.0,
+        "cgan": 0.0,
         "end-to-end": 1e-4,
         "infogan": 1e-4,
     }
