@@ -1,6 +1,6 @@
 """Figure 3: disentanglement against image quality. Each run of table1.py is a point; trains what is missing, then writes figure3-*.png."""
 
-from study import SYNTHETIC, arguments
+from study import SYNTHETIC, arguments, called, points
 
 from idgan.images import save_png
 from idgan.plots import scatter
@@ -9,12 +9,13 @@ study, names = arguments(__doc__, SYNTHETIC)
 LABELS = {"vae": "VAE", "beta-vae": "beta-VAE", "factor-vae": "FactorVAE", "infogan": "InfoGAN"}
 
 for metric in ("fvm", "mig"):
-    groups = {}
+    groups, distances = {}, []
     for name in names:
         cells = {label: study.cell(name, system, [metric, "fid"]) for system, label in LABELS.items()}
         for encoder in ("beta-vae", "factor-vae"):
             code, images = cells[LABELS[encoder]], study.cell(name, "id-gan", ["fid"], encoder=encoder)
             cells[f"ID-GAN on {LABELS[encoder]}"] = {metric: code[metric], **images}
-        groups[name] = [(label, *point) for label, cell in cells.items() for point in zip(cell[metric], cell["fid"])]
-    save_png(scatter(groups, metric, "fid"), study.out / f"figure3-{metric}.png")
+        groups[name] = [point for label, cell in cells.items() for point in points(label, cell[metric], cell["fid"])]
+        distances += [cell["fid"] for cell in cells.values()]
+    save_png(scatter(groups, metric, called("fid", distances)), study.out / f"figure3-{metric}.png")
     print(study.out / f"figure3-{metric}.png")

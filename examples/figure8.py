@@ -1,18 +1,23 @@
-"""Figure 8: what c fixes and what s leaves open. Every code with every nuisance: a row shares c, a column shares s."""
+"""Figure 8: what c fixes and what s leaves open. Every code with every nuisance: a row shares c, a column shares s.
 
-import argparse
+Of the ID-GAN of table4.py; trains it if it is missing, then writes figure8-*.png. Of a model that is there: idgan sample MODEL --grid
+"""
+
+from study import arguments
 
 import idgan
 from idgan.figures import code_grid_sheet
 from idgan.images import save_png
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--model", default="celeba-64-w16", help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file")
-parser.add_argument("--size", type=int, default=8, help="codes, and nuisances")
-parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--out", default="figure8.png")
-arguments = parser.parse_args()
+study, names = arguments(__doc__, ["celeba-64"])
+SIZE = 8
 
-g = idgan.load(arguments.model)
-save_png(code_grid_sheet(g, *g.codes(arguments.size, seed=arguments.seed)), arguments.out)
-print(arguments.out)
+for name in names:
+    for seed in study.seeds:
+        run, path = study.run(name, "id-gan", seed), study.out / f"figure8-{name}-seed-{seed}.png"
+        if run is None:
+            print(f"{name}, seed {seed}: missing")
+            continue
+        g = idgan.load(str(run))
+        save_png(code_grid_sheet(g, *g.codes(SIZE, seed=0)), path)
+        print(path)

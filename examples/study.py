@@ -9,10 +9,14 @@ import torch
 
 import idgan
 from idgan.data import open_dataset
-from idgan.files import write_atomically
-from idgan.recipes import as_system, describe, recipe_of
-from idgan.training.evaluation import Subject, coarsened
-from idgan.training.results import measure_into
+from idgan.errors import RunMismatchError
+from idgan.files import sha256_of, write_atomically
+from idgan.recipes import as_system, defaults, describe, override, recipe_of
+from idgan.training.checkpoint import differences
+from idgan.training.evaluation import BY_PRIOR, METRICS, ON_FEATURES, coarsened
+from idgan.training.results import measure_into, read_results
+from idgan.training.stage_1 import digest
+from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 TWO_STEP = ("id-gan", "without-distillation", "cgan")
@@ -30,15 +34,29 @@ TINY = {
     "discriminator.max_width": 8,
     "bank_size": 16,
 }
-FULL = {"vae_stage.steps": 500_000, "gan_stage.steps": 300_000, "vae_stage.optimizers.vae.lr": 1e-4, "vae_stage.select_every": 0}
-"""The paper's budget on the synthetic sets, whose published recipes train for less. Recipes of natural images have it already."""
+FULL = {
+    "vae_stage.steps": 500_000,
+    "vae_stage.optimizers.vae.lr": 1e-4,
+    "vae_stage.select_every": 0,
+    "gan_stage.steps": 300_000,
+    "gan_stage.objective.id_weight": 1e-4,
+    "gan_stage.objective.r1_every": 1,
+}
+"""The paper's budget and settings on the synthetic sets, whose recipes train for less. Two things stay the recipes': Adam(0, 0.99) in stage 2, where
+the paper has RMSprop, and bf16 on devices that have it. The recipes of natural images have their budget and settings already, but for celeba-64-w16,
+which is a smaller model and is trained by its own."""
 SAMPLES = {"full": 50_000, "short": 10_000, "tiny": 32}
 """Images behind a Fréchet distance."""
 GILBO = {
     "full": {},
-    "short": {"samples": 2000, "check_every": 250, "patience": 2, "tolerance": 0.05, "learning_rates": (1e-3,)},
-    "tiny": {"samples": 32, "check_every": 1, "patience": 1, "learning_rates": (1e-3,)},
+    "short": {"samples": 2000, "check_every": 250, "patience": 2, "tolerance": 0.05, "learning_rates": [1e-3]},
+    "tiny": {"samples": 32, "check_every": 1, "patience": 1, "learning_rates": [1e-3]},
 }
+"""The stopping rule of GILBO, where it is not that of `idgan evaluate`."""
+
+WAYS_OUT = "Delete that directory to train it anew, or choose another --out"
+EMPTY = {"fid": "Fréchet distance"}
+"""What the column of a metric is called where no result says it."""
 
 
 class Thinned:
@@ -77,84 +95,130 @@ class Study:
         self.extractor = extractor
         self.train = train
 
-    def settings(self, name, system, seed, more):
-        """The settings of a run, as far as its recipe has them."""
+    def recipe(self, name, system, seed, more=None):
+        """The recipe of a run: that of the data set `name` at this scale, made that of `system`, with the settings `more`.
+
+        The scale is the parent's, so that what systems share stays equal, and what defines one stays as it is.
+        """
+        parent = recipe_of(name)
         scaled = {"full": FULL if name in SYNTHETIC else {}, "short": SHORT, "tiny": TINY}[self.scale]
-        known = describe(as_system(recipe_of(name), system))
-        return {path: value for path, value in {**scaled, "seed": seed, **more}.items() if path in known}
+        known = describe(parent)
+        parent = override(parent, {path: value for path, value in scaled.items() if path in known} | {"seed": seed})
+        return override(as_system(parent, system), more or {})
 
     def run(self, name, system, seed, *, encoder="beta-vae", **more):
         """The run directory of `system` on the data set `name`, trained if it has not been; None if it must not be.
 
-        Two-step systems take stage 1 from the run of the system `encoder`. `more`: settings, with "__" for dots.
+        Two-step systems take stage 1 from the run of the system `encoder`. `more`: settings, with "__" for dots; one that is the recipe's own
+        makes no other run.
+
+        Raises:
+            RunMismatchError: the run that is there was trained by other settings, or on another encoder than the one that is there.
         """
+        usual = describe(self.recipe(name, system, seed))
         more = {path.replace("__", "."): value for path, value in more.items()}
-        label = "-".join([system, *([f"on-{encoder}"] if system in TWO_STEP else []), *(f"{p.split('.')[-1]}-{v:g}" for p, v in more.items())])
+        more = {path: value for path, value in more.items() if usual.get(path) != value}
+        recipe = self.recipe(name, system, seed, more)
+        on = encoder if system in TWO_STEP else None
+        label = "-".join([system, *([f"on-{on}"] if on else []), *(f"{path.split('.')[-1]}-{value:g}" for path, value in more.items())])
         directory = self.out / name / f"{label}-seed-{seed}"
-        checkpoint = directory / "model.safetensors"
-        if self.train and not checkpoint.exists():
-            vae = self.run(name, encoder, seed) if system in TWO_STEP else None
-            options = {"system": system, "vae": vae, "data": self.data, "measure": False, "settings": self.settings(name, system, seed, more)}
-            idgan.train(name, directory, **options)
-        return directory if checkpoint.exists() else None
+        if (directory / CHECKPOINT_FILE).exists():
+            check(directory, recipe, on and self.out / name / f"{on}-seed-{seed}" / CHECKPOINT_FILE)
+        elif self.train:
+            idgan.train(recipe, directory, vae=self.run(name, on, seed) if on else None, data=self.data, measure=False)
+        else:
+            return None
+        return directory
 
     def measure(self, run, name, metrics):
-        """Metric name -> value of a run, from its results.json or measured into it; None where there is neither."""
+        """Metric name -> `MetricResult` of a run, from its results.json or measured into it; without those that are not there."""
         if run is None:
-            return dict.fromkeys(metrics)
+            return {}
+        kept, checkpoint = run / "results.json", run / CHECKPOINT_FILE
+        extractor = self.extractor or ("dsprites-convnet" if name in SYNTHETIC else "inception-v3")
+        options = {"samples": SAMPLES[self.scale], "extractor": extractor, "gilbo_options": GILBO[self.scale]}
         if not self.train:
-            path = run / "results.json"
-            found = json.loads(path.read_text())["metrics"] if path.exists() else []
-            values = {result["details"]["request"]["metric"]: result["value"] for result in found}
-            return {metric: values.get(metric) for metric in metrics}
+            results = read_results(kept, name, sha256_of(checkpoint))
+            return {metric: result for metric in metrics for result in results if answers(result, metric, **options)}
         sampler, source = idgan.load(str(run)), open_dataset(recipe_of(name).data, self.data)
+        images = sampler.info["training"].get("images", len(source))
+        if images != len(source):
+            raise RunMismatchError(f"{run} was trained on {images:,} images, and here are {len(source):,}. {WAYS_OUT}")
         if self.scale == "tiny" and name in SYNTHETIC:
             source = Thinned(source)
-        ordinary = [metric for metric in metrics if metric != "gilbo"]
-        extractor = self.extractor or ("dsprites-convnet" if name in SYNTHETIC else None)
-        options = {"samples": SAMPLES[self.scale], "extractor": extractor}
-        results = measure_into(run / "results.json", name, run / "model.safetensors", sampler, source, ordinary, **options)
-        values = dict(zip(ordinary, (result.value for result in results)))
-        if "gilbo" in metrics:
-            values["gilbo"] = self.gilbo(run, sampler, source)
-        return values
-
-    def gilbo(self, run, sampler, source):
-        """GILBO by this scale's stopping rule, kept in `gilbo.json` of the run."""
-        path = run / "gilbo.json"
-        if not path.exists():
-            result = Subject(sampler, source, 0, True).gilbo(**GILBO[self.scale])
-            write_atomically(path, json.dumps(result.to_dict(), indent=2) + "\n")
-        return json.loads(path.read_text())["value"]
+        return dict(zip(metrics, measure_into(kept, name, checkpoint, sampler, source, metrics, **options)))
 
     def cell(self, name, system, metrics, **options):
-        """Metric name -> list of values, one a seed that has it."""
-        values = [self.measure(self.run(name, system, seed, **options), name, metrics) for seed in self.seeds]
-        return {metric: [value[metric] for value in values if value[metric] is not None] for metric in metrics}
+        """Metric name -> seed -> `MetricResult`, for those seeds that have one."""
+        results = {seed: self.measure(self.run(name, system, seed, **options), name, metrics) for seed in self.seeds}
+        return {metric: {seed: result[metric] for seed, result in results.items() if metric in result} for metric in metrics}
 
     def table(self, rows, columns, title):
-        """Print, and return, a Markdown table.
+        """Print, and return, a Markdown table, with what is missing and how its values were measured below.
 
         Args:
-            rows: row label -> column label -> list of values.
-            columns: column labels, in order.
+            rows: row label -> column label -> seed -> `MetricResult`. A column that a row does not have is not missing there.
+            columns: column labels, in order. Of a metric the heading is what its results are called.
         """
-        heading = f"{title} ({self.scale}; seeds {', '.join(map(str, self.seeds))})"
-        lines = [heading, "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-        lines += [f"| {label} | {' | '.join(entry(row.get(column, []), len(self.seeds)) for column in columns)} |" for label, row in rows.items()]
-        missing = [f"{label}: {column}" for label, row in rows.items() for column in columns if len(row.get(column, [])) < len(self.seeds)]
+        headings = {column: called(column, [row[column] for row in rows.values() if column in row]) for column in columns}
+        lines = [f"{title} ({self.scale}; seeds {', '.join(map(str, self.seeds))})", ""]
+        lines += [f"| | {' | '.join(headings.values())} |", "|---" * (len(columns) + 1) + "|"]
+        lines += [f"| {label} | {' | '.join(entry(row.get(column, {}), len(self.seeds)) for column in columns)} |" for label, row in rows.items()]
+        missing = [f"{label}: {headings[column]}" for label, row in rows.items() for column in row if len(row[column]) < len(self.seeds)]
         if missing:
             lines += ["", f"Missing, in whole or in part: {'; '.join(missing)}."]
+        measured = [result for column in columns for row in rows.values() for result in row.get(column, {}).values()]
+        if measured:
+            said = dict.fromkeys(f"{result.name}: {result.protocol}; n={result.samples}, seed {result.seed}" for result in measured)
+            lines += ["", "Measured by", "", *(f"- {line}" for line in said)]
         text = "\n".join(lines)
         write_atomically(self.out / f"{title.split(':')[0].replace(' ', '-').lower()}.md", text + "\n")
         print(text)
         return text
 
 
-def entry(values, seeds):
+def check(directory, recipe, encoder=None):
+    """Raise RunMismatchError unless the finished run in `directory` is of `recipe`, on the VAE of the checkpoint `encoder` if it is on another's.
+
+    A setting that a part of the run does not tell, for it is older than the setting, had its default. An encoder that is not there is not compared.
+    """
+    here = json.loads(json.dumps(describe(recipe)))
+    there = json.loads((directory / "recipe.json").read_text())
+    if encoder is not None:
+        here = {path: value for path, value in here.items() if not path.startswith("vae_stage.")}
+        here["vae_sha256"] = digest(read_checkpoint(encoder).vae) if encoder.exists() else there.get("vae_sha256")
+    alike = {path for path in here if there.get(kind := f"{path.rpartition('.')[0]}.type") == here.get(kind)}
+    there = {path: value for path, value in defaults(recipe).items() if path in alike} | there
+    if changed := differences(there, here):
+        raise RunMismatchError(f"{directory} was trained by other settings ({changed}). {WAYS_OUT}")
+
+
+def answers(result, metric, *, samples, extractor, gilbo_options):
+    """Whether `result` is of `metric` measured so; how much data there was and which version measured it are not looked at."""
+    request = result.details.get("request", {})
+    wanted = {"metric": metric, "seed": 0} | ({"prior": "posterior", "samples": samples} if metric in BY_PRIOR else {})
+    wanted |= gilbo_options if metric == "gilbo" else {}
+    found = {part: value for part, value in request.items() if part not in ("data", "data_size", "content", "extractor", "idgan")}
+    features = extractor if extractor.startswith("torchvision") else extractor.partition(":")[0]
+    return found == wanted and (metric not in ON_FEATURES or request["extractor"].split()[0] == features)
+
+
+def called(column, cells):
+    """What the results in `cells` of a metric are called, such as FD-dsprites-convnet; the label of a column that is no metric, or is empty."""
+    names = dict.fromkeys(result.name for cell in cells for result in cell.values())
+    return " / ".join(names) if names and column in METRICS else EMPTY.get(column, column)
+
+
+def points(label, x, y):
+    """(label, x, y) of each seed that both cells have."""
+    return [(label, x[seed].value, y[seed].value) for seed in x if seed in y]
+
+
+def entry(cell, seeds):
     """Mean and standard deviation as text, with the number of values where it is not that of the seeds."""
-    if not values:
+    if not cell:
         return ""
+    values = [result.value for result in cell.values()]
     spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4g}{spread}" + (f" (n={len(values)})" if len(values) < seeds else "")
 

@@ -1,7 +1,8 @@
 """Table 2: joint training against two steps. FactorVAE metric and MIG of the encoder, Fréchet distance of the generator.
 
 The paper finds that the distance falls from beta-VAE over VAE-GAN and end-to-end training to two steps, and that both joint systems lose
-disentanglement. Joint systems train for as many steps as stage 2, so as many as stage 1 where the two are equal (at scale "short").
+disentanglement. In every row the VAE is trained as the beta-VAE. Joint systems train for as many steps as stage 2, so as many as stage 1 where the
+two are equal (at scale "short").
 """
 
 from study import arguments

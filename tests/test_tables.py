@@ -1,7 +1,10 @@
 """The scripts that remake the paper's tables and figures, at the scale of seconds. What one trained, another finds."""
 
+import dataclasses
+import json
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +13,12 @@ import torch
 from PIL import Image
 
 from idgan.data.prepare import prepare_images
+from idgan.errors import RunMismatchError
+from idgan.files import sha256_of
 from idgan.images import save_png
+from idgan.metrics import MetricResult
+from idgan.recipes import SYSTEMS, as_system, describe, recipe_of
+from idgan.training.results import read_results, write_results
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 pytestmark = pytest.mark.filterwarnings("ignore:this device has no bf16")
@@ -34,6 +42,37 @@ def script(out, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def module(monkeypatch):
+    """What the scripts share."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return __import__("study")
+
+
+@pytest.fixture
+def study(module, out):
+    """`study(seeds, **options)`: a `Study` of seconds, on the scripts' directory unless another is given."""
+
+    def make(seeds=(0,), out=out, **options):
+        return module.Study("tiny", out, list(seeds), **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """`pictures(n)`: a directory of n prepared images."""
+
+    def prepared(n):
+        directory = tmp_path_factory.mktemp("pictures")
+        for i in range(n):
+            save_png(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(i)), directory / "raw" / f"{i}.png")
+        prepare_images("folder", directory / "raw", directory / "prepared", 64)
+        return directory / "prepared"
+
+    return prepared
+
+
 def cells(printed):
     """Row label -> list of the cells' text, of a printed Markdown table."""
     rows = [[part.strip() for part in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("| ")]
@@ -45,9 +84,15 @@ def stamps(out):
 
 
 def test_table_2_and_again_without_training(script, out):
-    assert "Missing" in script("table2", "--table-only")
+    empty = script("table2", "--table-only")
+    assert "Missing, in whole or in part: beta-VAE: fvm; beta-VAE: mig; beta-VAE: Fréchet distance; VAE-GAN: fvm" in empty
+    assert "Measured by" not in empty
     printed = script("table2")
+    assert "Missing" not in printed
     table = cells(printed)
+    assert table[""] == ["fvm", "mig", "FD-dsprites-convnet"]
+    protocol = r"generator, dsprites-convnet v1 \(64x64.*\); 32 real vs 32 generated; c from the aggregated posterior; n=32, seed 0"
+    assert len(re.findall(rf"^- FD-dsprites-convnet: {protocol}$", printed, re.MULTILINE)) == 1
     assert list(table)[1:] == ["beta-VAE", "VAE-GAN", "ID-GAN, end to end", "ID-GAN, two steps"]
     assert all(re.fullmatch(r"-?[\d.e+-]+", value) for values in list(table.values())[1:] for value in values)
     assert table["ID-GAN, two steps"][:2] == table["beta-VAE"][:2]  # one encoder
@@ -58,23 +103,135 @@ def test_table_2_and_again_without_training(script, out):
     assert (out / "tiny" / "table-2-dsprites.md").read_text() == printed
 
 
-def test_table_3_stands_on_the_encoder_of_table_2(script, out):
+def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
+    study().run("dsprites", "beta-vae", 0)
     before = stamps(out)
-    table = cells(script("table3", "--names", "dsprites"))
+    printed = script("table3", "--names", "dsprites")
+    table = cells(printed)
+    assert table[""] == ["r_id", "gilbo", "FD-dsprites-convnet"]
     assert list(table)[1:] == ["without distillation", "cGAN", "ID-GAN"]
     assert all(value for values in table.values() for value in values[1:])
     assert {path: stamps(out)[path] for path in before} == before
-    assert len(list((out / "tiny" / "dsprites").glob("beta-vae-seed-*"))) == 1
+    assert "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; 32 final images; c from" in printed
+    assert script("table3", "--table-only") == printed
+    elsewhere = cells(script("table3", "--table-only", "--extractor", "efficientnet-lite0"))
+    assert elsewhere["ID-GAN"] == [*table["ID-GAN"][:2], ""]
 
 
-def test_seeds_are_told_apart_and_averaged(script):
-    table = cells(script("table3", "--seeds", "0,1", "--table-only"))
-    assert table["ID-GAN"][0].endswith("(n=1)")
+def test_seeds_are_told_apart_and_averaged(study, tmp_path, capsys):
+    first = study(out=tmp_path).cell("dsprites", "vae", ["fid"])["fid"][0]
+    both = study((0, 1), tmp_path)
+    row = both.cell("dsprites", "vae", ["fid"])
+    assert row["fid"][0] == first and list(row["fid"]) == [0, 1]
+    a, b = (result.value for result in row["fid"].values())
+    both.table({"VAE": row}, ["fid"], "Two seeds")
+    mean, deviation = map(float, cells(capsys.readouterr().out)["VAE"][0].split(" ± "))
+    assert (mean, deviation) == (pytest.approx((a + b) / 2, rel=1e-3), pytest.approx(abs(a - b) / 2**0.5, rel=1e-2))
+    more = study((0, 1, 7), tmp_path, train=False)
+    printed = more.table({"VAE": more.cell("dsprites", "vae", ["fid"])}, ["fid"], "Two of three seeds")
+    assert re.search(r"\| VAE \| [\d.]+ ± [\d.]+ \(n=2\) \|", printed) and "Missing, in whole or in part: VAE: FD-dsprites-convnet." in printed
+
+
+def test_only_what_was_measured_so_is_tabulated(study, tmp_path):
+    trains, reads = study(out=tmp_path), study(out=tmp_path, train=False)
+    metrics = ["mig", "fid"]
+    cell = trains.cell("dsprites", "vae", metrics)
+    run = trains.run("dsprites", "vae", 0)
+    sha256 = sha256_of(run / "model.safetensors")
+    mig, fid = read_results(run / "results.json", "dsprites", sha256)
+    assert reads.cell("dsprites", "vae", metrics) == cell == {"mig": {0: mig}, "fid": {0: fid}}
+
+    def other(result, **request):
+        return dataclasses.replace(result, value=-1.0, details={"request": result.details["request"] | request})
+
+    def read(*results, sha256=sha256):
+        write_results(run / "results.json", "dsprites", sha256, results)
+        return reads.cell("dsprites", "vae", metrics)
+
+    assert read(mig, fid, other(fid, prior="normal"), other(fid, extractor="inception-v3 (299x299)")) == cell
+    for request in {"prior": "normal"}, {"samples": 31}, {"seed": 1}, {"extractor": "dsprites-convnet-2 v1 (64x64)"}:
+        assert read(mig, other(fid, **request)) == {"mig": {0: mig}, "fid": {}}
+    assert read(dataclasses.replace(mig, details={}), fid) == {"mig": {}, "fid": {0: fid}}
+    assert read(mig, fid, sha256="00ff") == {"mig": {}, "fid": {}}
+
+
+def test_gilbo_of_another_rule_is_not_tabulated(module):
+    rule = module.GILBO["short"]
+    request = {"metric": "gilbo", "seed": 0, "data": "dsprites", "data_size": 5, "prior": "posterior", "samples": 50, **rule, "idgan": "0"}
+    result = MetricResult("gilbo", 1.0, "", 50, 0, details={"request": request})
+    options = {"samples": 50, "extractor": "dsprites-convnet"}
+    assert module.answers(result, "gilbo", gilbo_options=rule, **options)
+    for other in rule | {"patience": 3}, {}, {"samples": 2000}:
+        assert not module.answers(result, "gilbo", gilbo_options=other, **options)
+
+
+# ------------------------------------------------------------------ runs that are found again
+
+
+def test_a_run_of_other_settings_is_refused(study, module, tmp_path, monkeypatch):
+    run = study(out=tmp_path).run("dsprites", "vae", 0)
+    settings = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps({path: value for path, value in settings.items() if path != "vae_stage.accumulate"}))
+    for trains in (True, False):
+        assert study(out=tmp_path, train=trains).run("dsprites", "vae", 0) == run  # of a version without that setting
+    monkeypatch.setitem(module.TINY, "vae_stage.steps", 3)
+    says = r"vae-seed-0 was trained by other settings \(vae_stage.steps: 2 there, 3 now\). Delete that directory .* --out"
+    for trains in (True, False):
+        with pytest.raises(RunMismatchError, match=says):
+            study(out=tmp_path, train=trains).run("dsprites", "vae", 0)
+    monkeypatch.undo()
+    (run / "recipe.json").write_text(json.dumps(describe(as_system(recipe_of("dsprites"), "capacity-vae"))))
+    says = "vae_stage.objective.beta: None there, 1.0 now; .*type: 'CapacityVAEConfig' there, 'BetaVAEConfig' now"
+    with pytest.raises(RunMismatchError, match=says):
+        module.Study("tiny", tmp_path, [0]).run("dsprites", "vae", 0)
+
+
+def test_a_run_on_another_encoder_is_refused(study, out, tmp_path):
+    made = study()
+    runs = {system: made.run("dsprites", system, 0) for system in ("id-gan", "beta-vae", "vae")}
+    for run in runs["id-gan"], runs["beta-vae"]:
+        shutil.copytree(run, tmp_path / "tiny" / "dsprites" / run.name)
+    copied = study(out=tmp_path, train=False)
+    assert copied.run("dsprites", "id-gan", 0) == tmp_path / "tiny" / "dsprites" / runs["id-gan"].name
+    encoder = tmp_path / "tiny" / "dsprites" / runs["beta-vae"].name
+    shutil.copy(runs["vae"] / "model.safetensors", encoder)
+    with pytest.raises(RunMismatchError, match=r"id-gan-on-beta-vae-seed-0 was trained by other settings \(vae_sha256: '\w+' there, '\w+' now\)"):
+        copied.run("dsprites", "id-gan", 0)
+    shutil.rmtree(encoder)
+    assert copied.run("dsprites", "id-gan", 0).exists() and not encoder.exists()
+
+
+def test_systems_of_a_scale_share_what_does_not_define_them(module, tmp_path):
+    full = {system: describe(module.Study("full", tmp_path, [0]).recipe("dsprites", system, 5)) for system in SYSTEMS}
+    for system, settings in full.items():
+        rates = {value for path, value in settings.items() if path.endswith("optimizers.vae.lr")}
+        assert rates == (set() if system in ("gan", "infogan") else {1e-4})
+        assert {value for path, value in settings.items() if path.endswith("r1_every")} <= {1}
+        assert settings.get("vae_stage.steps", 500_000) == 500_000 and settings.get("gan_stage.steps", 300_000) == 300_000
+        assert settings["seed"] == 5
+    weights = {system: settings.get("gan_stage.objective.id_weight") for system, settings in full.items()}
+    assert {system: weight for system, weight in weights.items() if weight is not None} == {
+        "id-gan": 1e-4,
+        "without-distillation": 0.0,
+        "cgan": 0.0,
+        "end-to-end": 1e-4,
+        "infogan": 1e-4,
+    }
+
+
+def test_recipes_of_natural_images_are_trained_as_published_at_full_scale(module, tmp_path):
+    for name in ("celeba-64", "celeba-64-w16"):
+        assert module.Study("full", tmp_path, [0]).recipe(name, "id-gan", 0) == recipe_of(name)
+
+
+# ------------------------------------------------------------------ more tables and figures
 
 
 def test_table_1_and_figure_3(script, out):
-    table = cells(script("table1", "--names", "dsprites"))
+    printed = script("table1", "--names", "dsprites")
+    table = cells(printed)
     assert table["GAN"][:2] == ["", ""] and table["GAN"][2]
+    assert "Missing" not in printed  # a GAN has no code
     assert table["ID-GAN on beta-VAE"][:2] == table["beta-VAE"][:2] != table["ID-GAN on Factor-VAE"][:2]
     before = stamps(out)
     script("figure3", "--names", "dsprites")
@@ -83,23 +240,31 @@ def test_table_1_and_figure_3(script, out):
         assert Image.open(out / "tiny" / f"figure3-{metric}.png").width > 200
 
 
-def test_figure_a10_trains_a_run_a_weight(script, out):
+def test_figure_a10_trains_a_run_a_weight_but_for_the_recipe_s(script, out):
     table = cells(script("figure_a10", "--names", "dsprites"))
     assert all(value for values in table.values() for value in values)
-    runs = {path.name for path in (out / "tiny" / "dsprites").glob("id-gan-on-beta-vae-id_weight-*")}
-    assert runs == {f"id-gan-on-beta-vae-id_weight-{weight:g}-seed-0" for weight in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)}
+    for system in "id-gan-on-beta-vae", "infogan":
+        runs = {path.name for path in (out / "tiny" / "dsprites").glob(f"{system}-*")}
+        assert runs == {f"{system}-seed-0", *(f"{system}-id_weight-{weight:g}-seed-0" for weight in (1e-5, 1e-4, 1e-2, 1e-1))}
+    trained = json.loads((out / "tiny" / "dsprites" / "infogan-id_weight-0.1-seed-0" / "recipe.json").read_text())
+    assert trained["gan_stage.objective.id_weight"] == 0.1
     assert (out / "tiny" / "figure_a10.png").exists()
 
 
-def test_table_4_on_a_folder_of_images(script, tmp_path):
-    for i in range(6):
-        save_png(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(i)), tmp_path / "pictures" / f"{i}.png")
-    prepare_images("folder", tmp_path / "pictures", tmp_path / "prepared", 64)
-    printed = script("table4", "--names", "celeba-64", "--data", str(tmp_path / "prepared"), "--extractor", "dsprites-convnet")
+def test_table_4_and_figure_8_on_a_folder_of_images(script, out, pictures):
+    options = ["--names", "celeba-64", "--data", str(pictures(6))]
+    printed = script("table4", *options, "--extractor", "dsprites-convnet")
     assert all(values[0] for values in cells(printed).values())
+    assert "- FD-dsprites-convnet: generator, dsprites-convnet v1" in printed
+    before = stamps(out)
+    script("figure8", *options)
+    assert stamps(out) == before
+    with Image.open(out / "tiny" / "figure8-celeba-64-seed-0.png") as picture:
+        assert picture.width > 8 * 128
+    with pytest.raises(RunMismatchError, match="was trained on 6 images, and here are 7. Delete that directory"):
+        script("table4", "--names", "celeba-64", "--data", str(pictures(7)), "--extractor", "dsprites-convnet")
 
 
-def test_figure_8(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["figure8.py", "--model", "dsprites", "--size", "3", "--out", str(tmp_path / "grid.png")])
-    runpy.run_path(str(EXAMPLES / "figure8.py"), run_name="__main__")
-    assert Image.open(tmp_path / "grid.png").width > 4 * 128
+def test_figure_8_says_what_is_missing(script, tmp_path):
+    assert script("figure8", "--table-only", "--out", str(tmp_path)) == "celeba-64, seed 0: missing\n"
+    assert not any(tmp_path.iterdir())

@@ -39,7 +39,7 @@ def train(recipe, out, system, stage, vae, steps, batch_size, seed, settings, da
 
     \b
     Systems of two stages: id-gan, without-distillation, cgan. Of one, in OUT/gan: end-to-end, vae-gan, gan, infogan;
-    in OUT/vae: vae, beta-vae, factor-vae, beta-tcvae.
+    in OUT/vae: vae, beta-vae, capacity-vae, factor-vae, beta-tcvae.
 
     \b
     idgan train dsprites --out runs/mine

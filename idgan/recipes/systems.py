@@ -18,6 +18,7 @@ from idgan.networks import (
 from idgan.objectives import (
     BetaTCVAEConfig,
     BetaVAEConfig,
+    CapacityVAEConfig,
     ConditionalGANConfig,
     EndToEndIDGANConfig,
     FactorVAEConfig,
@@ -53,10 +54,10 @@ def cgan(recipe):
 
 
 def end_to_end(recipe):
-    """ID-GAN in one stage: its encoder is trained by the parent's stage 1 and by the GAN at the same time."""
-    parent = recipe.vae_stage
-    objective = _adversarial(EndToEndIDGANConfig, recipe, id_weight=recipe.gan_stage.objective.id_weight, stage_1=parent.objective)
-    return _in_one_stage(recipe, objective, {**parent.optimizers, **recipe.gan_stage.optimizers})
+    """ID-GAN in one stage: its encoder is trained as a beta-VAE and by the GAN at the same time."""
+    optimizers = {"vae": recipe.vae_stage.optimizers["vae"], **recipe.gan_stage.optimizers}
+    objective = _adversarial(EndToEndIDGANConfig, recipe, id_weight=recipe.gan_stage.objective.id_weight, stage_1=_beta_vae(recipe))
+    return _in_one_stage(recipe, objective, optimizers)
 
 
 def vae_gan(recipe):
@@ -91,6 +92,11 @@ def beta_vae(recipe):
     return _stage_1_only(recipe, "beta-vae", _beta_vae(recipe))
 
 
+def capacity_vae(recipe):
+    """A VAE under capacity annealing alone, as `CapacityVAEConfig` has it; its capacity rises for longer than dSprites' stage 1 lasts."""
+    return _stage_1_only(recipe, "capacity-vae", CapacityVAEConfig(likelihood=_likelihood(recipe)))
+
+
 def factor_vae(recipe):
     """FactorVAE alone, with the weight that its authors use on dSprites."""
     return _stage_1_only(recipe, "factor-vae", FactorVAEConfig(likelihood=_likelihood(recipe)), tc_discriminator=CRITIC)
@@ -111,6 +117,7 @@ SYSTEMS = {
     "infogan": infogan,
     "vae": vae,
     "beta-vae": beta_vae,
+    "capacity-vae": capacity_vae,
     "factor-vae": factor_vae,
     "beta-tcvae": beta_tcvae,
 }

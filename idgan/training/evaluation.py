@@ -76,10 +76,10 @@ class Subject:
     """What is measured: a sampler on its data, with the costly things that several metrics read made once, at the first use.
 
     `prior` is what c is drawn from ("posterior" or "normal"), `samples` how many images a Fréchet distance sees, `extractor` the feature network
-    of distances between images, on the sampler's device.
+    of distances between images, on the sampler's device, `gilbo_options` what `idgan.metrics.gilbo` is told beside.
     """
 
-    def __init__(self, sampler, source, seed, progress, *, prior="posterior", samples=DEFAULT_SAMPLES, extractor=None):
+    def __init__(self, sampler, source, seed, progress, *, prior="posterior", samples=DEFAULT_SAMPLES, extractor=None, gilbo_options=None):
         self.sampler = sampler
         self.source = source
         self.seed = seed
@@ -87,6 +87,7 @@ class Subject:
         self.prior = prior
         self.samples = samples
         self.extractor = extractor
+        self.gilbo_options = gilbo_options or {}
 
     @cached_property
     def codes(self):
@@ -124,7 +125,7 @@ class Subject:
             entropy = MetricResult("entropy", value, "of N(0, I), exact", len(c), self.seed, confidence=0.0)
         return r_id(posterior.log_prob(c), entropy, seed=self.seed)
 
-    def gilbo(self, **options):
+    def gilbo(self):
         """GILBO of the generator by an encoder of the VAE's shape with fresh weights, on what the VAE's encoder would see."""
         sampler = self.sampler
         with torch.random.fork_rng(devices=[]):
@@ -140,7 +141,7 @@ class Subject:
                 return Normal(0.0, 1.0).log_prob(c).sum(1)
             return mixture_log_density(c.cpu(), sampler.bank.mean, sampler.bank.logvar).to(c.device)
 
-        options = {"samples": min(self.samples, MOST_SAMPLES), "progress": self.progress and sys.stderr.isatty(), **options}
+        options = {"samples": min(self.samples, MOST_SAMPLES), "progress": self.progress and sys.stderr.isatty(), **self.gilbo_options}
         return gilbo(sample, encoder, log_prior, seed=self.seed, **options)
 
 
@@ -210,7 +211,19 @@ def evaluate(sampler, source, metrics=None, **options):
     return list(measure(sampler, source, metrics, **options))
 
 
-def measure(sampler, source, metrics=None, *, seed=0, samples=DEFAULT_SAMPLES, priors=("posterior",), extractor=None, progress=True, known=()):
+def measure(
+    sampler,
+    source,
+    metrics=None,
+    *,
+    seed=0,
+    samples=DEFAULT_SAMPLES,
+    priors=("posterior",),
+    extractor=None,
+    gilbo_options=None,
+    progress=True,
+    known=(),
+):
     """Yield a `MetricResult` for each name in `metrics` (None: those `applicable`) and, where it depends on it, each of `priors`, in order.
 
     A result says what it answers under "request" in its details; one of a `normal` prior ends in "-normal".
@@ -220,6 +233,7 @@ def measure(sampler, source, metrics=None, *, seed=0, samples=DEFAULT_SAMPLES, p
         priors: of "posterior" (the aggregated posterior) and "normal" (N(0, I)): what c is drawn from.
         extractor: name of the features for fid and kid (`idgan.metrics.open_extractor`); None: dsprites-convnet for dSprites and its
             variants, else inception-v3.
+        gilbo_options: of GILBO's stopping rule, such as {"samples": 2000, "patience": 2}; see `idgan.metrics.gilbo`.
         known: results, of the same sampler and source, that are given back instead of being measured again if they answer the same request.
 
     Raises:
@@ -244,7 +258,8 @@ def measure(sampler, source, metrics=None, *, seed=0, samples=DEFAULT_SAMPLES, p
         raise InvalidInputError(f"samples={samples}; expected 2 or more")
     extractor = extractor or ("dsprites-convnet" if is_dsprites(source) else "inception-v3")
     features = open_extractor(extractor).to(sampler.device) if any(name in ON_FEATURES for name in metrics) else None
-    subjects = {prior: Subject(sampler, source, seed, progress, prior=prior, samples=samples, extractor=features) for prior in priors}
+    options = {"samples": samples, "extractor": features, "gilbo_options": gilbo_options}
+    subjects = {prior: Subject(sampler, source, seed, progress, prior=prior, **options) for prior in priors}
     for name in metrics:
         for prior in priors if name in BY_PRIOR else priors[:1]:
             request = request_of(name, subjects[prior])
@@ -258,6 +273,8 @@ def request_of(name, subject):
         request |= {"prior": subject.prior, "samples": subject.samples}
     if name in ON_FEATURES:
         request["extractor"] = str(subject.extractor)
+    if name == "gilbo":  # with lists for tuples, as a file gives them back
+        request |= {option: list(value) if isinstance(value, tuple) else value for option, value in subject.gilbo_options.items()}
     return request | {"idgan": __version__}
 
 

@@ -6,14 +6,14 @@ import torch
 
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
-from idgan.objectives import BetaVAEConfig, ConditionalGANConfig
+from idgan.objectives import BetaVAEConfig, CapacityVAEConfig, ConditionalGANConfig
 from idgan.recipes import RECIPES, SYSTEMS, Adam, as_system, describe, override, recipe_of, system_of
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
 LARGE_PICTURES = ("celeba-128", "celeba-256")
 TWO_STAGES = ("id-gan", "without-distillation", "cgan")
-DECODERS = ("vae-gan", "vae", "beta-vae", "factor-vae", "beta-tcvae")
+DECODERS = ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae")
 
 
 def exists(system, name):
@@ -96,7 +96,7 @@ def test_betas_are_the_paper_s():
 
 def test_likelihoods_are_the_data_set_s():
     for name, likelihood in {"dsprites": "bernoulli", "chairs-64": "squared-error"}.items():
-        for system in ("vae", "beta-vae", "factor-vae", "beta-tcvae"):
+        for system in ("vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"):
             assert as_system(recipe_of(name), system).vae_stage.objective.likelihood == likelihood
         assert as_system(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.likelihood == likelihood
 
@@ -110,7 +110,23 @@ def test_gan_settings_and_weights_are_the_parent_s():
             if system in ("end-to-end", "infogan"):
                 assert objective.id_weight == parent.id_weight
     assert as_system(recipe_of("dsprites"), "without-distillation").gan_stage.objective.id_weight == 0.0
-    assert as_system(recipe_of("dsprites"), "end-to-end").gan_stage.objective.stage_1 == recipe_of("dsprites").vae_stage.objective
+
+
+def test_joint_systems_train_their_vae_as_the_beta_vae_that_they_are_compared_with():
+    for name in ("dsprites", "scream-dsprites", "celeba-64", "chairs-64"):
+        recipe = override(recipe_of(name), {"vae_stage.optimizers.vae.lr": 3e-4})
+        alone = as_system(recipe, "beta-vae").vae_stage
+        for system in ("end-to-end", "vae-gan"):
+            stage = as_system(recipe, system).gan_stage
+            assert stage.objective.stage_1 == alone.objective
+            assert stage.optimizers["vae"] == alone.optimizers["vae"] == Adam(3e-4)
+            assert "tc_discriminator" not in stage.optimizers
+
+
+def test_the_capacity_annealed_vae_is_not_the_recipe_s_factor_vae():
+    stage = as_system(recipe_of("dsprites"), "capacity-vae").vae_stage
+    assert stage.objective == CapacityVAEConfig(likelihood="bernoulli")
+    assert stage.optimizers == {"vae": recipe_of("dsprites").vae_stage.optimizers["vae"]}
 
 
 def test_every_phase_has_the_optimiser_that_moves_the_same_network_in_the_parent():

@@ -90,9 +90,8 @@ def test_what_is_known_is_not_measured_again(perfect, bands):
 
 @pytest.mark.parametrize("prior, least", [("posterior", -8), ("normal", 0.5)])
 def test_gilbo_learns_to_read_the_code(perfect, bands, prior, least):
-    subject = Subject(perfect, bands, 0, False, prior=prior)
     fast = {"samples": 200, "batch_size": 16, "learning_rates": (3e-3,), "check_every": 20, "patience": 1, "tolerance": 1.0}
-    result = subject.gilbo(**fast)
+    result = Subject(perfect, bands, 0, False, prior=prior, gilbo_options=fast).gilbo()
     # A code of the posterior is one of 60 narrow peaks: nothing can know more of it than log 60 nats and what noise lies within a peak.
     assert least < result.value < math.log(60) + 1.5
     assert max(result.details["held_out"]) > result.details["held_out"][0]

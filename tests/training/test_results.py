@@ -78,6 +78,17 @@ def test_priors_stand_side_by_side(place, perfect, bands):
     assert [name for name, *_ in stored(place)] == ["code_alignment", "code_alignment-normal"]
 
 
+def test_gilbo_is_kept_with_its_rule(place, perfect, bands):
+    rule = {"samples": 20, "batch_size": 4, "learning_rates": (1e-3,), "check_every": 1, "patience": 1}
+    (first,) = run(place, perfect, bands, ["gilbo"], samples=30, gilbo_options=rule)
+    assert first.details["request"].items() >= (rule | {"learning_rates": [1e-3], "prior": "posterior"}).items()
+    written = place[0].read_bytes()
+    assert run(place, perfect, bands, ["gilbo"], samples=30, gilbo_options=rule) == [first]
+    assert place[0].read_bytes() == written
+    (other,) = run(place, perfect, bands, ["gilbo"], samples=30, gilbo_options=rule | {"check_every": 2})
+    assert stored(place) == [("gilbo", other.value, 0)] and "checks of 2 steps" in other.protocol
+
+
 def test_a_checkpoint_that_was_trained_on_is_measured_anew(place, perfect, bands, counted):
     run(place, perfect, bands, ["one", "two"])
     place[1].write_bytes(b"better weights")

@@ -80,7 +80,7 @@ def test_the_recipe_of_a_run_tells_systems_apart(short):
     assert len(set(recipes)) == len(SYSTEMS)
 
 
-@pytest.mark.parametrize("system", ["vae-gan", "vae", "beta-vae", "factor-vae", "beta-tcvae"])
+@pytest.mark.parametrize("system", ["vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"])
 def test_where_the_decoder_is_the_generator_they_draw_the_same(short, system):
     """But for VAE-GAN's, whose generator is a moving average of the decoder."""
     sampler = idgan.load(short(system), device="cpu")
