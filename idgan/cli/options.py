@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["default_out", "device_option", "model_argument", "parse_changes", "parse_numbers", "say_json"]
+__all__ = ["default_out", "device_option", "model_argument", "parse_changes", "parse_numbers", "results_table", "say_json"]
 
 MOST_NUMBERS = 100_000
 
@@ -47,6 +47,18 @@ def parse_changes(context, parameter, texts):
             raise click.BadParameter(f"dimension {dim} is there twice", context, parameter)
         changes[dim] = float(match[2])
     return changes
+
+
+def results_table(results):
+    """Lines of a table of `results`, dicts as `MetricResult.to_dict` makes them: a heading, then one each, in columns as wide as they must be."""
+    from idgan.metrics.result import value_text
+
+    rows = [("metric", "value", "samples", "seed", "protocol")]
+    for result in results:
+        value = value_text(result["value"], result.get("confidence"))
+        rows.append((result["name"], value, f"{result['samples']:,}", str(result["seed"]), result["protocol"]))
+    widths = [max(map(len, column)) for column in zip(*rows)][:-1]
+    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in rows]
 
 
 def say_json(value):

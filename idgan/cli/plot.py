@@ -31,11 +31,14 @@ def plot(run, out):
         if records := read_log(run / stage / "log.jsonl"):
             pictures[f"curves-{stage}.png"] = training_curves(records, f"{run.resolve().name}, {stage}")
     results = run / "results.json"
-    for metric in json.loads(results.read_text())["metrics"] if results.exists() else []:
-        if metric["name"] == "mig":
-            details = metric["details"]
-            title = f"{run.resolve().name}: MIG {metric['value']:.3f}"
-            pictures["information.png"] = information_heatmap(details["mutual_information"], details["entropy"], list(details["gaps"]), title)
+    try:
+        found = json.loads(results.read_text())["metrics"] if results.exists() else []
+        migs = [(metric["value"], metric["details"]) for metric in found if metric["name"] == "mig"]
+        parts = [(f"MIG {value:.3f}", *(details[key] for key in ("mutual_information", "entropy", "gaps"))) for value, details in migs]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{results} is damaged ({error!r}): delete it, and measure again with `idgan evaluate {run}`") from error
+    for title, information, entropy, gaps in parts:
+        pictures["information.png"] = information_heatmap(information, entropy, list(gaps), f"{run.resolve().name}: {title}")
     if not pictures:
         raise RunError(f"{run} holds nothing to plot: neither vae/log.jsonl nor gan/log.jsonl nor results.json. Is it a run's directory?")
     for name, picture in pictures.items():

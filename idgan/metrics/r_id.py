@@ -11,6 +11,9 @@ from idgan.metrics.result import MetricResult
 
 __all__ = ["aggregated_posterior_entropy", "mixture_log_density", "r_id"]
 
+NEAR_NATS = 1.0
+"""An entropy this close to its ceiling tells of the size of the bank."""
+
 
 def r_id(log_q, entropy, *, seed):
     """R_ID = E[log q(c | G(s, c))] + H(q(c)), a lower bound on I(c; G(s, c)) with c from the aggregated posterior.
@@ -44,7 +47,8 @@ def aggregated_posterior_entropy(mean, logvar, *, samples=10_000, seed):
 
     Each of the `samples` draws picks a component, samples it, and scores -log of the whole mixture's density. Fewer components
     than the data set has images leave gaps between posteriors, so the value is low; it can never exceed log M + the mean entropy
-    of a component (`details["ceiling"]`), and one close to that ceiling calls for a larger bank.
+    of a component (`details["ceiling"]`), and one within `NEAR_NATS` of that ceiling (`details["saturated"]`) calls for a larger bank. The
+    protocol tells both. A bank of one posterior is no sample of others: it is never called saturated.
 
     Returns:
         MetricResult in nats; confidence is the standard error of the mean over samples.
@@ -60,15 +64,17 @@ def aggregated_posterior_entropy(mean, logvar, *, samples=10_000, seed):
     c = mean[chosen] + (logvar[chosen] / 2).exp() * noise
 
     surprise = -mixture_log_density(c, mean, logvar).numpy()
-    component_entropy = (logvar + log(2 * pi) + 1).sum(dim=1).mean() / 2
+    ceiling = log(len(mean)) + (logvar + log(2 * pi) + 1).sum(dim=1).mean().item() / 2
+    saturated = len(mean) > 1 and ceiling - surprise.mean() < NEAR_NATS
+    found = f"{surprise.mean():.3f} of at most {ceiling:.3f} nats{', too near to it: a larger bank would give more' if saturated else ''}"
     return MetricResult(
         "aggregated_posterior_entropy",
         surprise.mean(),
-        f"Monte Carlo, {samples} samples of the mixture of {len(mean)} posteriors",
+        f"Monte Carlo, {samples} samples of the mixture of {len(mean)} posteriors, {found}",
         samples,
         seed,
         confidence=surprise.std(ddof=1) / np.sqrt(samples),
-        details={"components": len(mean), "ceiling": log(len(mean)) + component_entropy.item()},
+        details={"components": len(mean), "ceiling": ceiling, "saturated": saturated},
     )
 
 

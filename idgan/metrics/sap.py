@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from idgan.metrics.codes import at_least, sample_codes, sklearn, varying_factors
-from idgan.metrics.result import MetricResult
+from idgan.metrics.result import MetricResult, versions
 
 __all__ = ["separated_attribute_predictability"]
 
@@ -42,4 +42,5 @@ def separated_attribute_predictability(encode, grid, *, seed, train_points=10_00
         seed,
         confidence=np.sqrt(variance.sum()) / len(variance),
         details={"accuracy": accuracy},
+        versions=versions("scikit-learn"),
     )

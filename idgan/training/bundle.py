@@ -3,13 +3,14 @@
 import os
 import platform
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from idgan import __version__
+from idgan.errors import CheckpointError
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.images import save_png
+from idgan.metrics.result import installed
 from idgan.recipes import RECIPES, describe, recipe_of, system_of
 from idgan.training.arithmetic import has_bf16
 from idgan.training.checkpoint import save_state
@@ -29,6 +30,9 @@ def bundle(run, measure=True):
     Its golden vectors are computed on the CPU. What is drawn and measured is what the file gives back. An encoder or a decoder that has not
     been trained is named in the checkpoint's `info["training"]["untrained"]` and is not measured. A run with networks that are not the
     package's gets `networks.safetensors` and `samples.png` instead, and a warning that says so.
+
+    Bundled again, a run leaves its checkpoint as it is if nothing in it would differ (see `holds`), and what was measured of it on as many
+    samples or more is not measured again.
     """
     if not run.config.of_the_package:
         keep_networks(run)
@@ -49,12 +53,38 @@ def bundle(run, measure=True):
         "hardware": hardware(run.group),
     }
     info = {"name": recipe.name, "data": recipe.data, "training": training}
-    path = write_checkpoint(run.result, run.sampler(info=info).cpu())
+    made, path = run.sampler(info=info).cpu(), run.result
+    if not holds(path, made):
+        write_checkpoint(path, made)
     sampler = read_checkpoint(path).to(run.group.device)
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
-        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.source, samples=SAMPLES, progress=run.progress))
+        options = {"samples": SAMPLES, "or_more": True, "progress": run.progress}
+        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.source, **options))
+
+
+def holds(path, sampler):
+    """Whether the checkpoint at `path` has the networks of `sampler` to the bit, the same bank, and was made by the same recipe.
+
+    When and on what it was made may differ, and the bank by rounding: it is encoded anew, on other hardware or another number of threads.
+    """
+    try:
+        there = read_checkpoint(path)
+    except (FileNotFoundError, CheckpointError):
+        return False
+    if _made_by(sampler) != _made_by(there) or sampler.bank.mean.shape != there.bank.mean.shape:
+        return False
+    weights = there.state_dict()
+    same = all(torch.equal(tensor, weights[name]) for name, tensor in sampler.state_dict().items())
+    pairs = ((getattr(sampler.bank, part), getattr(there.bank, part)) for part in ("mean", "logvar"))
+    return same and all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
+
+
+def _made_by(sampler):
+    """The recipe of `sampler`, as its file can tell it. (All other settings are the run directory's, which holds a run to them.)"""
+    info, training = sampler.info, sampler.info.get("training", {})
+    return [sampler.config, info.get("name"), info.get("data"), *map(training.get, ("recipe", "system", "untrained", "seed", "images", "steps"))]
 
 
 def keep_networks(run):
@@ -93,8 +123,7 @@ def command_of(recipe, vae=None):
 
 def versions():
     """What the run ran with: name -> version of this package, of Python, and of the libraries that the result may depend on."""
-    libraries = {name: _version(name) for name in ("torch", "torchvision", "numpy", "safetensors")}
-    return {"idgan": __version__, "python": platform.python_version(), **libraries}
+    return {"idgan": __version__, "python": platform.python_version(), **installed("torch", "torchvision", "numpy", "safetensors")}
 
 
 def hardware(group):
@@ -104,10 +133,3 @@ def hardware(group):
         return f"{group.world_size} x {torch.cuda.get_device_name(group.device)}{precision}"
     threads, instructions = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     return f"{platform.machine()} CPU, {os.cpu_count()} cores, {threads} threads, {instructions}{precision}"
-
-
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -2,13 +2,13 @@
 
 import math
 import sys
+import warnings
 from dataclasses import replace
 from functools import cached_property, partial
 
 import torch
 from torch import nn
 from torch.distributions import Normal
-from tqdm import tqdm
 
 from idgan import __version__
 from idgan.data import DSprites, FactorGrid
@@ -29,26 +29,15 @@ from idgan.metrics import (
     separated_attribute_predictability,
 )
 from idgan.networks import Posterior
-from idgan.networks.conv import downward_stack
 from idgan.sampler import PRIORS
 from idgan.training import feature_distance
-from idgan.training.feature_distance import MOST_SAMPLES
+from idgan.training.feature_distance import MOST_SAMPLES, content_key
+from idgan.training.grid_codes import GridCodes
 
-__all__ = ["DEFAULT_SAMPLES", "METRICS", "applicable", "coarsened", "evaluate", "mean_codes", "measure"]
+__all__ = ["DEFAULT_SAMPLES", "METRICS", "applicable", "coarsened", "evaluate", "measure", "reads_data"]
 
-BATCH = 1024
 DEFAULT_SAMPLES = 50_000
 """Generated images, and real ones, behind a Fréchet distance: the paper's."""
-
-
-@torch.no_grad()
-def mean_codes(vae, source, indices, device):
-    """Posterior means (N, c_dim) of the images at `indices` of `source`, on the CPU."""
-    parts = []
-    for part in indices.split(BATCH):
-        x = encoder_view(source.images(part.to(device), torch.Generator().manual_seed(int(part[0]))), vae.config.resolution)
-        parts.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).mean.cpu())
-    return torch.cat(parts)
 
 
 def coarsened(grid, most=8):
@@ -57,19 +46,6 @@ def coarsened(grid, most=8):
     coarse = FactorGrid(tuple(map(len, values)), grid.names)
     positions = coarse.factors(torch.arange(len(coarse)))
     return coarse, grid.indices(torch.stack([value[position] for value, position in zip(values, positions.T)], dim=1))
-
-
-class GridCodes:
-    """Mean codes of every image of a source with factors, encoded once: called with grid indices (N,), gives (N, c_dim)."""
-
-    def __init__(self, vae, source, device, progress=True):
-        self.grid = source.factors
-        indices = torch.arange(len(self.grid))
-        parts = tqdm(indices.split(16 * BATCH), desc="encoding the data set", unit="x16k", leave=False, disable=None if progress else True)
-        self.table = torch.cat([mean_codes(vae, source, part, device) for part in parts])
-
-    def __call__(self, indices):
-        return self.table[indices]
 
 
 class Subject:
@@ -120,6 +96,8 @@ class Subject:
         c, posterior = self.read_back
         if self.prior == "posterior":
             entropy = aggregated_posterior_entropy(self.sampler.bank.mean, self.sampler.bank.logvar, seed=self.seed)
+            if entropy.details["saturated"]:
+                warnings.warn(f"r_id rests on an entropy that is low: {entropy.protocol}", stacklevel=2)
         else:
             value = self.sampler.c_dim * (math.log(2 * math.pi) + 1) / 2
             entropy = MetricResult("entropy", value, "of N(0, I), exact", len(c), self.seed, confidence=0.0)
@@ -150,12 +128,11 @@ class FreshEncoder(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.config = config
-        self.layers = downward_stack(config.image_channels, outputs=2 * config.c_dim)
+        self.vae = config.build()
+        del self.vae.decoder
 
     def forward(self, x):
-        mean, logvar = self.layers(encoder_view(x, self.config.resolution)).chunk(2, dim=1)
-        return Posterior(mean, logvar)
+        return self.vae.encode(encoder_view(x, self.vae.config.resolution))
 
 
 METRICS = {
@@ -164,7 +141,7 @@ METRICS = {
     "mig": lambda subject: subject.on_grid(mutual_information_gap),
     "sap": lambda subject: subject.on_grid(separated_attribute_predictability),
     "beta-vae": lambda subject: subject.on_grid(beta_vae_metric),
-    "dci": lambda subject: subject.on_grid(dci),
+    "dci": lambda subject: subject.on_grid(dci, progress=subject.progress),
     "alignment": Subject.alignment,
     "r_id": Subject.r_id,
     "fid": partial(feature_distance.fid, images="generator"),
@@ -178,8 +155,12 @@ METRICS = {
 """Name -> function of a `Subject` that gives a `MetricResult`."""
 NEED_FACTORS = ("fvm", "fvm-dlib", "mig", "sap", "beta-vae", "dci")
 ON_FEATURES = ("fid", "fid-decoder", "fid-infinity", "fid-infinity-decoder", "kid", "kid-decoder")
-BY_PRIOR = ("alignment", "r_id", "gilbo", *ON_FEATURES)
+WITHOUT_DATA = ("alignment", "r_id", "gilbo")
+"""These need the sampler alone; every other metric reads the data set."""
+BY_PRIOR = (*WITHOUT_DATA, *ON_FEATURES)
 """These depend on what c is drawn from."""
+RENDERED = ("dsprites", "color-dsprites", "noisy-dsprites")
+"""Data sets whose images this package makes: their names say what they are."""
 ON_REQUEST = ("sap", "beta-vae", "dci", "fid-infinity", "fid-infinity-decoder", "kid", "kid-decoder", "gilbo")
 """Not measured unless named: they need scikit-learn or say much the same as others, and DCI and GILBO take many minutes."""
 
@@ -190,13 +171,19 @@ def is_dsprites(source):
 
 
 def applicable(source, untrained=()):
-    """The metrics that are measured on `source` unless others are named. A Fréchet distance only where its features are surely at hand.
+    """The metrics that are measured on `source` (None: no data set) unless others are named. A Fréchet distance only where its features are
+    surely at hand.
 
     `untrained` are parts of the VAE ("encoder", "decoder") that the system has no use of: what is about them is left out.
     """
     has_factors = getattr(source, "factors", None) is not None
     left_out = {*ON_REQUEST, *(() if has_factors else NEED_FACTORS), *(() if is_dsprites(source) else ON_FEATURES)}
     return [name for name in METRICS if name not in left_out and part_of_vae(name) not in untrained]
+
+
+def reads_data(metrics=None):
+    """Whether any of `metrics`, names (None: those `applicable`, which may), reads the data set."""
+    return metrics is None or not set(metrics) <= set(WITHOUT_DATA)
 
 
 def part_of_vae(metric):
@@ -223,8 +210,10 @@ def measure(
     gilbo_options=None,
     progress=True,
     known=(),
+    or_more=False,
 ):
     """Yield a `MetricResult` for each name in `metrics` (None: those `applicable`) and, where it depends on it, each of `priors`, in order.
+    A name that is there twice counts once. `source` may be None for metrics that read no data (`reads_data`).
 
     A result says what it answers under "request" in its details; one of a `normal` prior ends in "-normal".
 
@@ -234,7 +223,8 @@ def measure(
         extractor: name of the features for fid and kid (`idgan.metrics.open_extractor`); None: dsprites-convnet for dSprites and its
             variants, else inception-v3.
         gilbo_options: of GILBO's stopping rule, such as {"samples": 2000, "patience": 2}; see `idgan.metrics.gilbo`.
-        known: results, of the same sampler and source, that are given back instead of being measured again if they answer the same request.
+        known: results, of the same sampler, that are given back instead of being measured again if they answer the same request.
+        or_more: a known result of as many samples or more will do, of whatever seed and version.
 
     Raises:
         InvalidInputError: an unknown metric, prior or extractor, or a metric that needs ground-truth factors on a data set that has none,
@@ -244,10 +234,12 @@ def measure(
     """
     training = sampler.info.get("training") or {}
     untrained = training.get("untrained", ())
-    metrics = applicable(source, untrained) if metrics is None else metrics
+    metrics = list(dict.fromkeys(applicable(source, untrained) if metrics is None else metrics))
     for name in metrics:
         if name not in METRICS:
             raise InvalidInputError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+        if source is None and reads_data([name]):
+            raise InvalidInputError(f"{name} reads the data set, and none was given; without one there are {', '.join(WITHOUT_DATA)}")
         if name in NEED_FACTORS and getattr(source, "factors", None) is None:
             raise InvalidInputError(f"{name} needs ground-truth factors, which this data set does not have")
         if (part := part_of_vae(name)) in untrained:
@@ -258,17 +250,20 @@ def measure(
         raise InvalidInputError(f"samples={samples}; expected 2 or more")
     extractor = extractor or ("dsprites-convnet" if is_dsprites(source) else "inception-v3")
     features = open_extractor(extractor).to(sampler.device) if any(name in ON_FEATURES for name in metrics) else None
+    priors = tuple(dict.fromkeys(priors))
     options = {"samples": samples, "extractor": features, "gilbo_options": gilbo_options}
     subjects = {prior: Subject(sampler, source, seed, progress, prior=prior, **options) for prior in priors}
     for name in metrics:
         for prior in priors if name in BY_PRIOR else priors[:1]:
             request = request_of(name, subjects[prior])
-            yield next((result for result in known if result.details.get("request") == request), None) or answer(name, subjects[prior], request)
+            yield next((result for result in known if answers(result, request, or_more)), None) or answer(name, subjects[prior], request)
 
 
 def request_of(name, subject):
     """What determines the result of metric `name`, beside the sampler: a flat dict."""
-    request = {"metric": name, "seed": subject.seed, "data": str(subject.sampler.info.get("data")), "data_size": len(subject.source)}
+    request = {"metric": name, "seed": subject.seed, "data": str(subject.sampler.info.get("data"))}
+    if reads_data([name]):
+        request |= {"data_size": len(subject.source), "content": content_key(subject.source)}
     if name in BY_PRIOR:
         request |= {"prior": subject.prior, "samples": subject.samples}
     if name in ON_FEATURES:
@@ -276,6 +271,23 @@ def request_of(name, subject):
     if name == "gilbo":  # with lists for tuples, as a file gives them back
         request |= {option: list(value) if isinstance(value, tuple) else value for option, value in subject.gilbo_options.items()}
     return request | {"idgan": __version__}
+
+
+def answers(result, request, or_more=False):
+    """Whether `result` is that of `request`, or with `or_more` of another of as many samples or more, whatever its seed and version.
+
+    Requests used to have no content, and a size even if no data was read. One without content is of the data set if the statistics of its real
+    images say so, or if it is a metric of factors on images that this package makes.
+    """
+    stored = dict(result.details.get("request", {}))
+    if "content" not in request:
+        stored.pop("data_size", None)
+    elif "content" not in stored:
+        rendered = stored.get("data") in RENDERED and request["metric"] in NEED_FACTORS
+        stored["content"] = request["content"] if rendered else result.details.get("real", {}).get("content")
+    if or_more and stored.get("samples", 0) >= request.get("samples", 0):
+        stored |= {part: request[part] for part in ("seed", "samples", "idgan") if part in request}
+    return stored == request
 
 
 def answer(name, subject, request):

@@ -20,8 +20,10 @@ from idgan.data.directory import data_directory
 from idgan.files import write_atomically
 from idgan.images import at_once
 from idgan.metrics import FeatureStatistics
+from idgan.metrics.codes import at_least
+from idgan.metrics.result import installed
 
-__all__ = ["MOST_SAMPLES", "fid", "fid_infinity", "kid", "real_features", "real_statistics", "statistics_directory"]
+__all__ = ["MOST_SAMPLES", "content_key", "fid", "fid_infinity", "kid", "real_features", "real_statistics", "statistics_directory"]
 
 MOST_SAMPLES = 10_000
 """Of the metrics that need no more, whatever is asked for: alignment, r_id, kid, gilbo."""
@@ -29,6 +31,8 @@ MOST_SAMPLES = 10_000
 REAL, PROBE = -4, -5
 """The keys of the draw of real images, which is thereby no draw that trained anything, and of the images that identify a data set."""
 PROBED = 16
+PARTS = 10
+"""The generated images of a Fréchet distance are dealt out to so many parts, whose differences tell its confidence."""
 
 
 # ------------------------------------------------------------------ distances
@@ -37,9 +41,11 @@ PROBED = 16
 def fid(subject, images):
     """Fréchet distance, with neither set of features ever in memory: a `MetricResult`."""
     real, key = _real_statistics(subject)
-    fake = FeatureStatistics()
+    fake, seen = [FeatureStatistics() for _ in range(PARTS)], 0
     for features in made_features(subject, images, subject.samples):
-        fake.update(features)
+        for number, row in enumerate(range(min(PARTS, len(features))), start=seen):
+            fake[number % PARTS].update(features[row::PARTS])
+        seen += len(features)
     return _named("FD", subject, images, metrics.fid(real, fake, features=_described(subject, images), seed=subject.seed), real=key)
 
 
@@ -53,11 +59,12 @@ def fid_infinity(subject, images):
 
 
 def kid(subject, images):
-    """Kernel distance, of at most `MOST_SAMPLES` images on each side."""
+    """Kernel distance, of at most `MOST_SAMPLES` images on each side, and at least 4; a subset is 1,000 or half of the smaller side."""
     count = min(subject.samples, MOST_SAMPLES)
     real = torch.cat(list(real_features(subject.source, subject.extractor, samples=count, **_draw(subject))))
     fake = torch.cat(list(made_features(subject, images, count)))
-    size = min(1_000, len(real), len(fake))
+    at_least(4, real_images=len(real), generated_images=len(fake))
+    size = min(1_000, len(real) // 2, len(fake) // 2)
     result = metrics.kid(real, fake, features=_described(subject, images), seed=subject.seed, subset_size=size)
     return _named("KD", subject, images, result)
 
@@ -80,7 +87,8 @@ def _named(short, subject, images, result, **details):
     extractor = subject.extractor
     name = f"{short}-{extractor.title}" if extractor.title else result.name
     details = {"images": images, "extractor": f"{extractor.name} {extractor.version}", **details, **result.details}
-    return replace(result, name=name + ("" if images == "generator" else f"-{images}"), details=details)
+    name += "" if images == "generator" else f"-{images}"
+    return replace(result, name=name, details=details, versions=result.versions | installed(*extractor.packages))
 
 
 # ------------------------------------------------------------------ features
@@ -122,7 +130,7 @@ def real_statistics(source, extractor, *, name, samples, seed, device="cpu", pro
         "data": name,
         "images": len(source),
         "resolution": source.resolution,
-        "content": _content(source),
+        "content": content_key(source),
         "extractor": f"{extractor.name} {extractor.version}",
         "preprocessing": extractor.preprocessing,
         "samples": min(samples, len(source)),
@@ -143,8 +151,8 @@ def real_statistics(source, extractor, *, name, samples, seed, device="cpu", pro
     return statistics, key
 
 
-def _content(source):
-    """A hash of images spread over the data set: two data sets of one name and size are told apart."""
+def content_key(source):
+    """A hash of `PROBED` images spread over the data set `source`: two data sets of one name and size are told apart."""
     indices = torch.linspace(0, len(source) - 1, PROBED, dtype=torch.float64).long()
     images = source.images(indices, generator_of(PROBE))
     return hashlib.sha256((255 * images).round().byte().cpu().numpy().tobytes()).hexdigest()

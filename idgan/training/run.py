@@ -19,7 +19,8 @@ from idgan.sampler import Sampler, posterior_bank
 from idgan.training.bundle import bundle
 from idgan.training.checkpoint import differences, step_of
 from idgan.training.distributed import barrier, process_group
-from idgan.training.evaluation import coarsened, mean_codes
+from idgan.training.evaluation import coarsened
+from idgan.training.grid_codes import mean_codes
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
 from idgan.training.stage_1 import STATE_FILE, borrow_vae, digest, trained_vae

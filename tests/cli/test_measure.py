@@ -4,14 +4,16 @@ import json
 import re
 
 import pytest
+from click.testing import CliRunner
 
+from idgan.cli import main
 from idgan.cli.measure import evaluate
 from idgan.files import sha256_of
 from idgan.metrics import code_alignment
 from idgan.networks import ConvGeneratorConfig, ModelConfig, VAEConfig
 from idgan.sampler import Sampler
 from idgan.training.evaluation import METRICS, ON_REQUEST
-from idgan.zoo.weights import write_checkpoint
+from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 
 @pytest.fixture
@@ -30,7 +32,8 @@ def quick(monkeypatch):
 
 def test_evaluate_prints_a_table_and_writes_json(run, directory, quick):
     lines = run("evaluate", "runs/small", "--metrics", "quick", "--seed", "3").splitlines()
-    assert "code_alignment" in lines[0]
+    assert lines[0].split() == ["metric", "value", "samples", "seed", "protocol"]
+    assert "code_alignment" in lines[1]
     assert lines[-1] == "runs/small/results.json: the same as JSON"
     results = json.loads((directory / "runs/small/results.json").read_text())
     assert results["name"] == "small"
@@ -52,11 +55,62 @@ def test_the_same_command_again_shows_what_the_file_holds(run, quick):
 def test_prior_samples_and_extractor(run, directory, monkeypatch):
     monkeypatch.setenv("IDGAN_DATA", str(directory / "data"))
     options = ("--metrics", "r_id, fid,fid-decoder", "--prior", "posterior,normal", "--samples", "40", "--extractor", "dsprites-convnet")
-    *rows, _ = run("evaluate", "small.safetensors", "--out", "r.json", *options).splitlines()
+    heading, *rows, _ = run("evaluate", "small.safetensors", "--out", "r.json", *options).splitlines()
     names = ["r_id", "FD-dsprites-convnet", "FD-dsprites-convnet-decoder"]
     assert [row.split()[0] for row in rows] == [name + suffix for name in names for suffix in ("", "-normal")]
-    assert all("n=40" in row for row in rows)
+    # Columns begin where their headings do, however long the names.
+    for number, (column, width) in enumerate((("samples", 2), ("seed", 1))):
+        start = heading.index(column)
+        assert {row[start : start + width] for row in rows} == {("40", "0")[number]} and {row[start - 1] for row in rows} == {" "}
+    assert all("±" in row[heading.index("value") : heading.index("samples")] for row in rows)
     assert all("dsprites-convnet v" in row and "40 real vs 40 generated" in row for row in rows[2:])
+
+
+def test_results_of_another_file_of_the_name_are_not_lost(run, directory, quick):
+    for place in "a", "b":
+        (directory / place).mkdir()
+        sampler = read_checkpoint("small.safetensors")
+        sampler.info["place"] = place
+        write_checkpoint(directory / place / "model.safetensors", sampler)
+    run("evaluate", "a/model.safetensors", "--metrics", "quick")
+    first = (directory / "model-results.json").read_bytes()
+    with pytest.warns(UserWarning, match=r"now in model-results\.1\.json"):
+        run("evaluate", "b/model.safetensors", "--metrics", "quick")
+    assert (directory / "model-results.1.json").read_bytes() == first != (directory / "model-results.json").read_bytes()
+
+
+def test_a_metric_that_is_there_twice_is_measured_once(run, quick):
+    assert len(run("evaluate", "small.safetensors", "--metrics", "quick,quick").splitlines()) == 3
+    assert quick == [0]
+
+
+def test_what_was_measured_before_an_interruption_is_shown(quick, directory, monkeypatch):
+    def interrupted(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(METRICS, "broken", interrupted)
+    result = CliRunner().invoke(main, ["evaluate", "small.safetensors", "--metrics", "quick,broken"])
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.output.splitlines()] == ["metric", "code_alignment", "Error:"]
+
+
+@pytest.fixture
+def faces(directory, monkeypatch):
+    """faces.safetensors, of a data set that is not here."""
+    monkeypatch.setenv("IDGAN_DATA", str(directory / "none"))
+    info = {"name": "faces", "data": "celeba-64", "training": {"seed": 7}}
+    config = ModelConfig(VAEConfig(3, 3), ConvGeneratorConfig(3, 2, 3))
+    return write_checkpoint("faces.safetensors", Sampler(config, info=info))
+
+
+def test_data_is_opened_only_for_metrics_that_read_it(run, fail, faces):
+    lines = run("evaluate", "faces.safetensors", "--samples", "20", "--metrics", "r_id").splitlines()
+    assert [line.split()[0] for line in lines] == ["metric", "r_id", "faces-results.json:"]
+    note, *lines = run("evaluate", "faces.safetensors", "--samples", "20").splitlines()
+    assert "no data set" in note and "idgan prepare celeba" in note
+    assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "faces-results.json:"]
+    assert "idgan prepare celeba" in fail("evaluate", "faces.safetensors", "--metrics", "r_id,fid")
+    assert "nowhere" in fail("evaluate", "faces.safetensors", "--data", "nowhere")
 
 
 def test_help_names_every_metric(run):

@@ -40,3 +40,14 @@ def test_a_directory_that_is_no_run_is_said_to_be_none(tmp_path):
     result = CliRunner().invoke(main, ["plot", str(tmp_path)])
     assert result.exit_code == 1
     assert "nothing to plot" in result.output
+
+
+@pytest.mark.parametrize("content", ["", '{"metrics": [', "[]", '{"metrics": 3}', '{"metrics": [{"name": "mig", "value": 0.3}]}', "\xff"])
+def test_damaged_results_are_named(tmp_path, content):
+    run = run_directory(tmp_path / "run")
+    (run / "results.json").write_bytes(content.encode("latin-1"))
+    result = CliRunner().invoke(main, ["plot", str(run)])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "results.json is damaged" in result.output and "idgan evaluate" in result.output
+    assert not list(run.glob("*.png"))

@@ -82,3 +82,15 @@ def test_verify_fails_with_1(directory):
     result = CliRunner().invoke(main, ["verify", "other.safetensors"])
     assert result.exit_code == 1
     assert result.output.startswith("other: FAILED (other.safetensors)\n")
+
+
+def test_info_shows_results_in_columns_with_their_confidence(run):
+    measured = zoo.info("dsprites")["metrics"]
+    *_, heading = (line for line in run("info", "dsprites").splitlines() if line.split()[:2] == ["metric", "value"])
+    rows = run("info", "dsprites").partition(heading + "\n")[2].splitlines()
+    assert [row.split()[0] for row in rows] == [metric["name"] for metric in measured]
+    for row, metric in zip(rows, measured):
+        assert row[heading.index("value") :].startswith(f"{metric['value']:.4f}")
+        assert ("±" in row[: heading.index("samples")]) == (metric["confidence"] is not None)
+        assert row[heading.index("samples") :].startswith(f"{metric['samples']:,} ")
+        assert row[heading.index("protocol") :] == metric["protocol"]

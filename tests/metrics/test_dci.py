@@ -1,3 +1,6 @@
+import contextlib
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from idgan.errors import InvalidInputError
 from idgan.metrics import dci
 from idgan.metrics.dci import completeness, disentanglement
 
-pytest.importorskip("sklearn")
+sklearn = pytest.importorskip("sklearn")
 SMALL = {"seed": 0, "train_points": 200, "test_points": 100}
 
 
@@ -37,6 +40,22 @@ def test_perfect_code_scores_one_and_noise_does_not(small, lookup, noise):
     assert good.value > 0.9 and good.details["completeness"] > 0.9 and good.details["informativeness_test"] == 1
     assert bad.value < 0.3 and bad.details["completeness"] < 0.3 and bad.details["informativeness_test"] < 0.6
     assert np.shape(bad.details["importance"]) == (6, 2)
+    assert good.versions["scikit-learn"] == sklearn.__version__ and good.confidence is None
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_over_factors_where_someone_looks(small, lookup):
+    def shown(stream, **options):
+        with contextlib.redirect_stderr(stream):
+            dci(lookup(small.factors(torch.arange(6))), small, seed=0, train_points=20, test_points=20, **options)
+        return stream.getvalue()
+
+    assert "/2 " in shown(Terminal(), progress=True)
+    assert shown(Terminal()) == shown(io.StringIO(), progress=True) == ""
 
 
 def test_the_seed_decides(small, lookup):

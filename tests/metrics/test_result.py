@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from idgan.metrics import MetricResult
+from idgan.metrics.result import installed, versions
 
 
 def test_details_of_any_kind_survive_json():
@@ -26,6 +27,11 @@ def test_details_of_any_kind_survive_json():
 def test_versions_are_filled_in():
     versions = MetricResult("fvm", 0.5, "paper", 800, seed=0).versions
     assert versions["torch"] == torch.__version__ and versions["numpy"] == np.__version__ and "idgan" in versions
+
+
+def test_versions_of_libraries_are_those_installed():
+    assert versions("pytest", "tqdm") == versions() | installed("pytest", "tqdm")
+    assert installed("pytest", "no-such-package") == {"pytest": pytest.__version__, "no-such-package": "unknown"}
 
 
 def test_row_shows_all_that_a_comparison_needs():

@@ -4,7 +4,7 @@ import torch
 from idgan.data.factors import FactorGrid
 from idgan.metrics import separated_attribute_predictability as sap
 
-pytest.importorskip("sklearn")
+sklearn = pytest.importorskip("sklearn")
 SMALL = {"seed": 0, "train_points": 800, "test_points": 800}
 
 
@@ -19,6 +19,7 @@ def test_perfect_code_gains_all_that_guessing_misses(binary, lookup):
     result = sap(lookup(codes), binary, **SMALL)
     assert result.value == pytest.approx(0.5, abs=4 * result.confidence)
     accuracy = torch.tensor(result.details["accuracy"])
+    assert result.versions["scikit-learn"] == sklearn.__version__
     assert accuracy.diagonal().tolist() == [1, 1, 1] and accuracy.fill_diagonal_(0).max() < 0.6
 
 

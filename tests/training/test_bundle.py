@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import torch
 from PIL import Image
@@ -12,9 +13,10 @@ from idgan.data import open_dataset
 from idgan.files import sha256_of
 from idgan.recipes import describe, override, recipe_of
 from idgan.training import train
+from idgan.training.bundle import holds
 from idgan.training.checkpoint import load_state
 from idgan.training.evaluation import applicable
-from idgan.zoo.weights import golden_differences, read_checkpoint
+from idgan.zoo.weights import golden_differences, read_checkpoint, write_checkpoint
 
 
 def test_the_checkpoint_loads_and_its_goldens_hold(finished):
@@ -84,6 +86,41 @@ def test_a_measured_run_writes_its_results(bands_recipe, tmp_path, tiny):
     for metric in results["metrics"]:
         assert math.isfinite(metric["value"])
         assert metric.keys() >= {"name", "value", "protocol", "samples", "seed", "versions"}
+    # Trained again, it does not take the place of what was measured better.
+    request = results["metrics"][-1]["details"]["request"]
+    request |= {"samples": 50_000, "seed": 9}
+    content = json.dumps(results)
+    (tmp_path / "results.json").write_text(content)
+    train(bands_recipe, tmp_path, **(options | {"threads": 2}))
+    assert (tmp_path / "results.json").read_text() == content
+
+
+def test_a_checkpoint_in_which_nothing_would_differ_stays_as_it_is(finished, tiny, tmp_path, fingerprint):
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / "model.safetensors"
+    before = fingerprint(path.parent)[str(path)]
+    assert "1 threads" in read_checkpoint(path).info["training"]["hardware"]
+    train("dsprites", path.parent, **(tiny(vae_stage__select_every=8) | {"threads": 2}))
+    assert fingerprint(path.parent)[str(path)] == before
+
+
+def test_only_what_was_made_alike_is_the_same_checkpoint(finished, tmp_path):
+    path = tmp_path / "model.safetensors"
+
+    def changed(change):
+        sampler = read_checkpoint(finished / "model.safetensors")
+        change(sampler)
+        return sampler
+
+    assert not holds(path, changed(lambda sampler: None))
+    write_checkpoint(path, changed(lambda sampler: None))
+    assert holds(path, changed(lambda sampler: sampler.bank.mean.mul_(1 + 1e-6)))
+    assert holds(path, changed(lambda sampler: sampler.info["training"].update(hardware="another", versions={})))
+    assert not holds(path, changed(lambda sampler: sampler.bank.mean.add_(0.01)))
+    assert not holds(path, changed(lambda sampler: sampler.info["training"].update(seed=1)))
+    assert not holds(path, changed(lambda sampler: next(sampler.generator.parameters()).data.mul_(1 + 1e-6)))
+    path.write_bytes(path.read_bytes()[:1000])
+    assert not holds(path, changed(lambda sampler: None))
 
 
 def test_training_leaves_the_process_as_it_was(finished):

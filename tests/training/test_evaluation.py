@@ -8,8 +8,10 @@ import torch
 
 from idgan.data import DSprites, FactorGrid, NoisyDSprites
 from idgan.errors import InvalidInputError
-from idgan.images import to_unit
-from idgan.training.evaluation import GridCodes, Subject, applicable, coarsened, evaluate, mean_codes, measure
+from idgan.images import encoder_view, to_unit
+from idgan.metrics import MetricResult
+from idgan.networks import VAEConfig
+from idgan.training.evaluation import FreshEncoder, Subject, answers, applicable, coarsened, evaluate, measure
 
 
 def test_a_perfect_pair_scores_as_such(perfect, bands):
@@ -88,6 +90,90 @@ def test_what_is_known_is_not_measured_again(perfect, bands):
         assert evaluate(perfect, bands, ["alignment"], known=(known,), **(options | other))[0] is not known
 
 
+def test_data_sets_of_one_name_and_size_are_told_apart(perfect, bands):
+    class Faded(type(bands)):
+        def images(self, indices, generator=None):
+            return 0.5 * super().images(indices)
+
+    options = {"samples": 50, "progress": False}
+    known = evaluate(perfect, bands, ["mig", "alignment"], **options)
+    again = evaluate(perfect, Faded(), ["mig", "alignment"], known=tuple(known), **options)
+    assert again[0] is not known[0]
+    assert again[1] is known[1]  # which reads no data
+
+
+OLD = {"metric": "mig", "seed": 0, "data": "dsprites", "data_size": 60, "idgan": "1"}
+
+
+@pytest.mark.parametrize(
+    "change, details, same",
+    [
+        ({}, {}, True),
+        ({"data": "celeba-64"}, {}, False),
+        ({"data": "scream-dsprites"}, {}, False),
+        ({"data_size": 61}, {}, False),
+        ({"metric": "kid"}, {}, False),
+        ({"metric": "fid", "data": "celeba-64"}, {"real": {"content": "00ff"}}, True),
+        ({"metric": "fid"}, {"real": {"content": "ff00"}}, False),
+        ({"content": "ff00"}, {}, False),
+    ],
+)
+def test_results_from_before_requests_had_a_content(change, details, same):
+    stored = OLD | change
+    request = stored | {"data_size": 60, "content": "00ff"}
+    assert answers(MetricResult("x", 1.0, "", 1, 0, details={"request": stored, **details}), request) is same
+
+
+def test_what_reads_no_data_answers_whatever_its_size_was():
+    stored = MetricResult("x", 1.0, "", 1, 0, details={"request": OLD | {"metric": "r_id", "samples": 50}})
+    request = {"metric": "r_id", "seed": 0, "data": "dsprites", "idgan": "1", "samples": 50}
+    assert answers(stored, request) and not answers(stored, request | {"samples": 40}) and not answers(stored, request | {"seed": 1})
+
+
+def test_as_many_samples_or_more_will_do_if_that_is_said(perfect, bands):
+    (known,) = evaluate(perfect, bands, ["alignment"], seed=3, samples=50, progress=False)
+
+    def taken(**options):
+        return evaluate(perfect, bands, ["alignment"], known=(known,), progress=False, **options)[0] is known
+
+    assert taken(samples=50, or_more=True) and taken(samples=40, or_more=True)
+    assert not taken(samples=40) and not taken(samples=60, or_more=True)
+    assert not taken(samples=40, or_more=True, priors=("normal",))
+    assert not answers(MetricResult("x", 1.0, "", 1, 0), {"metric": "x"}, or_more=True)
+
+
+def test_without_data_the_metrics_of_the_sampler_alone_remain(perfect):
+    results = evaluate(perfect, None, samples=50, progress=False)
+    assert [result.name for result in results] == ["code_alignment", "r_id"]
+    for metric in "mig", "fid":
+        with pytest.raises(InvalidInputError, match=f"{metric} reads the data set, and none was given; without one there are alignment, r_id, gil"):
+            evaluate(perfect, None, [metric])
+
+
+def test_a_name_that_is_there_twice_counts_once(perfect, bands):
+    options = {"samples": 50, "priors": ("normal", "normal"), "progress": False}
+    assert [result.name for result in evaluate(perfect, bands, ["alignment", "mig", "alignment"], **options)] == ["code_alignment-normal", "mig"]
+
+
+def test_an_entropy_that_the_bank_bounds_is_a_warning(perfect, bands):
+    # The bank's 60 posteriors do not touch: their mixture has all the entropy that so many can have.
+    with pytest.warns(UserWarning, match="r_id rests on an entropy that is low: .* mixture of 60 posteriors, .* a larger bank would give more"):
+        (result,) = evaluate(perfect, bands, ["r_id"], samples=50, progress=False)
+    assert "a larger bank would give more" in result.protocol
+
+
+def test_a_fresh_encoder_is_that_of_a_vae_without_its_decoder():
+    config = VAEConfig(3)
+    torch.manual_seed(5)
+    fresh = FreshEncoder(config)
+    torch.manual_seed(5)
+    vae = config.build()
+    x = torch.rand(2, 1, 128, 128)
+    ours, theirs = fresh(x), vae.encode(encoder_view(x, 64))
+    assert torch.equal(ours.mean, theirs.mean) and torch.equal(ours.logvar, theirs.logvar)
+    assert sum(p.numel() for p in fresh.parameters()) == sum(p.numel() for p in vae.encoder.parameters())
+
+
 @pytest.mark.parametrize("prior, least", [("posterior", -8), ("normal", 0.5)])
 def test_gilbo_learns_to_read_the_code(perfect, bands, prior, least):
     fast = {"samples": 200, "batch_size": 16, "learning_rates": (3e-3,), "check_every": 20, "patience": 1, "tolerance": 1.0}
@@ -100,25 +186,6 @@ def test_gilbo_learns_to_read_the_code(perfect, bands, prior, least):
 def test_an_unknown_metric_lists_the_known(perfect, bands):
     with pytest.raises(InvalidInputError, match=r"unknown metric 'mug'; known: fvm, fvm-dlib, mig"):
         evaluate(perfect, bands, ["mug"])
-
-
-def test_grid_codes_are_the_encoders_means(perfect, bands):
-    codes = GridCodes(perfect.vae, bands, "cpu", progress=False)
-    indices = torch.tensor([59, 0, 7, 7])
-    assert torch.allclose(codes(indices), perfect.vae.encode(bands.images(indices)).mean)
-    assert torch.equal(codes.table, mean_codes(perfect.vae, bands, torch.arange(60), "cpu"))
-
-
-def test_mean_codes_of_a_random_data_set_are_a_function_of_the_indices(perfect, bands):
-    class Noisy(type(bands)):
-        stochastic = True
-
-        def images(self, indices, generator=None):
-            return (super().images(indices) + 0.1 * torch.rand(len(indices), 1, 64, 64, generator=generator)).clamp(0, 1)
-
-    a, b = (mean_codes(perfect.vae, Noisy(), torch.arange(60), "cpu") for _ in range(2))
-    assert torch.equal(a, b)
-    assert not torch.equal(a, mean_codes(perfect.vae, bands, torch.arange(60), "cpu"))
 
 
 def test_a_coarse_grid_keeps_the_ends_and_its_points_are_where_it_says():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from idgan.errors import InvalidInputError
 from idgan.metrics import FeatureStatistics
 from idgan.metrics.extractors import EXTRACTORS, Extractor
 from idgan.training.evaluation import evaluate
@@ -77,9 +78,32 @@ def test_unbiased_relatives_agree(perfect, bands, features):
     assert [result.name for result in results] == ["FD_infinity-bands", "KD-bands", "FD_infinity-bands-decoder", "KD-bands-decoder"]
     good, good_kernel, bad, bad_kernel = results
     assert abs(good.value) < 2e-3 and bad.value == pytest.approx(np.square(DEVIATIONS / 2).sum(), rel=0.05)
-    # Of 60 real images, all there are, the kernel distance comes out low, but equally so. It is a mean over 100 subsets.
-    error = math.hypot(good_kernel.confidence, bad_kernel.confidence) / 10
-    assert bad_kernel.value - good_kernel.value > 5 * error
+    # A subset is half of the 60 real images there are.
+    assert "100 subsets of 30;" in good_kernel.protocol
+    assert abs(good_kernel.value) < 2 * good_kernel.confidence
+    assert bad_kernel.value > good_kernel.value
+
+
+def test_a_kernel_distance_needs_a_subset_of_each_side(perfect, bands, features):
+    (result,) = evaluate(perfect, bands, ["kid"], **(features | {"samples": 4}))
+    assert "subsets of 2;" in result.protocol and result.confidence > 0
+    with pytest.raises(InvalidInputError, match="real_images=3; expected a whole number, 4 or more"):
+        evaluate(perfect, bands, ["kid"], **(features | {"samples": 3}))
+
+
+def test_confidence_of_a_distance_is_that_of_other_samples(perfect, bands, features):
+    options = features | {"samples": 500}
+    results = [evaluate(perfect, bands, ["fid-decoder"], seed=seed, **options)[0] for seed in range(12)]
+    told = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert 0.5 < told / np.std([result.value for result in results], ddof=1) < 2
+    assert evaluate(perfect, bands, ["fid"], **(features | {"samples": 2}))[0].confidence >= 0
+
+
+def test_results_name_the_libraries_of_their_features(perfect, bands, features, monkeypatch):
+    (plain,) = evaluate(perfect, bands, ["fid"], **features)
+    monkeypatch.setitem(EXTRACTORS, "bands", lambda: dataclasses.replace(band_reader(), packages=("pytest",)))
+    for result in evaluate(perfect, bands, ["fid", "kid", "fid-infinity"], **features):
+        assert result.versions == plain.versions | {"pytest": pytest.__version__}
 
 
 def test_only_fids_own_features_give_fid(perfect, bands, features, monkeypatch):

@@ -92,9 +92,37 @@ def test_gilbo_is_kept_with_its_rule(place, perfect, bands):
 def test_a_checkpoint_that_was_trained_on_is_measured_anew(place, perfect, bands, counted):
     run(place, perfect, bands, ["one", "two"])
     place[1].write_bytes(b"better weights")
-    run(place, perfect, bands, ["one"])
-    assert stored(place) == [("one", 3, 0)]
+    with pytest.warns(UserWarning, match=r"held the results of another checkpoint file.* now in .*results\.1\.json"):
+        run(place, perfect, bands, ["one", "two"])
+    assert stored(place) == [("one", 3, 0), ("two", 4, 0)]
     assert json.loads(place[0].read_text())["sha256"] == sha256_of(place[1])
+
+
+def test_results_of_other_checkpoints_of_the_name_are_set_aside(place, perfect, bands, counted):
+    path, checkpoint = place
+    contents = []
+    for weights in b"a", b"b", b"a":
+        checkpoint.write_bytes(weights)
+        with pytest.raises(KeyboardInterrupt):  # before anything is measured: nothing moves
+            run(place, perfect, bands, ["broken"])
+        assert len(list(path.parent.glob("*.json"))) == len(contents)
+        if contents:
+            with pytest.warns(UserWarning, match="now in"):
+                run(place, perfect, bands, ["one", "two"])
+        else:
+            run(place, perfect, bands, ["one", "two"])
+        contents.append(path.read_bytes())
+    assert [path.with_name(name).read_bytes() for name in ("results.1.json", "results.2.json", "results.json")] == contents
+
+
+def test_whatever_is_written_over_is_kept(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text("notes")
+    with pytest.warns(UserWarning, match=r"r\.1\.json"):
+        write_results(path, "x", "00ff", [])
+    assert (tmp_path / "r.1.json").read_text() == "notes"
+    write_results(path, "x", "00ff", [])
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_nobody_elses_file_is_overwritten(place, perfect, bands, counted):
