@@ -56,7 +56,7 @@ def color_dsprites():
 
 def noisy_dsprites():
     """Noisy-dSprites, whose stage 1 starts from that of Color-dSprites: from random weights the positions came to lie across the axes of c."""
-    return in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, select_every=500)
+    return in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, gan_steps=5_000, select_every=500)
 
 
 def scream_dsprites():
