@@ -122,11 +122,11 @@ def publish(run, repo, *, name=None, private=False, tag=None, dry_run=False, end
     for value, pattern, accepted in ((repo, REPO_NAME, '"organisation/name"'), (tag or "x", r"\w[\w.-]*", "a tag: letters, digits, . _ -")):
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise InvalidInputError(f"{value!r} is not {accepted}")
-    for name in RUN_FILES:
-        if not (run / name).is_file():
-            advice = f"measure it: `idgan evaluate {run}`" if name == RESULTS_FILE else "the `idgan train` that made it continues it"
-            raise RunError(f"{run} has no {name}, so it is no finished run; {advice}")
-    files = {name: (run / name).read_bytes() for name in RUN_FILES}
+    for file in RUN_FILES:
+        if not (run / file).is_file():
+            advice = f"measure it: `idgan evaluate {run}`" if file == RESULTS_FILE else "the `idgan train` that made it continues it"
+            raise RunError(f"{run} has no {file}, so it is no finished run; {advice}")
+    files = {file: (run / file).read_bytes() for file in RUN_FILES}
     content = files[CHECKPOINT_FILE]
     weights = Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content), repo=repo, revision=NO_COMMIT)
     entry = entry_of(run, weights, **terms)
