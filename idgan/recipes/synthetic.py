@@ -31,8 +31,8 @@ def dsprites():
     )
 
 
-def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, gan_steps=6_000, **vae_stage):
-    """The recipe of the variant `name` in colour: dSprites' with another stage 1, and a shorter stage 2."""
+def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, gan_steps=12_000, **vae_stage):
+    """The recipe of the variant `name` in colour: dSprites' with another stage 1."""
     parent = dsprites()
     objective = PairwiseTCVAEConfig(tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048)
     return replace(
@@ -51,14 +51,14 @@ def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, gan_steps=6_
 
 def color_dsprites():
     """Color-dSprites. Whether the positions come to lie along the axes of c is up to the seed: see docs/results.md."""
-    return in_colour("color-dsprites", seed=1, capacity=16.0, capacity_steps=6_000, steps=5_000)
+    return in_colour("color-dsprites", seed=1, capacity=16.0, capacity_steps=6_000, steps=5_000, gan_steps=6_000)
 
 
 def noisy_dsprites():
     """Noisy-dSprites, whose stage 1 starts from that of Color-dSprites: from random weights the positions came to lie across the axes of c."""
-    return in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, gan_steps=5_000, select_every=500)
+    return in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, select_every=500)
 
 
 def scream_dsprites():
-    """Scream-dSprites, whose stage 1 starts from that of Color-dSprites; colour and place of the background take capacity here."""
-    return in_colour("scream-dsprites", 0, "color-dsprites", capacity=16.0, capacity_steps=1, steps=2_000, gan_steps=4_000, select_every=500)
+    """Scream-dSprites, whose stage 1 starts from that of Color-dSprites. It does not find the sprite yet: see docs/results.md."""
+    return in_colour("scream-dsprites", 0, "color-dsprites", capacity=16.0, capacity_steps=1, steps=2_000, select_every=500)
