@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -88,8 +87,7 @@ def test_wheel_holds_manifest_and_weights_and_works(built, tmp_path):
 
 def test_sdist_is_a_checkout_that_works(built, tmp_path):
     _, sdist = built
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(sdist, tmp_path)
     unpacked = next(tmp_path.glob("idgan-*"))
     assert (unpacked / "hubconf.py").exists()
     found, home = main_job(unpacked, tmp_path)
