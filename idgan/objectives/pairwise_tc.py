@@ -1,5 +1,6 @@
 """A VAE under capacity annealing that pays for what pairs of code dimensions share, measured against a memory of recent posteriors."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +64,8 @@ class PairwiseTCVAE(CapacityVAE):
         memory = torch.cat([latest, self.memory], 1)[:, : self.config.memory].contiguous()
         if self.training:
             self.memory = memory
-        with torch.autocast(c.device.type, enabled=False):  # a ratio of densities near 1
+        device = c.device.type  # "meta" in a dry run, which has no autocast to leave
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():  # a ratio of densities near 1
             tc = terms.pairwise_tc(c, Posterior(*memory))
         return self.kl_penalty(kl, batch.step) + self.config.tc_weight * tc, {"tc": tc}
 

@@ -89,6 +89,12 @@ def test_the_rest_grows_with_the_batch_and_shrinks_with_its_parts():
     assert (one - images) / 8 < parted < (one - images) / 4  # nor are fakes kept from one phase for the next
 
 
+@pytest.mark.parametrize(("name", "stage"), [(name, stage) for name in sorted(RECIPES) for stage in recipe_of(name).stages])
+def test_every_stage_of_every_recipe_has_a_cost(name, stage):
+    cost = cost_of(recipe_of(name), stage)
+    assert cost.memory > cost.fixed > 0 and cost.flops > 0
+
+
 def test_what_is_kept_for_the_backward_pass_is_counted():
     """A VAE's inputs and every layer's output, at least."""
     outputs = 2 * (32 * 32**2 + 32 * 16**2 + 64 * 8**2 + 64 * 4**2) + 2 * 256
