@@ -15,6 +15,7 @@ from idgan.recipes import as_system, defaults, describe, override, recipe_of
 from idgan.training.checkpoint import differences
 from idgan.training.evaluation import BY_PRIOR, METRICS, ON_FEATURES, coarsened
 from idgan.training.results import measure_into, read_results
+from idgan.training.run import STAGE_1
 from idgan.training.stage_1 import digest
 from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint
 
@@ -185,7 +186,7 @@ def check(directory, recipe, encoder=None):
     here = json.loads(json.dumps(describe(recipe)))
     there = json.loads((directory / "recipe.json").read_text())
     if encoder is not None:
-        here = {path: value for path, value in here.items() if not path.startswith("vae_stage.")}
+        here = {path: value for path, value in here.items() if not path.startswith(STAGE_1)}
         here["vae_sha256"] = digest(read_checkpoint(encoder).vae) if encoder.exists() else there.get("vae_sha256")
     alike = {path for path in here if there.get(kind := f"{path.rpartition('.')[0]}.type") == here.get(kind)}
     there = {path: value for path, value in defaults(recipe).items() if path in alike} | there

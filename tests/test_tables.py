@@ -268,3 +268,14 @@ def test_table_4_and_figure_8_on_a_folder_of_images(script, out, pictures):
 def test_figure_8_says_what_is_missing(script, tmp_path):
     assert script("figure8", "--table-only", "--out", str(tmp_path)) == "celeba-64, seed 0: missing\n"
     assert not any(tmp_path.iterdir())
+
+
+def test_a_run_on_another_s_encoder_is_found_whatever_its_recipe_s_stage_1_starts_from(module, tmp_path):
+    recipe = recipe_of("noisy-dsprites")
+    assert recipe.vae_from
+    of_stage_1 = ("vae_stage.", "vae_from")
+    settings = {path: value for path, value in describe(recipe).items() if not path.startswith(of_stage_1)} | {"vae_sha256": "0" * 64}
+    (tmp_path / "recipe.json").write_text(json.dumps(settings))
+    module.check(tmp_path, recipe, tmp_path / "gone.safetensors")
+    with pytest.raises(RunMismatchError, match="seed"):
+        module.check(tmp_path, dataclasses.replace(recipe, seed=9), tmp_path / "gone.safetensors")

@@ -27,9 +27,11 @@ from idgan.training.stage_1 import STATE_FILE, borrow_vae, digest, trained_vae
 from idgan.zoo import usable_device
 from idgan.zoo.weights import CHECKPOINT_FILE
 
-__all__ = ["STAGES", "Run", "train"]
+__all__ = ["STAGES", "STAGE_1", "Run", "train"]
 
 STAGES = ("vae", "gan")
+STAGE_1 = ("vae_stage.", "vae_from")
+"""The settings on which only stage 1 depends."""
 STAGE_2 = ("gan_stage.", "generator.", "discriminator.")
 """The settings on which only stage 2 depends."""
 BANK, SELECTION, SHOWN = -1, -2, -3
@@ -167,7 +169,7 @@ class Run:
             self.settings["vae_from_sha256"] = digest(self.vae)
         if vae is not None:
             self.history["vae"] = borrow_vae(self.vae, vae)
-            self.settings = {key: value for key, value in self.settings.items() if not key.startswith(("vae_stage.", "vae_from"))}
+            self.settings = {key: value for key, value in self.settings.items() if not key.startswith(STAGE_1)}
             self.settings["vae_sha256"] = digest(self.vae)
         self._claim()
 
