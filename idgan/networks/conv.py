@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-__all__ = ["ConvDiscriminator", "ConvDiscriminatorConfig", "ConvGenerator", "ConvGeneratorConfig", "downward_stack", "upward_stack"]
+__all__ = ["ConvDiscriminator", "ConvDiscriminatorConfig", "ConvGenerator", "ConvGeneratorConfig", "downward_stack", "he_normal", "upward_stack"]
 
 RESOLUTION = 64
 
@@ -26,6 +26,24 @@ def upward_stack(inputs, image_channels):
     for before, after in pairwise(widths):
         layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def he_normal(network):
+    """Draw the weights of linear and convolution layers so that ReLU keeps their activations' variance (He et al., 2015); biases become 0.
+
+    A transposed convolution has as its fan-in what reaches one output: its kernel over its stride.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            (height, width), (down, right) = layer.kernel_size, layer.stride
+            fan_in = layer.in_channels * height * width / (down * right)
+        elif isinstance(layer, (nn.Linear, nn.Conv2d)):
+            fan_in = layer.weight[0].numel()
+        else:
+            continue
+        nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 @dataclass(frozen=True)

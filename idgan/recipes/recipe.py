@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import torch
 
 from idgan.errors import InvalidInputError, within
-from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
+from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig, he_normal
 
 __all__ = ["Adam", "RMSprop", "Recipe", "Stage", "defaults", "describe", "override"]
 
+INITS = ("torch", "he")
 PRECISIONS = ("fp32", "tf32", "bf16")
 TOLD = {"vae": ("c_dim", "image_channels", "resolution"), "generator": ("c_dim", "s_dim", "image_channels", "resolution"), "discriminator": ()}
 """What the config of each network must tell of it."""
@@ -107,7 +108,7 @@ class Recipe:
     see `idgan.training.train`. None for a discriminator that no stage needs.
 
     Raises:
-        InvalidInputError: there is no stage, `bank_size` is less than 1, or a network is not described by such a dataclass.
+        InvalidInputError: there is no stage, `bank_size` is less than 1, `generator_init` is unknown, or a network is not described by such a dataclass.
     """
 
     name: str
@@ -122,9 +123,13 @@ class Recipe:
     """Posteriors of training images that are kept with the weights, so that codes can be drawn from the aggregated posterior."""
     vae_from: str = ""
     """A model (anything `idgan.load` takes) or run, whose VAE stage 1 starts from; empty: random weights."""
+    generator_init: str = "torch"
+    """Random weights of the generator: "torch", each layer's own; "he", `he_normal`, with which its first images are full of texture, not flat."""
 
     def __post_init__(self):
         within(1, bank_size=self.bank_size)
+        if self.generator_init not in INITS:
+            raise InvalidInputError(f"generator_init must be one of {', '.join(INITS)}, got {self.generator_init!r}")
         if not self.stages:
             raise InvalidInputError("a recipe needs a vae_stage, a gan_stage or both; both are None")
         for part, names in TOLD.items():
@@ -147,6 +152,8 @@ class Recipe:
             return None
         network = config.build()
         network.config = config
+        if part == "generator" and self.generator_init == "he":
+            he_normal(network)
         return network
 
 

@@ -32,7 +32,7 @@ __all__ = ["STAGES", "STAGE_1", "Run", "train"]
 STAGES = ("vae", "gan")
 STAGE_1 = ("vae_stage.", "vae_from")
 """The settings on which only stage 1 depends."""
-STAGE_2 = ("gan_stage.", "generator.", "discriminator.")
+STAGE_2 = ("gan_stage.", "generator.", "generator_init", "discriminator.")
 """The settings on which only stage 2 depends."""
 BANK, SELECTION, SHOWN = -1, -2, -3
 """Where a batch's key has its step: the draws of the posterior bank, of the selection metric, of the pictures."""

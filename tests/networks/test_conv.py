@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig
+from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, he_normal
 from idgan.networks.conv import downward_stack, upward_stack
 
 
@@ -62,3 +63,22 @@ def test_the_generator_is_the_decoders_stack_with_tanh_and_the_discriminator_the
 def test_networks_carry_their_config_and_resolution(config):
     assert config.build().config is config
     assert config.resolution == 64
+
+
+def test_he_normal_keeps_the_variance_that_torchs_own_weights_lose():
+    torch.manual_seed(0)
+    generator, code = ConvGeneratorConfig(image_channels=3).build(), torch.randn(32, 10)
+    stack = generator.layers[:-1]  # before tanh
+    flat = stack(code).var(0).mean()
+    he_normal(generator)
+    assert flat < 1e-3
+    assert 0.5 < stack(code).square().mean() < 8  # 2 where ReLU halves the mean square of every layer before
+    assert all(not bias.any() for name, bias in generator.named_parameters() if name.endswith("bias"))
+
+
+def test_he_normal_takes_the_fan_in_of_each_kind_of_layer():
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(50, 400), nn.Conv2d(8, 400, 3), nn.ConvTranspose2d(64, 64, 4, stride=2, bias=False))
+    he_normal(layers)
+    for layer, fan_in in zip(layers, (50, 8 * 9, 64 * 4)):
+        assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)

@@ -247,3 +247,20 @@ def test_adams_decay_rates_are_passed_on():
     stepper.step()
     mean, square = beta1 * (1 - beta1) / (1 - beta1**2), beta2 * (1 - beta2) / (1 - beta2**2)
     assert parameter.item() - before == pytest.approx(-0.1 * mean / square**0.5, rel=1e-4)
+
+
+def test_generator_init_touches_the_generator_alone():
+    def built(init):
+        torch.manual_seed(0)
+        recipe = override(recipe_of("dsprites"), {"generator_init": init})
+        return {part: recipe.build(part).state_dict() for part in ("vae", "generator")}
+
+    torchs, he = built("torch"), built("he")
+    assert all(torch.equal(value, he["vae"][name]) for name, value in torchs["vae"].items())
+    assert not any(torch.equal(value, he["generator"][name]) for name, value in torchs["generator"].items())
+    assert he["generator"]["layers.0.weight"].std() > 2 * torchs["generator"]["layers.0.weight"].std()
+
+
+def test_an_unknown_generator_init_is_refused():
+    with pytest.raises(InvalidInputError, match="generator_init must be one of torch, he, got 'xavier'"):
+        override(recipe_of("dsprites"), {"generator_init": "xavier"})
