@@ -59,7 +59,7 @@ def noisy_dsprites():
 
     A generator whose first images are flat stays flat where it should draw noise, so it starts from others; docs/results.md tells what else was tried.
     """
-    parent = in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, select_every=500, gan_steps=6_000)
+    parent = in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, select_every=500, gan_steps=4_500)
     gan_stage = replace(
         parent.gan_stage,
         objective=IDGANConfig(id_weight=1e-2, r1_weight=10.0, r1_every=16),
