@@ -108,7 +108,8 @@ class Recipe:
     see `idgan.training.train`. None for a discriminator that no stage needs.
 
     Raises:
-        InvalidInputError: there is no stage, `bank_size` is less than 1, `generator_init` is unknown, or a network is not described by such a dataclass.
+        InvalidInputError: there is no stage, `bank_size` is less than 1, `generator_init` is unknown, or a network is not described by such a
+            dataclass.
     """
 
     name: str

@@ -57,7 +57,7 @@ def color_dsprites():
 def noisy_dsprites():
     """Noisy-dSprites, whose stage 1 starts from that of Color-dSprites: from random weights the positions came to lie across the axes of c.
 
-    A generator whose first images are flat stays flat where it should draw noise, so it starts from others; docs/results.md tells what else was tried.
+    A generator whose first images are flat stays flat where it should draw noise, so it starts from others: see docs/results.md.
     """
     parent = in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, select_every=500, gan_steps=4_500)
     gan_stage = replace(

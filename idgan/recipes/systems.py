@@ -199,4 +199,6 @@ def _likelihood(recipe):
 def _beta_vae(recipe):
     """beta-VAE as the paper sets it on the recipe's data."""
     objective = recipe.vae_stage.objective
-    return objective if isinstance(objective, BetaVAEConfig) else BetaVAEConfig(likelihood=_likelihood(recipe), beta=SYNTHETIC_BETA)
+    if isinstance(objective, BetaVAEConfig) and objective.beta != 1:  # 1: a VAE, chosen for the recipe and not by the paper
+        return objective
+    return BetaVAEConfig(likelihood=_likelihood(recipe), beta=SYNTHETIC_BETA)
