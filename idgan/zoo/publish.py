@@ -30,15 +30,19 @@ def entry_of(run, weights, *, description=None, licence=None, data=None):
     read from the run.
 
     Raises:
-        RunError: the run has no checkpoint, no results, or results of another checkpoint.
+        RunError: the run has no checkpoint, no results that can be read, or results of another checkpoint.
         UnknownModelError: something is not given, and the recipe is not in the package's manifest.
     """
     run = Path(run)
     for name in (CHECKPOINT_FILE, RESULTS_FILE):
         if not (run / name).is_file():
             raise RunError(f"{run} has no {name}: finish it with `idgan train`, and measure it with `idgan evaluate {run}`")
-    results = json.loads((run / RESULTS_FILE).read_text())
-    if results["sha256"] != sha256_of(run / CHECKPOINT_FILE):
+    try:
+        results = json.loads((run / RESULTS_FILE).read_text())
+        measured, metrics = results["sha256"], results["metrics"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{run / RESULTS_FILE} holds no results of this package: delete it, and measure anew: `idgan evaluate {run}`") from error
+    if measured != sha256_of(run / CHECKPOINT_FILE):
         raise RunError(f"{run / RESULTS_FILE} belongs to another checkpoint; measure this one: `idgan evaluate {run}`")
     sampler = read_checkpoint(run / CHECKPOINT_FILE)
     training = sampler.info["training"]
@@ -57,7 +61,7 @@ def entry_of(run, weights, *, description=None, licence=None, data=None):
         model=sampler.config.to_dict(),
         weights=weights,
         training=training,
-        metrics=results["metrics"],
+        metrics=metrics,
     )
 
 

@@ -84,6 +84,15 @@ def test_results_of_another_checkpoint_are_refused(run, tmp_path):
         publish(run, "org/name", dry_run=True)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"metrics": []}'])
+def test_results_that_cannot_be_read_are_refused_and_kept(run, content, tmp_path):
+    (run / "results.json").write_text(content)
+    with pytest.raises(RunError, match="results.json holds no results.*idgan evaluate"):
+        embed(run, tmp_path / "checkout")
+    assert (run / "results.json").read_text() == content
+    assert not (tmp_path / "checkout").exists()
+
+
 def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
     run = finish(tmp_path / "run", training=TRAINING | {"recipe": "ours"})
     with pytest.raises(UnknownModelError, match="ours"):
