@@ -1,4 +1,4 @@
-"""Codes of a data set, or of all of a grid of factors, encoded a large batch at a time."""
+"""Codes of a data set, or of all of a grid of factors, drawn a large batch at a time."""
 
 import torch
 from tqdm import tqdm
@@ -7,7 +7,8 @@ from idgan.images import encoder_view
 
 __all__ = ["GridCodes", "mean_codes"]
 
-BATCH = 1024
+BATCH, ON_CPU = 1024, 64
+"""Images drawn at a time, and of them encoded at a time on the CPU, whose caches hold no more."""
 
 
 @torch.no_grad()
@@ -16,7 +17,8 @@ def mean_codes(vae, source, indices, device):
     parts = []
     for part in indices.split(BATCH):
         x = encoder_view(source.images(part.to(device), torch.Generator().manual_seed(int(part[0]))), vae.config.resolution)
-        parts.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).mean.cpu())
+        at_once = x.contiguous(memory_format=torch.channels_last).split(ON_CPU if x.device.type == "cpu" else BATCH)
+        parts += [vae.encode(few).mean.cpu() for few in at_once]
     return torch.cat(parts)
 
 
