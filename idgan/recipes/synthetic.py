@@ -31,16 +31,14 @@ def dsprites():
     )
 
 
-def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, gan_steps=12_000, **vae_stage):
+def in_colour(name, seed, objective, lr=5e-4, vae_from="", **vae_stage):
     """The recipe of the variant `name` in colour: dSprites' with another stage 1."""
     parent = dsprites()
-    objective = PairwiseTCVAEConfig(tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048)
     return replace(
         parent,
         name=name,
         data=name,
-        vae_stage=replace(parent.vae_stage, objective=objective, optimizers={"vae": Adam(5e-4)}, **vae_stage),
-        gan_stage=replace(parent.gan_stage, steps=gan_steps),
+        vae_stage=replace(parent.vae_stage, objective=objective, optimizers={"vae": Adam(lr)}, **vae_stage),
         vae=VAEConfig(image_channels=3),
         generator=ConvGeneratorConfig(image_channels=3),
         discriminator=ConvDiscriminatorConfig(image_channels=3),
@@ -49,27 +47,36 @@ def in_colour(name, seed, vae_from="", *, capacity, capacity_steps, gan_steps=12
     )
 
 
+def pairwise(capacity, capacity_steps):
+    return PairwiseTCVAEConfig(tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048)
+
+
+def textured(recipe, steps):
+    """`recipe` with `steps` of the stage 2 for pictures whose ground is not flat: see docs/results.md.
+
+    A generator whose first images are flat stays flat where it should draw noise, so it starts from others.
+    """
+    gan_stage = replace(
+        recipe.gan_stage,
+        objective=IDGANConfig(id_weight=1e-2, r1_weight=10.0, r1_every=16),
+        optimizers={"discriminator": Adam(2e-4, 0.0, 0.99), "generator": Adam(5e-4, 0.0, 0.99)},
+        steps=steps,
+    )
+    return replace(recipe, gan_stage=gan_stage, generator_init="he")
+
+
 def color_dsprites():
     """Color-dSprites. Whether the positions come to lie along the axes of c is up to the seed: see docs/results.md."""
-    return in_colour("color-dsprites", seed=1, capacity=16.0, capacity_steps=6_000, steps=5_000, gan_steps=6_000)
+    recipe = in_colour("color-dsprites", 1, pairwise(capacity=16.0, capacity_steps=6_000), steps=5_000)
+    return replace(recipe, gan_stage=replace(recipe.gan_stage, steps=6_000))
 
 
 def noisy_dsprites():
-    """Noisy-dSprites, whose stage 1 starts from that of Color-dSprites: from random weights the positions came to lie across the axes of c.
-
-    A generator whose first images are flat stays flat where it should draw noise, so it starts from others: see docs/results.md.
-    """
-    parent = in_colour("noisy-dsprites", 2, "color-dsprites", capacity=5.0, capacity_steps=1, steps=2_000, select_every=500, gan_steps=4_500)
-    gan_stage = replace(
-        parent.gan_stage,
-        objective=IDGANConfig(id_weight=1e-2, r1_weight=10.0, r1_every=16),
-        optimizers={"discriminator": Adam(2e-4, 0.0, 0.99), "generator": Adam(5e-4, 0.0, 0.99)},
-    )
-    return replace(parent, gan_stage=gan_stage, generator_init="he")
+    """Noisy-dSprites, whose stage 1 starts from that of Color-dSprites: from random weights the positions came to lie across the axes of c."""
+    objective = pairwise(capacity=5.0, capacity_steps=1)
+    return textured(in_colour("noisy-dsprites", 2, objective, vae_from="color-dsprites", steps=2_000, select_every=500), 22_000)
 
 
 def scream_dsprites():
     """Scream-dSprites, whose stage 1 is a VAE: what asks more of the code than likelihood never found the sprite (docs/results.md)."""
-    parent = noisy_dsprites()
-    vae_stage = replace(parent.vae_stage, objective=BetaVAEConfig(beta=1.0), optimizers={"vae": Adam(1e-3)}, steps=4_000)
-    return replace(parent, name="scream-dsprites", data="scream-dsprites", vae_stage=vae_stage, seed=0, vae_from="")
+    return textured(in_colour("scream-dsprites", 0, BetaVAEConfig(beta=1.0), lr=1e-3, steps=4_000, select_every=500), 18_000)
