@@ -173,7 +173,7 @@ def reconstruct(model, images, invert, steps, seed, out, crop, device):
 
     \b
     idgan reconstruct dsprites sprite.png
-    idgan reconstruct celeba-64 photos/*.jpg --crop --invert
+    idgan reconstruct celeba-64-w16 photos/*.jpg --crop --invert
     """
     from idgan.figures import reconstruction_sheet
     from idgan.images import as_batch, encoder_view, psnr, save_png
@@ -214,8 +214,8 @@ def edit(model, images, changes, absolute, invert, steps, seed, out, crop, devic
 
     \b
     idgan edit dsprites sprite.png --set 0=+1.5
-    idgan edit celeba-64 photo.jpg --crop --invert --set 3=+2 --out edited.png
-    idgan edit celeba-64 img_align_celeba/000001.jpg --crop-side 160 --invert --set 3=+2
+    idgan edit celeba-64-w16 photo.jpg --crop --invert --set 15=+2 --out edited.png
+    idgan edit celeba-64-w16 img_align_celeba/000001.jpg --crop-side 160 --invert --set 15=+2
     """
     from idgan.figures import edit_sheet
     from idgan.images import save_png

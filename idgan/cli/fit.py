@@ -55,8 +55,10 @@ def train(recipe, out, system, stage, vae, steps, batch_size, seed, settings, da
     import idgan
     from idgan.recipes import as_system, override, recipe_of
     from idgan.training.distributed import is_leader
+    from idgan.training.run import refuse_stage
 
     chosen = as_system(recipe_of(recipe), system)
+    refuse_stage(chosen, stage, vae)
     stages = chosen.stages if stage == "all" else (stage,)
     settings = dict(settings)
     for name, value in (("steps", steps), ("batch_size", batch_size)):

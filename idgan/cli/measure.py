@@ -73,7 +73,9 @@ def evaluate(model, metrics, prior, samples, extractor, seed, data, out, threads
     source = None
     if reads_data(metrics):
         try:
-            source = open_dataset(str(sampler.info.get("data")), data)
+            if sampler.info.get("data") is None:
+                raise DataError(f"{model} does not say which data set it was trained on")
+            source = open_dataset(str(sampler.info["data"]), data)
         except DataError as error:
             if metrics is not None or data is not None:
                 raise

@@ -44,6 +44,8 @@ def publish(run, repo, private, revision, dry_run, manifest, name, token, descri
     data = zoo_manifest.DataSet(*data) if data else None
     terms = {"description": description, "licence": licence, "data": data}
     entry, files = send(run, repo, name=name, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
+    if dry_run:
+        click.echo(files["README.md"].decode() + "\n", err=True)
     for file, content in files.items():
         click.echo(f"{'would publish' if dry_run else 'published'} {repo}/{file} ({len(content):,} bytes)", err=True)
     say_json({name: entry.to_json()})

@@ -1,5 +1,7 @@
 """`idgan list`, `info`, `verify`: what there is, and whether it is what it should be."""
 
+from pathlib import Path
+
 import click
 
 from idgan.cli.options import model_argument, results_table, say_json
@@ -57,10 +59,13 @@ def info(model, as_json):
     idgan info runs/mine --json
     """
     from idgan import zoo
+    from idgan.files import sha256_of
+    from idgan.training.results import read_results
 
     entry = zoo.info(model) if model in zoo.list_models() else {}
     if not entry or entry["weights"]:
-        sampler = zoo.load(model, device="cpu")
+        found = zoo.find(model)
+        sampler = zoo.load(found.path, device="cpu")
         entry |= {
             "resolution": sampler.resolution,
             "image_channels": sampler.image_channels,
@@ -71,6 +76,9 @@ def info(model, as_json):
             "parameters": {part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")},
         }
         entry.setdefault("training", sampler.info.get("training"))
+        if Path(model).is_dir():
+            results = Path(model) / "results.json"
+            entry["metrics"] = [result.to_dict() for result in read_results(results, sampler.info["name"], sha256_of(found.path))]
     if as_json:
         return say_json(entry)
     metrics = entry.pop("metrics", [])

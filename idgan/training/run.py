@@ -92,13 +92,8 @@ def train(
         RunMismatchError: `out` holds a run with other settings; the message lists the differing ones.
         DivergedError: training has diverged; the last saved state is intact.
     """
-    if stage not in ("all", *STAGES):
-        raise InvalidInputError(f"stage must be all, {' or '.join(STAGES)}, got {stage!r}")
     recipe = override(as_system(recipe_of(recipe) if isinstance(recipe, str) else recipe, system), settings or {})
-    if stage != "all" and stage not in recipe.stages:
-        raise InvalidInputError(f"there is no stage {stage!r} here; the only one is {recipe.stages[0]!r}")
-    if vae is not None and (stage == "vae" or len(recipe.stages) < 2):
-        raise InvalidInputError(f"stage 1 is taken from {vae}: there is {'none' if stage == 'vae' else 'no stage 2'} to train")
+    refuse_stage(recipe, stage, vae)
     with cpu(threads):
         with process_group(usable_device(device)) as group:
             options = {"vae": vae, "progress": progress, "save_seconds": save_seconds, "compile": compile}
@@ -113,6 +108,16 @@ def train(
         if group.rank == 0:
             bundle(run, measure)
         return run.result
+
+
+def refuse_stage(recipe, stage, vae=None):
+    """Refuse a `stage` that `recipe` does not have, and a `vae` that leaves nothing to train, as `train` has them."""
+    if stage not in ("all", *STAGES):
+        raise InvalidInputError(f"stage must be all, {' or '.join(STAGES)}, got {stage!r}")
+    if stage != "all" and stage not in recipe.stages:
+        raise InvalidInputError(f"there is no stage {stage!r} here; the only one is {recipe.stages[0]!r}")
+    if vae is not None and (stage == "vae" or len(recipe.stages) < 2):
+        raise InvalidInputError(f"stage 1 is taken from {vae}: there is {'none' if stage == 'vae' else 'no stage 2'} to train")
 
 
 @contextmanager

@@ -76,6 +76,9 @@ def test_train_refuses(fail):
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits")
     assert "no system is called 'vgan'; the systems are id-gan, " in fail("train", "dsprites", "--system", "vgan")
     assert "is not in the range x>=1" in fail("train", "dsprites", "--steps", "0", code=2)
+    for dry in ([], ["--dry-run", "--steps", "5"]):
+        assert "no stage 'gan' here; the only one is 'vae'" in fail("train", "dsprites", "--system", "vae", "--stage", "gan", *dry)
+        assert "there is none to train" in fail("train", "dsprites", "--stage", "vae", "--vae", "dsprites", *dry)
     assert not Path("runs/dsprites").exists()
 
 

@@ -113,6 +113,15 @@ def test_data_is_opened_only_for_metrics_that_read_it(run, fail, faces):
     assert "nowhere" in fail("evaluate", "faces.safetensors", "--data", "nowhere")
 
 
+def test_a_checkpoint_that_names_no_data_is_measured_without(run, fail, faces):
+    sampler = read_checkpoint(faces)
+    write_checkpoint("converted.safetensors", Sampler(sampler.config, info={"name": "converted", "data": None, "training": {}}))
+    note, *lines = run("evaluate", "converted.safetensors", "--samples", "20").splitlines()
+    assert "needs no data set" in note
+    assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "converted-results.json:"]
+    assert "does not say which data set" in fail("evaluate", "converted.safetensors", "--metrics", "fid")
+
+
 def test_help_names_every_metric(run):
     text = run("evaluate", "--help")
     starred = {name for name in METRICS if re.search(rf"(^|[ ,]){re.escape(name)}\*", text)}
@@ -131,5 +140,5 @@ def test_evaluate_refuses(fail, directory):
     (directory / "notes.json").write_text("precious")
     assert "holds no results" in fail("evaluate", "small.safetensors", "--out", "notes.json")
     assert (directory / "notes.json").read_text() == "precious"
-    write_checkpoint("unknown.safetensors", Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3))))
+    write_checkpoint("unknown.safetensors", Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3)), info={"name": "x", "data": "sprites"}))
     assert "unknown data set" in fail("evaluate", "unknown.safetensors")

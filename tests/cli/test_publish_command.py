@@ -35,7 +35,9 @@ def finished(directory):
 
 def test_a_dry_run_prints_the_entry_and_writes_nothing(run, finished):
     output = run("publish", finished, "--repo", "org/small", "--dry-run", "--manifest", "zoo.json", *TERMS)
-    listed, _, document = output.partition("{")
+    card, _, rest = output.partition("would publish ")
+    assert "ours, our own" in card
+    listed, _, document = ("would publish " + rest).partition("{")
     entry = json.loads("{" + document)["small"]
     assert entry["weights"]["repo"] == "org/small"
     assert entry["weights"]["revision"] == NO_COMMIT

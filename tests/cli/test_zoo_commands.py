@@ -9,6 +9,9 @@ from safetensors import safe_open
 
 from idgan import zoo
 from idgan.cli import main
+from idgan.files import sha256_of
+from idgan.metrics import MetricResult
+from idgan.training.results import write_results
 
 
 def test_list_has_a_line_a_model(run):
@@ -53,6 +56,14 @@ def test_info_of_a_file(run):
     output = run("info", "small.safetensors")
     assert output.startswith("name: small.safetensors\n")
     assert "active_dims: [2, 0]\n" in output
+
+
+def test_info_of_a_run_has_what_it_measured(run, directory):
+    assert json.loads(run("info", "runs/small", "--json"))["metrics"] == []
+    path = directory / "runs/small/model.safetensors"
+    write_results(path.with_name("results.json"), "small", sha256_of(path), [MetricResult("mig", 0.25, "of a test", 100, 0)])
+    assert [(metric["name"], metric["value"]) for metric in json.loads(run("info", "runs/small", "--json"))["metrics"]] == [("mig", 0.25)]
+    assert "of a test" in run("info", "runs/small")
 
 
 @pytest.mark.parametrize("name", ["dsprites", "celeba-64"])
