@@ -32,7 +32,8 @@ class Trainer:
 
     Args:
         path: None for a trainer that only takes steps, and keeps nothing.
-        identity: what else the result depends on, a flat dict of plain values. It is stored in `path`, where another is refused.
+        identity: what else the result depends on, a flat dict of plain values. It is stored in `path`, where another is refused; what an
+            older state does not name is taken to be the same.
         judge: for `stage.select_every`: a function of no arguments giving the current score (higher is better) and a dict to record.
         keep: the network whose best weights are kept.
         report: a `Report`.
@@ -88,7 +89,7 @@ class Trainer:
         Raises:
             RunMismatchError: it was made from something else; the message lists the fields that differ.
         """
-        if changed := differences(state["identity"], self.identity):
+        if changed := differences(self.identity | state["identity"], self.identity):
             raise RunMismatchError(f"{self.path} was made from something else ({changed}); delete it to start this stage again")
         self.objective.load_state_dict(state["objective"])
         for phase, optimizer in self.optimizers.items():

@@ -20,6 +20,7 @@ from idgan.training.bundle import bundle
 from idgan.training.checkpoint import differences, step_of
 from idgan.training.distributed import barrier, process_group
 from idgan.training.evaluation import coarsened
+from idgan.training.feature_distance import content_key
 from idgan.training.grid_codes import mean_codes
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
@@ -162,6 +163,8 @@ class Run:
         select = {name: getattr(recipe, f"{name}_stage").select_every for name in recipe.stages}
         if select.get("gan") or (select.get("vae") and getattr(source, "factors", None) is None):
             raise InvalidInputError("select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors")
+        self.data_key = content_key(source)
+        """What tells data sets of one name apart."""
         self.settings = describe(recipe)
         """The settings that determine the result."""
         with seeded(recipe.seed):
@@ -231,7 +234,7 @@ class Run:
             self.objective.to(self.group.device),
             self.batches[name],
             self.out / name / STATE_FILE,
-            identity=identity or {},
+            identity=(identity or {}) | {"data": self.data_key},
             report=report,
             save_seconds=self.save_seconds,
             leader=leader,

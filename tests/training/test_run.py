@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from idgan.data import DSprites
 from idgan.errors import InvalidInputError, RunError, RunMismatchError, UnknownModelError
+from idgan.images import save_png
 from idgan.recipes import override, recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import load_state, step_of
@@ -66,6 +67,23 @@ def test_stage_2_may_be_set_otherwise_until_it_has_begun(tmp_path, tiny):
     train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.5))
     with pytest.raises(RunMismatchError, match=r"gan_stage\.objective\.id_weight: 0\.5 there, 0\.25 now"):
         train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.25))
+
+
+def test_a_run_goes_on_with_the_data_it_began_with_only(tmp_path, tiny, fingerprint):
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    for folder in (ours, others):
+        folder.mkdir()
+        for number in range(4):
+            save_png(torch.rand(3, 64, 64), folder / f"{number}.png")
+    more = tiny(data="folder", vae_stage__steps=1, gan_stage__steps=1, vae_stage__select_every=0)
+    out = tmp_path / "run"
+    train("celeba-64-w16", out, stage="vae", data=ours, **more)
+    before = fingerprint(out / "vae")
+    with pytest.raises(RunMismatchError, match=r"vae/state\.safetensors was made from something else \(data: "):
+        train("celeba-64-w16", out, data=others, **more)
+    assert fingerprint(out / "vae") == before
+    train("celeba-64-w16", out, data=ours, **more)
+    assert (out / "model.safetensors").exists()
 
 
 def test_stage_2_refuses_an_encoder_it_did_not_begin_with(tmp_path, tiny):
