@@ -43,9 +43,10 @@ FULL = {
     "gan_stage.objective.id_weight": 1e-4,
     "gan_stage.objective.r1_every": 1,
 }
-"""The paper's budget and settings on the synthetic sets, whose recipes train for less. Two things stay the recipes': Adam(0, 0.99) in stage 2, where
-the paper has RMSprop, and bf16 on devices that have it. The recipes of natural images have their budget and settings already, but for celeba-64-w16,
-which is a smaller model and is trained by its own."""
+"""The paper's budget and settings on the synthetic sets, whose recipes train for less. What stays the recipes': Adam(0, 0.99) in stage 2, where
+the paper has RMSprop; bf16 on devices that have it; and of Noisy- and Scream-dSprites the learning rates of stage 2 and the generator's initial
+weights. The recipes of natural images have their budget and settings already, but for celeba-64-w16, which is a smaller model and is trained by
+its own."""
 SAMPLES = {"full": 50_000, "short": 10_000, "tiny": 32}
 """Images behind a Fréchet distance."""
 GILBO = {

@@ -25,6 +25,11 @@ def posterior_bank(vae, source, size, draws, device="cpu"):
     indices = torch.randint(len(source), (size,), generator=draws)
     parts = indices.split(at_once(source.resolution))
     posteriors = [vae.encode(encoder_view(source.images(part, draws), vae.config.resolution).to(device)) for part in parts]
+    return _joined(posteriors)
+
+
+def _joined(posteriors):
+    """The `Posterior` of the images of all `posteriors`, a list."""
     return Posterior(torch.cat([posterior.mean for posterior in posteriors]), torch.cat([posterior.logvar for posterior in posteriors]))
 
 
@@ -155,7 +160,8 @@ class Sampler(nn.Module):
             InvalidInputError: the decoder is `untrained`.
         """
         self._needs("decoder")
-        return self.vae.decode(self._rows("c", c, self.c_dim).to(self.dtype))
+        parts = self._rows("c", c, self.c_dim).to(self.dtype).split(at_once(self.vae.config.resolution))
+        return torch.cat([self.vae.decode(part) for part in parts])
 
     # -------------------------------------------------------------- images to codes
 
@@ -168,7 +174,7 @@ class Sampler(nn.Module):
         """
         self._needs("encoder")
         x = as_batch(x, channels=self.image_channels, resolution=self.vae.config.resolution, crop=crop)
-        return self.vae.encode(x.to(self.device, self.dtype))
+        return _joined([self.vae.encode(part.to(self.device, self.dtype)) for part in x.split(at_once(self.vae.config.resolution))])
 
     def encode(self, x, *, crop=False):
         """Mean codes of images in any form, (N, c_dim); collapsed dimensions are exactly 0, which means "not given" (see the class)."""

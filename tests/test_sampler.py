@@ -307,6 +307,14 @@ def test_encode_says_exactly_zero_where_the_encoder_says_nothing(sampler):
     assert (mean[:, COLLAPSED] != 0).all()
 
 
+def test_more_images_than_are_encoded_at_once_have_the_codes_of_each(sampler):
+    x = torch.rand(300, 1, 64, 64)
+    whole, last = sampler.posterior(x), sampler.posterior(x[290:])
+    assert len(whole.mean) == len(whole.logvar) == 300
+    torch.testing.assert_close((whole.mean[290:], whole.logvar[290:]), (last.mean, last.logvar), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sampler.decode(whole.mean)[290:], sampler.decode(last.mean), rtol=1e-4, atol=1e-5)
+
+
 def test_an_edit_of_nothing_is_the_reconstruction(sampler):
     x = torch.rand(3, 1, 64, 64)
     assert torch.equal(sampler.edit(x, {}), sampler.reconstruct(x))

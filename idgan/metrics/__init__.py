@@ -1,7 +1,7 @@
 """Estimators over arrays and callables; each returns a `MetricResult`."""
 
 from idgan.metrics.beta_vae_metric import beta_vae_metric
-from idgan.metrics.code_alignment import code_alignment, live_dims
+from idgan.metrics.code_alignment import code_alignment
 from idgan.metrics.dci import dci
 from idgan.metrics.extractors import Extractor, open_extractor
 from idgan.metrics.factor_vae_metric import factor_vae_metric
@@ -27,7 +27,6 @@ __all__ = [
     "frechet_distance",
     "gilbo",
     "kid",
-    "live_dims",
     "mixture_log_density",
     "mutual_information_gap",
     "open_extractor",

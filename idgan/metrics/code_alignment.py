@@ -6,12 +6,7 @@ from idgan.errors import InvalidInputError
 from idgan.metrics.codes import code_array
 from idgan.metrics.result import MetricResult
 
-__all__ = ["code_alignment", "live_dims"]
-
-
-def live_dims(mean, min_variance=0.05):
-    """Boolean (c_dim,): dimensions whose mean code (N, c_dim) varies by `min_variance` or more; the others fell back to the prior."""
-    return code_array(mean, "mean").var(axis=0, ddof=1) >= min_variance
+__all__ = ["code_alignment"]
 
 
 def code_alignment(read_back, c, *, live, seed):
@@ -20,7 +15,7 @@ def code_alignment(read_back, c, *, live, seed):
     Args:
         read_back: (N, c_dim) posterior means of the generated images.
         c: (N, c_dim) codes they were generated from.
-        live: boolean (c_dim,), as `live_dims` finds over real images; at least one True.
+        live: boolean (c_dim,), such as `Sampler.live`; at least one True.
         seed: the seed that c and s were drawn from.
 
     Returns:
