@@ -163,8 +163,6 @@ class Run:
         select = {name: getattr(recipe, f"{name}_stage").select_every for name in recipe.stages}
         if select.get("gan") or (select.get("vae") and getattr(source, "factors", None) is None):
             raise InvalidInputError("select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors")
-        self.data_key = content_key(source)
-        """What tells data sets of one name apart."""
         self.settings = describe(recipe)
         """The settings that determine the result."""
         with seeded(recipe.seed):
@@ -234,7 +232,7 @@ class Run:
             self.objective.to(self.group.device),
             self.batches[name],
             self.out / name / STATE_FILE,
-            identity=(identity or {}) | {"data": self.data_key},
+            identity=(identity or {}) | {"data": content_key(self.source)},
             report=report,
             save_seconds=self.save_seconds,
             leader=leader,
