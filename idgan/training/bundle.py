@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import warnings
 
 import torch
@@ -42,10 +43,11 @@ def bundle(run, measure=True):
         "recipe": recipe.name,
         "system": derivation(recipe)[0],
         "untrained": run.untrained(),
-        "command": command_of(recipe, run.history.get("vae", {}).get("from")),
+        "command": command_of(recipe, run.history.get("vae", {}).get("from"), run.given),
         "settings": run.settings,
         "seed": recipe.seed,
         "images": len(run.source),
+        "data": run.given,
         "steps": {name: stage["steps"] for name, stage in run.history.items()},
         "stages": run.history,
         "wall_time_seconds": sum(stage["seconds"] for stage in run.history.values()),
@@ -112,12 +114,13 @@ def derivation(recipe):
     return system_of(recipe, published) or (None, {path: value for path, value in describe(recipe).items() if there.get(path) != value})
 
 
-def command_of(recipe, vae=None):
-    """The command that trains `recipe`, on the `vae` of a run or checkpoint: its system, and every setting that differs from the published."""
+def command_of(recipe, vae=None, data=None):
+    """The command that trains `recipe`, on the `vae` of a run or checkpoint and on images given as `data`: its system, and every setting that
+    differs from the published."""
     system, changes = derivation(recipe)
     parent = system in (None, "id-gan")
     words = [f"idgan train {recipe.name}", f"--out runs/{recipe.name}" if parent else f"--system {system} --out runs/{recipe.name}-{system}"]
-    words += [f"--vae {vae}"] if vae else []
+    words += [f"--{option} {shlex.quote(str(value))}" for option, value in (("vae", vae), ("data", data)) if value]
     return " ".join(words + [f"--set {path}={value}" for path, value in changes.items()])
 
 

@@ -97,7 +97,7 @@ def train(
     refuse_stage(recipe, stage, vae)
     with cpu(threads):
         with process_group(usable_device(device)) as group:
-            options = {"vae": vae, "progress": progress, "save_seconds": save_seconds, "compile": compile}
+            options = {"vae": vae, "data": data, "progress": progress, "save_seconds": save_seconds, "compile": compile}
             run = Run(recipe, Path(out), open_dataset(recipe.data, data), group, **options)
             if vae is None and stage in ("all", "vae") and "vae" in recipe.stages:
                 run.train_vae()
@@ -146,10 +146,12 @@ class Run:
         RunError: it holds something else.
     """
 
-    def __init__(self, recipe, out, source, group, *, vae=None, progress=True, save_seconds=60.0, compile=False):
+    def __init__(self, recipe, out, source, group, *, vae=None, data=None, progress=True, save_seconds=60.0, compile=False):
         self.recipe = recipe
         self.out = out
         self.source = source
+        self.given = None if data is None or getattr(source, "factors", None) is not None else str(data)
+        """Where the images are, if the recipe does not know: they may be other ones than its own. (Sets with factors are checked by their hash.)"""
         self.group = group
         self.progress = progress
         self.save_seconds = save_seconds

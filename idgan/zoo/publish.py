@@ -26,11 +26,12 @@ NO_COMMIT = "0" * 40
 def entry_of(run, weights, *, description=None, licence=None, data=None):
     """The manifest `Entry` of the finished run in the directory `run`, whose file is where `weights` (a `Weights`) says.
 
-    What is not given of description, licence and data (a `DataSet`) is what the package's manifest says of the recipe; everything else is
-    read from the run.
+    What is not given of description, licence and data (a `DataSet`) is what the package's manifest says of the recipe, unless the run was
+    trained on images of its own (`--data`); everything else is read from the run.
 
     Raises:
         RunError: the run has no checkpoint, no results that can be read, or results of another checkpoint.
+        InvalidInputError: something is not given, and the run was trained on images of its own.
         UnknownModelError: something is not given, and the recipe is not in the package's manifest.
     """
     run = Path(run)
@@ -47,6 +48,9 @@ def entry_of(run, weights, *, description=None, licence=None, data=None):
     sampler = read_checkpoint(run / CHECKPOINT_FILE)
     training = sampler.info["training"]
     if None in (description, licence, data):
+        if training.get("data"):
+            other = f"{run} was trained on {training['data']}, which need not be what {training['recipe']} is of"
+            raise InvalidInputError(f"{other}: give --description, --licence and --data")
         known = Manifest.read(package_manifest())[training["recipe"]]
         description, licence, data = description or known.description, licence or known.licence, data or known.data
     return Entry(

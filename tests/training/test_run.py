@@ -15,6 +15,7 @@ from idgan.training import train
 from idgan.training.checkpoint import load_state, step_of
 from idgan.training.distributed import process_group
 from idgan.training.run import Run
+from idgan.zoo.weights import read_checkpoint
 
 
 @pytest.fixture
@@ -83,7 +84,9 @@ def test_a_run_goes_on_with_the_data_it_began_with_only(tmp_path, tiny, fingerpr
         train("celeba-64-w16", out, data=others, **more)
     assert fingerprint(out / "vae") == before
     train("celeba-64-w16", out, data=ours, **more)
-    assert (out / "model.safetensors").exists()
+    training = read_checkpoint(out / "model.safetensors").info["training"]
+    assert training["data"] == str(ours)
+    assert f"--data {ours}" in training["command"]
 
 
 def test_stage_2_refuses_an_encoder_it_did_not_begin_with(tmp_path, tiny):

@@ -103,6 +103,14 @@ def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
     assert b"our pictures, secret" in files["README.md"]
 
 
+def test_of_images_of_ones_own_the_manifest_knows_nothing(tmp_path):
+    run = finish(tmp_path / "run", training=TRAINING | {"data": "photos/"})
+    with pytest.raises(InvalidInputError, match="was trained on photos/.*--description, --licence and --data"):
+        publish(run, "org/name", dry_run=True, description="Ours", licence="MIT")
+    _, files = publish(run, "org/name", dry_run=True, description="Ours", licence="MIT", data=DataSet("our pictures", "secret"))
+    assert b"our pictures, secret" in files["README.md"]
+
+
 def test_embed_puts_the_file_and_its_entry_into_the_source_tree(run, tmp_path):
     entry = embed(run, tmp_path / "checkout")
     placed = tmp_path / "checkout/idgan/weights/dsprites.safetensors"
