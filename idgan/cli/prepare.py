@@ -32,9 +32,11 @@ def scream(image):
 def _image_command(kind, resolution, text):
     """The command `idgan prepare KIND`, described by `text`."""
 
+    place = "beside the other sets; --data takes it from there" if kind == "folder" else "where `idgan train` finds it"
+
     @prepare.command(kind, help=text)
     @click.argument("source", metavar="SOURCE")
-    @click.option("--out", type=click.Path(file_okay=False), help="The directory to make.  [default: where `idgan train` finds it]")
+    @click.option("--out", type=click.Path(file_okay=False), help=f"The directory to make.  [default: {place}]")
     @click.option("--resolution", type=click.IntRange(8, 4096), default=resolution, show_default=True, help="Of the images, in pixels.")
     @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, the first ones.")
     @click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one a CPU]")
