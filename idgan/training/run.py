@@ -90,7 +90,7 @@ def train(
 
     Raises:
         UnknownModelError, InvalidInputError: no such recipe, system, setting or stage, or a network that does not fit.
-        RunMismatchError: `out` holds a run with other settings; the message lists the differing ones.
+        RunMismatchError: `out` holds a run with other settings, or on other data; the message lists what differs.
         DivergedError: training has diverged; the last saved state is intact.
     """
     recipe = override(as_system(recipe_of(recipe) if isinstance(recipe, str) else recipe, system), settings or {})
