@@ -48,6 +48,7 @@ def in_colour(name, seed, objective, lr=5e-4, vae_from="", **vae_stage):
 
 
 def pairwise(capacity, capacity_steps):
+    """The objective of stage 1 whose weights served Color- and Noisy-dSprites."""
     return PairwiseTCVAEConfig(tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048)
 
 

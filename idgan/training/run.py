@@ -151,7 +151,7 @@ class Run:
         self.out = out
         self.source = source
         self.given = None if data is None or getattr(source, "factors", None) is not None else str(data)
-        """Where the images are, if the recipe does not know: they may be other ones than its own. (Sets with factors are checked by their hash.)"""
+        """Where the images are, if the recipe does not know: they may be other ones than its own. None for sets with ground-truth factors."""
         self.group = group
         self.progress = progress
         self.save_seconds = save_seconds
