@@ -3,7 +3,13 @@
 import json as _json
 from pathlib import Path as _Path
 
-dependencies = ["torch", "huggingface_hub", "safetensors", "PIL", "numpy"]  # torch.hub checks these after importing this file: nothing heavy above
+dependencies = [
+    "torch",
+    "huggingface_hub",
+    "safetensors",
+    "PIL",
+    "numpy",
+]  # torch.hub checks these after importing this file: nothing heavy above
 
 
 def _entry_point(name, entry):
@@ -15,7 +21,7 @@ def _entry_point(name, entry):
     load.__name__ = name.replace("-", "_")
     load.__doc__ = f"""{entry["description"]}: encoder, decoder and generator as one `idgan.Sampler`.
 
-    Status: {entry["status"]}. Weights: {entry["licence"]}; data: {entry["data"]["name"]} ({entry["data"]["licence"]}).
+    Status: {entry["status"]}. Weights: {entry["license"]}; data: {entry["data"]["name"]} ({entry["data"]["license"]}).
     Keyword arguments are those of `idgan.load`: pretrained, device, dtype, cache_dir, endpoint, token, local_files_only.
     """
     return load

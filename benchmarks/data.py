@@ -58,7 +58,9 @@ def milliseconds(function, *args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scream", help="a file of the painting; a plain picture of its size stands in for it, at the same cost")
+    parser.add_argument(
+        "--scream", help="a file of the painting; a plain picture of its size stands in for it, at the same cost"
+    )
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as directory:

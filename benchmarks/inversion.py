@@ -25,22 +25,31 @@ EDIT = 1.5
 def response(g, c, s, dims):
     """Mean change of the encoder's reading of a dimension for a change of 1 in c, over images and `dims`."""
     before = g.encode(g.sample(c, s))
-    return torch.stack([(g.encode(g.sample(g.changed(c, {d: EDIT}), s)) - before)[:, d] for d in dims]).mean().item() / EDIT
+    return (
+        torch.stack([(g.encode(g.sample(g.changed(c, {d: EDIT}), s)) - before)[:, d] for d in dims]).mean().item()
+        / EDIT
+    )
 
 
 def report(name, score, g=None, pair=None, seconds=None):
     """Print one row: PSNR `score` (N,) and, of the codes `pair` = (c, s), how they edit; `seconds` an image."""
     print(f"{name:<24}{score.mean():>8.2f} +-{score.std() / len(score) ** 0.5:5.2f}", end="")
     if pair is not None:
-        nuisance = torch.cat([pair[1], pair[0][:, ~g.live]], dim=1)
+        nuisance = torch.cat([pair[1], pair[0][:, ~g.active]], dim=1)
         print(f"{nuisance.square().mean().sqrt():>10.2f}{response(g, *pair, g.active_dims[:5]):>10.2f}", end="")
     print("" if seconds is None else f"{seconds:>12.1f}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file")
-    parser.add_argument("--data", help="a folder or archive of images, or a prepared directory; by default the model's own data")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file",
+    )
+    parser.add_argument(
+        "--data", help="a folder or archive of images, or a prepared directory; by default the model's own data"
+    )
     parser.add_argument("--images", type=int, default=32, help="how many, chosen by the seed; all if there are fewer")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--restarts", type=int, default=2)
@@ -51,9 +60,15 @@ def main():
 
     g = idgan.load(arguments.model)
     source = open_dataset(str(g.info.get("data")), arguments.data)
-    chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(arguments.seed))[: arguments.images].sort().values
+    chosen = (
+        torch.randperm(len(source), generator=torch.Generator().manual_seed(arguments.seed))[: arguments.images]
+        .sort()
+        .values
+    )
     x = source.images(chosen, torch.Generator().manual_seed(arguments.seed)).to(g.device)
-    print(f"{g}\n{len(x)} of the {len(source):,} images of {arguments.data or g.info.get('data')}, seed {arguments.seed}")
+    print(
+        f"{g}\n{len(x)} of the {len(source):,} images of {arguments.data or g.info.get('data')}, seed {arguments.seed}"
+    )
 
     code = g.encode(x)
     draws = [g.complete(code, seed=seed) for seed in range(DRAWS)]

@@ -1,6 +1,6 @@
 """What `import idgan` and `idgan.load` cost beyond importing torch and torchvision, in fresh processes; ratios to that import.
 
-    python benchmarks/load.py [--model dsprites] [--repeats 5]
+python benchmarks/load.py [--model dsprites] [--repeats 5]
 """
 
 import argparse
@@ -20,7 +20,9 @@ print(time.perf_counter() - start)
 def seconds(timed, before="", repeats=5):
     """Median time of `timed` after `before`, each in a process of its own."""
     command = [sys.executable, "-c", TIMED.format(timed=timed, before=before)]
-    return statistics.median(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(repeats))
+    return statistics.median(
+        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(repeats)
+    )
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

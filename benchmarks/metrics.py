@@ -25,6 +25,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 import idgan
 from idgan.data import DSprites
 from idgan.data.factors import FactorGrid
+from idgan.evaluation.measure import GridCodes, coarsened
 from idgan.metrics import (
     FeatureStatistics,
     factor_vae_metric,
@@ -36,7 +37,6 @@ from idgan.metrics import (
 )
 from idgan.metrics.codes import sample_codes
 from idgan.metrics.mig import discrete_mutual_information, discretize
-from idgan.training.evaluation import GridCodes, coarsened
 
 GRID = FactorGrid((3, 6, 40, 32, 32), ("shape", "scale", "orientation", "position_x", "position_y"))
 
@@ -57,7 +57,9 @@ def report(what, ours, other, name):
 
 def mutual_information():
     generator = torch.Generator().manual_seed(0)
-    codes, factors = sample_codes(lambda indices: torch.randn(len(indices), 10, generator=generator), GRID, 10_000, generator)
+    codes, factors = sample_codes(
+        lambda indices: torch.randn(len(indices), 10, generator=generator), GRID, 10_000, generator
+    )
     labels = discretize(codes, 20)
 
     def loops():
@@ -82,7 +84,9 @@ def factor_vae_votes():
             counts[(codes[GRID.indices(factors)].var(dim=0) / variance).argmin(), fixed] += 1
         return counts.max(axis=1).sum() / 800
 
-    ours, result = best_of(3, lambda: factor_vae_metric(lambda indices: codes[indices], GRID, seed=0, variance_points=1000))
+    ours, result = best_of(
+        3, lambda: factor_vae_metric(lambda indices: codes[indices], GRID, seed=0, variance_points=1000)
+    )
     theirs, accuracy = best_of(3, vote_by_vote)
     assert abs(result.value - accuracy) < 0.08
     report("FVM: 800 votes of 100 through precomputed codes", ours, theirs, "a loop over votes")
@@ -220,7 +224,12 @@ BENCHMARKS = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default")
-    parser.add_argument("--values", type=int, default=max(GRID.sizes), help="of each factor, at most, that `codes` encodes; all by default")
+    parser.add_argument(
+        "--values",
+        type=int,
+        default=max(GRID.sizes),
+        help="of each factor, at most, that `codes` encodes; all by default",
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; they are {', '.join(BENCHMARKS)}")

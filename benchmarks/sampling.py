@@ -22,7 +22,7 @@ ROUNDS = 5
 
 def measured(function):
     """(seconds, peak MiB beyond what was resident before) of one call of `function`."""
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed goes back to the system
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed goes back to the method
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before, start = resident("VmRSS"), time.perf_counter()
     function()
@@ -64,7 +64,9 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{'':<14}{'':>7}{'':>7}{'images a second':>24}{'':>8}{'peak MiB':>24}")
-    print(f"{'model':<14}{'images':>7}{'batch':>7}{'bare':>12}{'sampler':>12}{'ratio':>8}{'bare':>12}{'sampler':>12}{'ratio':>8}")
+    print(
+        f"{'model':<14}{'images':>7}{'batch':>7}{'bare':>12}{'sampler':>12}{'ratio':>8}{'bare':>12}{'sampler':>12}{'ratio':>8}"
+    )
     for name in arguments.names or BATCH_SIZES:
         compare(name, arguments.batches)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from idgan.data import ImageFolder, ReadAhead
+from idgan.data import ImageFolder, Prefetcher
 from idgan.recipes import override, recipe_of
 from idgan.training.distributed import process_group
 from idgan.training.estimate import cost_of, objective_of
@@ -29,7 +29,9 @@ STEPS = 1_000_000  # where the schedule would end
 def photos(directory, count, side):
     """A folder of `count` JPEG files of noise, `side` px wide."""
     for i in range(count):
-        noise = torch.randint(256, (side // 8, side // 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(i))
+        noise = torch.randint(
+            256, (side // 8, side // 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(i)
+        )
         Image.fromarray(noise.numpy()).resize((side, side)).save(Path(directory) / f"{i}.jpg")
     return directory
 
@@ -55,7 +57,7 @@ def main():
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     recipe = override(recipe_of(arguments.recipe), {"gan_stage.batch_size": arguments.batch_size})
-    parted = override(recipe, {"gan_stage.accumulate": 4})
+    parted = override(recipe, {"gan_stage.accumulation_steps": 4})
     variants = {"plain": (recipe, {}), "read ahead": (recipe, {}), "4 parts": (parted, {})}
     if arguments.compile:
         variants["compiled"] = recipe, {"compile": True}
@@ -66,8 +68,10 @@ def main():
         steps = {}
         for name, (settings, options) in variants.items():
             batches = batches_of(settings, "gan", source, process_group("cpu"))
-            trainer = Trainer(settings.gan_stage, objective_of(settings, "gan"), batches, None, identity={}, report=None, **options)
-            ahead = ReadAhead(batches, STEPS) if name == "read ahead" else batches
+            trainer = Trainer(
+                settings.gan_stage, objective_of(settings, "gan"), batches, None, identity={}, report=None, **options
+            )
+            ahead = Prefetcher(batches, STEPS) if name == "read ahead" else batches
             steps[name] = lambda step, trainer=trainer, ahead=ahead: trainer.train_step(ahead(step))
         times = {name: [] for name in variants}
         first = {}
@@ -84,7 +88,9 @@ def main():
             batches(step)
         reading = (time.perf_counter() - started) / 5
 
-    print(f"stage 2 of {recipe.name}, batch {arguments.batch_size}, JPEG of {arguments.side} px; a batch alone takes {reading:.3f} s")
+    print(
+        f"stage 2 of {recipe.name}, batch {arguments.batch_size}, JPEG of {arguments.side} px; a batch alone takes {reading:.3f} s"
+    )
     print(f"{'':<14}{'first step s':>14}{'step s':>10}{'ratio':>8}{'memory MiB':>12}")
     plain = statistics.median(times["plain"])
     for name, (settings, _) in variants.items():

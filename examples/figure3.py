@@ -1,9 +1,8 @@
 """Figure 3: disentanglement against image quality. Each run of table1.py is a point; trains what is missing, then writes figure3-*.png."""
 
-from study import SYNTHETIC, arguments, called, points
-
 from idgan.images import save_png
 from idgan.plots import scatter
+from idgan.study import SYNTHETIC, arguments, called, points
 
 study, names = arguments(__doc__, SYNTHETIC)
 LABELS = {"vae": "VAE", "beta-vae": "beta-VAE", "factor-vae": "FactorVAE", "infogan": "InfoGAN"}
@@ -11,7 +10,7 @@ LABELS = {"vae": "VAE", "beta-vae": "beta-VAE", "factor-vae": "FactorVAE", "info
 for metric in ("fvm", "mig"):
     groups, distances = {}, []
     for name in names:
-        cells = {label: study.cell(name, system, [metric, "fid"]) for system, label in LABELS.items()}
+        cells = {label: study.cell(name, method, [metric, "fid"]) for method, label in LABELS.items()}
         for encoder in ("beta-vae", "factor-vae"):
             code, images = cells[LABELS[encoder]], study.cell(name, "id-gan", ["fid"], encoder=encoder)
             cells[f"ID-GAN on {LABELS[encoder]}"] = {metric: code[metric], **images}

@@ -3,11 +3,10 @@
 Of the ID-GAN of table4.py; trains it if it is missing, then writes figure8-*.png. Of a model that is there: idgan sample MODEL --grid
 """
 
-from study import arguments
-
 import idgan
 from idgan.figures import code_grid_sheet
 from idgan.images import save_png
+from idgan.study import arguments
 
 study, names = arguments(__doc__, ["celeba-64"])
 SIZE = 8

@@ -3,21 +3,25 @@
 The paper finds it flat over a wide range on dSprites, where InfoGAN's is not. Writes figure_a10.png; trains what is missing.
 """
 
-from study import arguments, called
-
 from idgan.images import save_png
 from idgan.plots import scatter
+from idgan.study import arguments, called
 
 study, names = arguments(__doc__, ["dsprites"])
 WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-SYSTEMS = {"ID-GAN": "id-gan", "InfoGAN": "infogan"}
+METHODS = {"ID-GAN": "id-gan", "InfoGAN": "infogan"}
 
 rows, groups = {}, {}
 for name in names:
-    for label, system in SYSTEMS.items():
-        cells = {f"{weight:g}": study.cell(name, system, ["fid"], gan_stage__objective__id_weight=weight)["fid"] for weight in WEIGHTS}
+    for label, method in METHODS.items():
+        cells = {
+            f"{weight:g}": study.cell(name, method, ["fid"], gan_stage__objective__id_weight=weight)["fid"]
+            for weight in WEIGHTS
+        }
         rows[f"{name}, {label}"] = cells
-        groups.setdefault(name, []).extend((label, float(weight), result.value) for weight, cell in cells.items() for result in cell.values())
+        groups.setdefault(name, []).extend(
+            (label, float(weight), result.value) for weight, cell in cells.items() for result in cell.values()
+        )
 study.table(rows, [f"{weight:g}" for weight in WEIGHTS], "Figure A10: Fréchet distance by id_weight")
 distance = called("fid", [cell for cells in rows.values() for cell in cells.values()])
 save_png(scatter(groups, "id_weight", distance, log_x=True), study.out / "figure_a10.png")

@@ -63,7 +63,11 @@ class BlocksConfig:
     def build(self):
         layers = [nn.Linear(self.s_dim + self.c_dim, self.width * 4 * 4), nn.Unflatten(1, (self.width, 4, 4))]
         for _ in range(4):  # 4x4 -> 64x64
-            layers += [nn.Upsample(scale_factor=2), Conv2dNormActivation(self.width, self.width), SqueezeExcitation(self.width, self.width // 4)]
+            layers += [
+                nn.Upsample(scale_factor=2),
+                Conv2dNormActivation(self.width, self.width),
+                SqueezeExcitation(self.width, self.width // 4),
+            ]
         return nn.Sequential(*layers, nn.Conv2d(self.width, self.image_channels, 3, padding=1), nn.Tanh())
 
 
@@ -92,4 +96,6 @@ out = idgan.train(recipe, arguments.out)
 weights = load_state(out / "networks.safetensors")
 generator = recipe.generator.build()
 generator.load_state_dict(weights["generator"])
-print(f"{out}: {sum(p.numel() for p in generator.parameters()):,} parameters of G, in networks.safetensors; its samples are in samples.png")
+print(
+    f"{out}: {sum(p.numel() for p in generator.parameters()):,} parameters of G, in networks.safetensors; its samples are in samples.png"
+)

@@ -7,7 +7,11 @@ from idgan.figures import edit_sheet, traversal_sheet
 from idgan.images import save_png
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--model", default="dsprites", help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file")
+parser.add_argument(
+    "--model",
+    default="dsprites",
+    help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file",
+)
 parser.add_argument("--out", default=".", help="directory for the pictures")
 arguments = parser.parse_args()
 

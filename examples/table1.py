@@ -4,13 +4,15 @@ The paper finds that beta-VAE and FactorVAE disentangle better than the VAE and 
 and that ID-GAN has the images of the one with the code of the other. A GAN has no encoder: its first two columns stay empty.
 """
 
-from study import SYNTHETIC, arguments
+from idgan.study import SYNTHETIC, arguments
 
 study, names = arguments(__doc__, SYNTHETIC)
 CODE, IMAGES = ["fvm", "mig"], ["fid"]
 
 for name in names:
-    rows = {label: study.cell(name, label.lower(), CODE + IMAGES) for label in ("VAE", "beta-VAE", "Factor-VAE", "InfoGAN")}
+    rows = {
+        label: study.cell(name, label.lower(), CODE + IMAGES) for label in ("VAE", "beta-VAE", "Factor-VAE", "InfoGAN")
+    }
     rows["GAN"] = study.cell(name, "gan", IMAGES)
     for encoder in ("beta-VAE", "Factor-VAE"):  # the code is the encoder's
         rows[f"ID-GAN on {encoder}"] = {metric: rows[encoder][metric] for metric in CODE}

@@ -1,20 +1,27 @@
 """Table 2: joint training against two steps. FactorVAE metric and MIG of the encoder, Fréchet distance of the generator.
 
-The paper finds that the distance falls from beta-VAE over VAE-GAN and end-to-end training to two steps, and that both joint systems lose
-disentanglement. In every row the VAE is trained as the beta-VAE. Joint systems train for as many steps as stage 2, so as many as stage 1 where the
+The paper finds that the distance falls from beta-VAE over VAE-GAN and end-to-end training to two steps, and that both joint methods lose
+disentanglement. In every row the VAE is trained as the beta-VAE. Joint methods train for as many steps as stage 2, so as many as stage 1 where the
 two are equal (at scale "short").
 """
 
-from study import arguments
+from idgan.study import arguments
 
 study, names = arguments(__doc__, ["dsprites"])
-SYSTEMS = {"beta-VAE": "beta-vae", "VAE-GAN": "vae-gan", "ID-GAN, end to end": "end-to-end", "ID-GAN, two steps": "id-gan"}
+METHODS = {
+    "beta-VAE": "beta-vae",
+    "VAE-GAN": "vae-gan",
+    "ID-GAN, end to end": "end-to-end",
+    "ID-GAN, two steps": "id-gan",
+}
 
 for name in names:
     rows = {}
-    for label, system in SYSTEMS.items():
-        if system == "id-gan":  # its encoder is that of the beta-VAE
-            rows[label] = {metric: rows["beta-VAE"][metric] for metric in ("fvm", "mig")} | study.cell(name, system, ["fid"])
+    for label, method in METHODS.items():
+        if method == "id-gan":  # its encoder is that of the beta-VAE
+            rows[label] = {metric: rows["beta-VAE"][metric] for metric in ("fvm", "mig")} | study.cell(
+                name, method, ["fid"]
+            )
         else:
-            rows[label] = study.cell(name, system, ["fvm", "mig", "fid"])
+            rows[label] = study.cell(name, method, ["fvm", "mig", "fid"])
     study.table(rows, ["fvm", "mig", "fid"], f"Table 2 {name}: joint against two-step training")

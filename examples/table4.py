@@ -4,7 +4,7 @@ The paper finds the VAEs far behind the GANs, and ID-GAN about equal to the GAN.
 needs torch-fidelity's Inception, and --extractor efficientnet-lite0 works without a download.
 """
 
-from study import arguments
+from idgan.study import arguments
 
 study, names = arguments(__doc__, ["celeba-64", "chairs-64", "cars-64"])
 rows = {label: {} for label in ("VAE", "beta-VAE", "Factor-VAE", "GAN", "ID-GAN")}

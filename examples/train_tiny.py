@@ -6,7 +6,7 @@ import torch
 
 import idgan
 from idgan.data import open_dataset
-from idgan.images import grid, save_png, side_by_side
+from idgan.images import contact_sheet, save_png, side_by_side
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--out", default="runs/tiny", help="directory of the run; the same command continues it")
@@ -36,5 +36,8 @@ g = idgan.load(arguments.out)
 data = open_dataset("dsprites")
 x = data.images(torch.randint(len(data), (16,), generator=torch.Generator().manual_seed(0)))
 panels = [x, g.decode(g.encode(x)), g.reconstruct(x)]
-save_png(side_by_side([grid(panel) for panel in panels], ["data x", "decoder p(x|c)", "generator G(s, c)"]), f"{arguments.out}/panels.png")
+save_png(
+    side_by_side([contact_sheet(panel) for panel in panels], ["data x", "decoder p(x|c)", "generator G(s, c)"]),
+    f"{arguments.out}/panels.png",
+)
 print(f"{g}\n{checkpoint}, and {arguments.out}/panels.png")

@@ -1,10 +1,10 @@
 """idgan: high-fidelity synthesis with disentangled codes (ID-GAN, Lee et al., ECCV 2020), as a model zoo.
 
-    import idgan
-    g = idgan.load("dsprites")
-    images = g.sample(n=16, seed=0)     # (16, 1, 64, 64) in [0, 1]
-    c = g.encode(images)                # (16, 10)
-    g.edit(images, {g.active_dims[0]: +1.5})
+import idgan
+g = idgan.load("dsprites")
+images = g.sample(n=16, seed=0)     # (16, 1, 64, 64) in [0, 1]
+c = g.encode(images)                # (16, 10)
+g.edit(images, {g.active_dims[0]: +1.5})
 """
 
 import importlib

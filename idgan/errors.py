@@ -4,6 +4,7 @@ Each message names the offending value, what is accepted, and what to do next.
 """
 
 from math import inf
+from numbers import Integral, Real
 
 
 class IdganError(Exception):
@@ -107,14 +108,28 @@ class DivergedError(RunError, ArithmeticError):
 # ------------------------------------------------------------------ checks
 
 
-def within(least, below=inf, /, *, above=False, **numbers):
-    """Hold `numbers`, given by name, to [least, below), or with `above` to (least, below).
+def check_range(minimum: float, below: float = inf, /, *, exclusive: bool = False, **numbers: float) -> None:
+    """Check that each of `numbers`, given by name, is a real number in [minimum, below). With `exclusive`, in (minimum, below).
 
     Raises:
-        InvalidInputError: names the first that is not in there, and what is accepted.
+        InvalidInputError: names the first number that is not, and what is accepted.
     """
     for name, value in numbers.items():
-        if not least <= value < below or (above and value == least):
-            accepted = f"more than {least}" if above else f"{least} or more"
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not minimum <= value < below or (exclusive and value == minimum):
+            accepted = f"more than {minimum}" if exclusive else f"{minimum} or more"
             end = f" and less than {below}" if below < inf or value == inf else ""
-            raise InvalidInputError(f"{name} must be {accepted}{end}, got {value}")
+            raise InvalidInputError(f"{name} must be {accepted}{end}, got {value!r:.100}")
+
+
+def check_integer(minimum: int, maximum: int | None = None, /, **numbers: object) -> None:
+    """Check that each of `numbers`, given by name, is an integer in [minimum, maximum]. NumPy integers are integers, booleans are not.
+
+    Raises:
+        InvalidInputError: names the first number that is not, and what is accepted.
+    """
+    for name, value in numbers.items():
+        integer = isinstance(value, Integral) and not isinstance(value, bool)
+        if not integer or value < minimum or (maximum is not None and value > maximum):
+            accepted = f"of {minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
+            raise InvalidInputError(f"{name} must be an integer {accepted}, got {value!r:.100}")

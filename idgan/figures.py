@@ -5,30 +5,38 @@ A decoder that nothing has trained has no panel.
 
 import torch
 
-from idgan.images import as_batch, at_once, encoder_view, grid, side_by_side
+from idgan.images import as_batch, contact_sheet, default_batch_size, encoder_view, side_by_side
 from idgan.sampler import sweep
 
-__all__ = ["code_grid_sheet", "edit_sheet", "reconstruction_sheet", "sample_sheet", "traversal_frames", "traversal_sheet", "vae_sheet"]
+__all__ = [
+    "code_grid_sheet",
+    "edit_sheet",
+    "reconstruction_sheet",
+    "sample_sheet",
+    "traversal_frames",
+    "traversal_sheet",
+    "vae_sheet",
+]
 
 TILE = 128
 """Small images are enlarged, by whole factors, to at most this many pixels."""
-LARGEST_TILE = 256
+MAX_TILE = 256
 """Larger images are reduced to this many pixels, by area averaging."""
 
 
 def _tiles(x):
-    return (encoder_view(x, LARGEST_TILE) if x.shape[-1] > LARGEST_TILE else x).cpu()
+    return (encoder_view(x, MAX_TILE) if x.shape[-1] > MAX_TILE else x).cpu()
 
 
 def _sheet(x, columns=None):
     x = _tiles(x)
-    return grid(x, columns=columns, scale=max(1, TILE // x.shape[-1]))
+    return contact_sheet(x, columns=columns, scale=max(1, TILE // x.shape[-1]))
 
 
 @torch.no_grad()
 def _drawn(sampler, c, s):
     """Tiles of G(s, c) at `c` (N, c_dim) and `s` (N or 1, s_dim) as they are, reduced batch by batch: no more is held at full size."""
-    size = at_once(sampler.resolution)
+    size = default_batch_size(sampler.resolution)
     return torch.cat([_tiles(sampler(*pair)) for pair in zip(c.split(size), s.expand(len(c), -1).split(size))])
 
 
@@ -59,7 +67,7 @@ def code_grid_sheet(sampler, c, s):
     Images of a row share what their code says of an image, those of a column all else: s and the collapsed dimensions of c.
     """
     n = len(c)
-    pairs = torch.where(sampler.live, c[:, None], c[None])
+    pairs = torch.where(sampler.active, c[:, None], c[None])
     images = _drawn(sampler, pairs.flatten(0, 1), s.repeat(n, 1))
     return _beside(_decoded(sampler, c, columns=1) | {"generator: a row shares c, a column s": _sheet(images, n)})
 
@@ -83,7 +91,10 @@ def traversal_sheet(sampler, c=None, s=None, dims=None, span=(-3.0, 3.0), steps=
     dims = sampler.traversal_dims(dims)
     path = sweep(c, dims, span, steps).flatten(0, 1)
     rows = ", ".join(map(str, dims))
-    return _beside({f"generator, dimensions {rows}": _sheet(_drawn(sampler, path, s), steps)} | _decoded(sampler, path, columns=steps))
+    return _beside(
+        {f"generator, dimensions {rows}": _sheet(_drawn(sampler, path, s), steps)}
+        | _decoded(sampler, path, columns=steps)
+    )
 
 
 def traversal_frames(sampler, c=None, *, dims=None, span=(-3.0, 3.0), steps=7, seed=0):

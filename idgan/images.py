@@ -20,9 +20,9 @@ from idgan.files import write_atomically
 
 __all__ = [
     "as_batch",
-    "at_once",
+    "contact_sheet",
+    "default_batch_size",
     "encoder_view",
-    "grid",
     "psnr",
     "save_gif",
     "save_png",
@@ -65,14 +65,16 @@ def encoder_view(x, resolution=64):
         return F.interpolate(x, size=(resolution, resolution), mode="bilinear", align_corners=False)
     if size % resolution == 0:
         return F.avg_pool2d(x, size // resolution)
-    edges = torch.arange(resolution + 1, dtype=torch.float64) * size / resolution  # of the new pixels, counted in old ones
+    edges = (
+        torch.arange(resolution + 1, dtype=torch.float64) * size / resolution
+    )  # of the new pixels, counted in old ones
     old = torch.arange(size)
     overlap = torch.minimum(edges[1:, None], old + 1) - torch.maximum(edges[:-1, None], old)
     shares = (overlap.clamp(min=0) * resolution / size).to(x)  # (resolution, size), rows sum to 1
     return shares @ x @ shares.T
 
 
-def at_once(resolution):
+def default_batch_size(resolution):
     """How many images of `resolution` a batch may have where any number would do: 256 of 64x64, one of 1024x1024.
 
     Then the widest generator (64 channels at full resolution) takes about 1 GB of memory beside its weights.
@@ -88,10 +90,10 @@ def as_batch(images, *, channels, resolution, background="white", crop=False):
     Layout: two axes are (H, W). With three or four, arrays are channel-last (H, W, C), (N, H, W, C) and tensors channel-first; the other
     order is taken only where the usual channel axis is not 1, 3 (RGB) or 4 (RGBA) long.
     Values: bool; uint8 (white = 255); uint16 (white = 65535); floats in [0, 1].
-    Colour: alpha is laid over `background`; colour becomes grey by Rec. 601 luma, grey becomes colour by repetition.
+    Color: alpha is laid over `background`; color becomes gray by Rec. 601 luma, gray becomes color by repetition.
     Size: reduced by area averaging, enlarged bilinearly (see `encoder_view`).
 
-    `channels` (1 or 3) and `resolution` are the model's; `background` is a colour name, "#rrggbb" or three floats in [0, 1];
+    `channels` (1 or 3) and `resolution` are the model's; `background` is a color name, "#rrggbb" or three floats in [0, 1];
     `crop` cuts an image to the square in its middle: True to the largest, a number to that of as many pixels a side. False refuses images
     that are not square.
 
@@ -105,17 +107,21 @@ def as_batch(images, *, channels, resolution, background="white", crop=False):
     if channels not in (1, 3):
         raise InvalidInputError(f"channels must be 1 or 3, not {channels!r}")
     _check_integer("resolution", resolution, least=1)
-    batches = [encoder_view(_square(_decode(item, channels, background), crop), resolution).clamp(0, 1) for item in items]
+    batches = [
+        encoder_view(_square(_decode(item, channels, background), crop), resolution).clamp(0, 1) for item in items
+    ]
     return torch.cat([batch.to(batches[0].device) for batch in batches])
 
 
 def _decode(item, channels, background):
-    """One item of any accepted kind -> float32 (N, channels, H, W) in [0, 1] at its own size; channels=None keeps grey or colour."""
+    """One item of any accepted kind -> float32 (N, channels, H, W) in [0, 1] at its own size; channels=None keeps gray or color."""
     pixels = _read(item) if isinstance(item, (Image.Image, str, os.PathLike)) else item
     if not isinstance(pixels, (np.ndarray, torch.Tensor)) or 0 in pixels.shape:
-        raise InvalidInputError(f"expected a PIL image, a path to one, an array or a tensor, or a list of these, got {_describe(item)}")
+        raise InvalidInputError(
+            f"expected a PIL image, a path to one, an array or a tensor, or a list of these, got {_describe(item)}"
+        )
     pixels = _channels_first(_unit(pixels), (1, 3) if torch.is_tensor(pixels) else (3, 1))
-    return _recolour(pixels, channels, _colour(background))
+    return _recolor(pixels, channels, _color(background))
 
 
 def _read(source):
@@ -123,7 +129,9 @@ def _read(source):
     try:
         with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as image:
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise InvalidInputError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; raise PIL.Image.MAX_IMAGE_PIXELS if you trust it")
+                raise InvalidInputError(
+                    f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+                )
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):
             return _sixteen_bits(np.asarray(image), image.info.get("transparency"))
@@ -139,7 +147,9 @@ def _sixteen_bits(values, transparent):
     low, high = values.min(), values.max()
     if values.dtype.itemsize > 2 and not (low >= 0 and 255 < high <= 65535):
         # Mode I holds what Pillow reads from some 16-bit files, but also what convert("I") makes of 8 bits: do not guess where white is.
-        raise InvalidInputError(f"its values of mode I, from {low} to {high}, do not look like 16 bits; convert it to mode L or I;16")
+        raise InvalidInputError(
+            f"its values of mode I, from {low} to {high}, do not look like 16 bits; convert it to mode L or I;16"
+        )
     if transparent is not None:
         values = np.stack([values, values, values, (values != transparent) * 65535], axis=-1)
     return values.astype(np.uint16)
@@ -152,7 +162,9 @@ def _unit(x):
     if x.dtype in _FULL_SCALE:
         return x.float() / _FULL_SCALE[x.dtype]
     if not torch.is_tensor(x) or not x.is_floating_point():
-        raise InvalidInputError(f"images must be bool, uint8 (0 to 255), uint16 (0 to 65535) or float (0 to 1), not {_describe(x)}")
+        raise InvalidInputError(
+            f"images must be bool, uint8 (0 to 255), uint16 (0 to 65535) or float (0 to 1), not {_describe(x)}"
+        )
     low, high = (value.item() for value in x.detach().float().aminmax())
     if low >= -_SLACK and high <= 1 + _SLACK:
         return x.float().clamp(0, 1)
@@ -174,28 +186,32 @@ def _channels_first(x, channel_axes):
             return batch.movedim(axis, 1)
     raise InvalidInputError(
         f"cannot tell height, width and channels of {_describe(x)}: expected (H, W), (H, W, C), (C, H, W), (N, H, W, C) or (N, C, H, W) "
-        "with C = 1, 3 or 4; a stack of grey images needs a channel axis, x[:, None]"
+        "with C = 1, 3 or 4; a stack of gray images needs a channel axis, x[:, None]"
     )
 
 
-def _recolour(x, channels, background):
+def _recolor(x, channels, background):
     """(N, 1, 3 or 4, H, W) -> (N, channels, H, W), None keeps 1 or 3: alpha over `background` (3,), then Rec. 601 luma or repetition."""
     if x.shape[1] == 4:
-        colour, alpha = x[:, :3], x[:, 3:]
-        x = alpha * colour + (1 - alpha) * background.to(x)[:, None, None]
+        color, alpha = x[:, :3], x[:, 3:]
+        x = alpha * color + (1 - alpha) * background.to(x)[:, None, None]
     if channels in (None, x.shape[1]):
         return x
     if channels == 3:
         return x.repeat(1, 3, 1, 1)
     red, green, blue = x.split(1, dim=1)
-    return green + 0.299 * (red - green) + 0.114 * (blue - green)  # around G, so that grey stays exactly the grey it was
+    return (
+        green + 0.299 * (red - green) + 0.114 * (blue - green)
+    )  # around G, so that gray stays exactly the gray it was
 
 
 def _square(x, crop):
     height, width = x.shape[-2:]
     side = min(height, width)
     if crop is False and height != width:
-        raise InvalidInputError(f"the image is {width} wide and {height} high, not square: crop=True (--crop) cuts out its centre square")
+        raise InvalidInputError(
+            f"the image is {width} wide and {height} high, not square: crop=True (--crop) cuts out its center square"
+        )
     if not isinstance(crop, bool):
         _check_integer("crop", crop, least=1)
         if crop > side:
@@ -205,14 +221,14 @@ def _square(x, crop):
     return x[..., top : top + side, left : left + side]
 
 
-def _colour(colour):
-    """A colour name, "#rrggbb" or three floats in [0, 1] -> tensor (3,)."""
+def _color(color):
+    """A color name, "#rrggbb" or three floats in [0, 1] -> tensor (3,)."""
     try:
-        rgb = [v / 255 for v in ImageColor.getrgb(colour)[:3]] if isinstance(colour, str) else [float(v) for v in colour]
+        rgb = [v / 255 for v in ImageColor.getrgb(color)[:3]] if isinstance(color, str) else [float(v) for v in color]
     except (TypeError, ValueError):
         rgb = []
     if len(rgb) != 3 or not all(0 <= value <= 1 for value in rgb):
-        raise InvalidInputError(f"background must be a colour name, '#rrggbb' or three floats in [0, 1], not {colour!r}")
+        raise InvalidInputError(f"background must be a color name, '#rrggbb' or three floats in [0, 1], not {color!r}")
     return torch.tensor(rgb)
 
 
@@ -250,7 +266,7 @@ def to_pil(x):
     return [Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels) for pixels in to_uint8(x)]
 
 
-def grid(x, columns=None, padding=2, background="white", scale=1):
+def contact_sheet(x, columns=None, padding=2, background="white", scale=1):
     """Unit images (N, C, H, W) or (C, H, W) -> one contact sheet (C, H', W'), row by row, each pixel enlarged to `scale` x `scale`.
 
     `columns` defaults to a sheet about as wide as high; `padding` pixels of `background` surround every image.
@@ -263,8 +279,8 @@ def grid(x, columns=None, padding=2, background="white", scale=1):
     x = x.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
     n, channels, height, width = x.shape
     step_down, step_right = height + padding, width + padding
-    colour = _recolour(_colour(background)[None, :, None, None], channels, None)[0].to(x)
-    sheet = colour.repeat(1, math.ceil(n / columns) * step_down + padding, columns * step_right + padding)
+    color = _recolor(_color(background)[None, :, None, None], channels, None)[0].to(x)
+    sheet = color.repeat(1, math.ceil(n / columns) * step_down + padding, columns * step_right + padding)
     for index, image in enumerate(x):
         top, left = padding + index // columns * step_down, padding + index % columns * step_right
         sheet[:, top : top + height, left : left + width] = image
@@ -275,12 +291,16 @@ def side_by_side(panels, captions=None):
     """Panels (one image each, of any kind and size) in a row on white, a one-line caption above each -> PIL image, RGB."""
     captions = [""] * len(panels) if captions is None else captions
     if not len(panels) or len(captions) != len(panels):
-        raise InvalidInputError(f"expected at least one panel and one caption for each, got {len(panels)} and {len(captions)}")
+        raise InvalidInputError(
+            f"expected at least one panel and one caption for each, got {len(panels)} and {len(captions)}"
+        )
     pictures = [_one_picture(panel) for panel in panels]
     font, gap = ImageFont.load_default(14), 8
     widths = [max(picture.width, math.ceil(font.getlength(text))) for picture, text in zip(pictures, captions)]
     top = sum(font.getmetrics()) + 2 * gap
-    sheet = Image.new("RGB", (sum(widths) + gap * (len(widths) + 1), top + max(picture.height for picture in pictures) + gap), "white")
+    sheet = Image.new(
+        "RGB", (sum(widths) + gap * (len(widths) + 1), top + max(picture.height for picture in pictures) + gap), "white"
+    )
     draw, left = ImageDraw.Draw(sheet), gap
     for picture, text, width in zip(pictures, captions, widths):
         draw.text((left, gap), text, fill="black", font=font)
@@ -297,7 +317,7 @@ def save_png(image, path):
 def save_gif(frames, path, fps=10):
     """Write an endless animation of images of any kind, all of one size, to `path` (.gif), atomically; returns the Path.
 
-    GIF counts hundredths of a second, so `fps` is rounded to 100 / n, and shows 256 colours: grey frames are exact, colours approximate.
+    GIF counts hundredths of a second, so `fps` is rounded to 100 / n, and shows 256 colors: gray frames are exact, colors approximate.
     """
     if not 0 < fps <= 50:
         raise InvalidInputError(f"fps must be above 0 and at most 50, not {fps!r}")
@@ -322,7 +342,7 @@ def _one_picture(item):
     """One image of any kind -> PIL image of mode L or RGB."""
     pictures = to_pil(_decode(item, None, "white"))
     if len(pictures) != 1:
-        raise InvalidInputError(f"expected one image, got {len(pictures)}: put them on one sheet with grid(x)")
+        raise InvalidInputError(f"expected one image, got {len(pictures)}: put them on one sheet with contact_sheet(x)")
     return pictures[0]
 
 

@@ -1,4 +1,4 @@
-"""What an encoder does not read of an image, found by optimisation: the codes at which a generator draws that image again."""
+"""What an encoder does not read of an image, found by optimization: the codes at which a generator draws that image again."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from idgan.images import at_once, encoder_view
+from idgan.images import default_batch_size, encoder_view
 
 __all__ = ["Inversion"]
 
@@ -40,21 +40,29 @@ class Inversion:
     mean: torch.Tensor
     std: torch.Tensor
 
-    def run(self, steps, restarts, generator, progress=True):
+    def run(self, steps, restarts, rng, progress=True):
         """The best codes found, (N, D): from the best `restarts` of 64 draws, each followed by Adam for `steps` steps.
 
-        The draws, by the CPU `generator`, are the same for every image. `progress` shows a bar, on a terminal.
+        The draws, by the CPU `rng`, are the same for every image. `progress` shows a bar, on a terminal.
         """
         if not self.std.any():
             return self.mean.clone()
         n, dims = self.mean.shape
-        draws = torch.randn(max(DRAWS, restarts), dims, generator=generator).to(self.mean)
+        draws = torch.randn(max(DRAWS, restarts), dims, generator=rng).to(self.mean)
         images = torch.arange(n, device=draws.device).repeat_interleave(restarts)
-        batch = max(1, at_once(self.x.shape[-1]) // 4)  # beside what gradients need: about 1 GB for the widest generator
+        batch = max(
+            1, default_batch_size(self.x.shape[-1]) // 4
+        )  # beside what gradients need: about 1 GB for the widest generator
         found = []
         with (
             torch.inference_mode(False),
-            tqdm(total=len(images) * steps, desc="inverting", unit="step", leave=False, disable=None if progress else True) as bar,
+            tqdm(
+                total=len(images) * steps,
+                desc="inverting",
+                unit="step",
+                leave=False,
+                disable=None if progress else True,
+            ) as bar,
         ):
             starts = self._best_draws(draws, restarts, batch)
             for rows, u in zip(images.split(batch), starts.split(batch)):
@@ -86,8 +94,12 @@ class Inversion:
             best_loss[better], best_u[better] = loss.detach()[better], u.detach()[better]
             if step < steps:
                 progress = step / steps
-                adam.param_groups[0]["lr"] = LEARNING_RATE * min(1, (progress + 1 / steps) / WARM_UP) * (1 + math.cos(math.pi * progress)) / 2
-                (u.grad,) = torch.autograd.grad(loss.sum(), u)  # of u alone: the networks keep whatever gradients they had
+                adam.param_groups[0]["lr"] = (
+                    LEARNING_RATE * min(1, (progress + 1 / steps) / WARM_UP) * (1 + math.cos(math.pi * progress)) / 2
+                )
+                (u.grad,) = torch.autograd.grad(
+                    loss.sum(), u
+                )  # of u alone: the networks keep whatever gradients they had
                 adam.step()
                 bar.update(len(u))
         return best_loss, best_u

@@ -39,10 +39,10 @@ def training_curves(records, title=""):
 
 
 def scatter(groups, x, y, title="", log_x=False):
-    """Figure 3: one metric against another, a panel a data set, a colour a method; a PIL image.
+    """Figure 3: one metric against another, a panel a data set, a color a method; a PIL image.
 
     Args:
-        groups: panel title -> list of (label, value of x, value of y); points with the same label have the same colour everywhere.
+        groups: panel title -> list of (label, value of x, value of y); points with the same label have the same color everywhere.
         x, y: names of the two metrics.
         log_x: a logarithmic x axis.
 
@@ -76,14 +76,18 @@ def information_heatmap(information, entropy, factors, title=""):
         MissingDependencyError: no matplotlib.
     """
     if not len(information) or any(len(row) != len(factors) for row in information) or len(entropy) != len(factors):
-        raise InvalidInputError(f"information must be (c_dim, {len(factors)}) and entropy ({len(factors)},): one a factor of {list(factors)}")
+        raise InvalidInputError(
+            f"information must be (c_dim, {len(factors)}) and entropy ({len(factors)},): one a factor of {list(factors)}"
+        )
     shares = [[row[f] / entropy[f] if entropy[f] else 0.0 for row in information] for f in range(len(factors))]
     figure, (panel,) = _panels(1, title, width=0.6 * len(information) + 2, height=0.5 * len(factors) + 1.2)
     image = panel.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
     panel.set(xlabel="code dimension", xticks=range(len(information)), yticks=range(len(factors)), yticklabels=factors)
     for f, row in enumerate(shares):
         for dim, share in enumerate(row):
-            panel.text(dim, f, f"{share:.2f}", ha="center", va="center", fontsize=7, color="white" if share > 0.6 else "black")
+            panel.text(
+                dim, f, f"{share:.2f}", ha="center", va="center", fontsize=7, color="white" if share > 0.6 else "black"
+            )
     figure.colorbar(image, label="share of the factor's entropy")
     return _picture(figure)
 

@@ -7,30 +7,17 @@ import torch
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.images import as_batch, at_once, encoder_view, to_unit
+from idgan.images import as_batch, default_batch_size, to_unit
 from idgan.inversion import Inversion
 from idgan.networks import Posterior
-from idgan.objectives.objective import freeze
+from idgan.networks.modules import freeze
+from idgan.record import TrainingRecord
 
-__all__ = ["PRIORS", "Sampler", "posterior_bank", "sweep"]
+__all__ = ["PRIORS", "Sampler", "sweep"]
 
-PRIORS = ("posterior", "normal")
-LIVE_NATS = 0.1
+PRIORS = ("aggregated", "normal")
+ACTIVE_NATS = 0.1
 """A code dimension whose mean KL to the prior is below this carries nothing of the image: it has collapsed."""
-
-
-@torch.no_grad()
-def posterior_bank(vae, source, size, draws, device="cpu"):
-    """The `Posterior` of `size` random images of the data set `source`, chosen (and, where they vary, made) by the CPU generator `draws`."""
-    indices = torch.randint(len(source), (size,), generator=draws)
-    parts = indices.split(at_once(source.resolution))
-    posteriors = [vae.encode(encoder_view(source.images(part, draws), vae.config.resolution).to(device)) for part in parts]
-    return _joined(posteriors)
-
-
-def _joined(posteriors):
-    """The `Posterior` of the images of all `posteriors`, a list."""
-    return Posterior(torch.cat([posterior.mean for posterior in posteriors]), torch.cat([posterior.logvar for posterior in posteriors]))
 
 
 class Sampler(nn.Module):
@@ -46,7 +33,7 @@ class Sampler(nn.Module):
     Args:
         config: `ModelConfig`, the shapes.
         vae, generator: the networks, frozen in place and not copied; None builds them with random weights.
-        bank: a `Posterior` of M training images, from which `c` is drawn with prior "posterior"; None: M = 1, the normal prior.
+        bank: a `Posterior` of M training images, from which `c` is drawn with prior "aggregated"; None: M = 1, the normal prior.
         info: what the checkpoint's file and the manifest say of it, a dict.
     """
 
@@ -59,14 +46,16 @@ class Sampler(nn.Module):
         # On the CPU and in float32 wherever the networks go: draws are the same on every device.
         self.bank = Posterior(bank.mean.detach().float().cpu(), bank.logvar.detach().float().cpu())
         self.info = info or {}
+        self.record = TrainingRecord.from_dict(self.info.get("training"))
+        """How the checkpoint was trained."""
         kl = self.bank.kl().mean(0)
         self.dim_kl = kl.tolist()
         """Mean KL(q(c_d|x) || N(0, 1)) of each dimension over the bank, in nats: how much it carries."""
-        live = kl >= LIVE_NATS
-        self.register_buffer("live", live if live.any() else ~live, persistent=False)
+        active = kl >= ACTIVE_NATS
+        self.register_buffer("active", active if active.any() else ~active, persistent=False)
         """Which dimensions carry something of the image, bool (c_dim,); the others have collapsed. If the bank shows none, all count."""
-        self.active_dims = [d for d in kl.argsort(descending=True, stable=True).tolist() if self.live[d]]
-        """The live dimensions, the most telling first."""
+        self.active_dims = [d for d in kl.argsort(descending=True, stable=True).tolist() if self.active[d]]
+        """The active dimensions, the most telling first."""
 
     c_dim = property(lambda self: self.config.c_dim)
     s_dim = property(lambda self: self.config.s_dim)
@@ -77,13 +66,14 @@ class Sampler(nn.Module):
 
     @property
     def untrained(self):
-        """Which of "encoder" and "decoder" nothing has trained, for the checkpoint's system has no use of them: what they give is noise."""
-        return tuple((self.info.get("training") or {}).get("untrained", ()))
+        """Which of "encoder" and "decoder" nothing has trained, for the checkpoint's method has no use of them: what they give is noise."""
+        return self.record.untrained
 
     def _needs(self, part):
         if part in self.untrained:
-            system = self.info["training"].get("system")
-            raise InvalidInputError(f"the {part} of this model has not been trained: its system, {system}, has no use of one")
+            raise InvalidInputError(
+                f"the {part} of this model has not been trained: its method, {self.record.method}, has no use of one"
+            )
 
     def train(self, mode=True):
         """A sampler stays in eval mode."""
@@ -92,7 +82,7 @@ class Sampler(nn.Module):
     def __repr__(self):
         name = self.info.get("name", "unnamed")
         shape = f"{self.image_channels} x {self.resolution} x {self.resolution}"
-        return f"Sampler({name}: c {self.c_dim} ({len(self.active_dims)} live), s {self.s_dim} -> {shape}, {self.device}, {self.dtype})"
+        return f"Sampler({name}: c {self.c_dim} ({len(self.active_dims)} active), s {self.s_dim} -> {shape}, {self.device}, {self.dtype})"
 
     # -------------------------------------------------------------- codes to images
 
@@ -100,23 +90,23 @@ class Sampler(nn.Module):
         """G(s, c): codes (N, c_dim) and nuisance (N, s_dim), exactly as given -> images (N, C, H, W) float32 in [0, 1], with gradients."""
         return to_unit(self.generator(torch.cat([s, c], dim=1).to(self.device, self.dtype)).float()).clamp(0, 1)
 
-    def codes(self, n=1, seed=None, prior="posterior"):
+    def codes(self, n=1, seed=None, prior="aggregated"):
         """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim), the same on every device for the same `n`, `seed` and `prior`.
 
         `seed`: None takes one from torch's global generator. The n pairs are one draw: fewer of the same seed are not the first of them.
-        `prior`: "posterior" draws c from the aggregated posterior (eq. 4), through the bank; "normal" from N(0, I). s is N(0, I).
+        `prior`: "aggregated" draws c from the aggregated posterior (eq. 4), through the bank; "normal" from N(0, I). s is N(0, I).
         """
         n = _count("n", n)
         if prior not in PRIORS:
             raise InvalidInputError(f"prior must be one of {', '.join(PRIORS)}, got {prior!r}")
-        generator = _generator(seed)
-        picks = torch.randint(len(self.bank), (n,), generator=generator)
-        noise = torch.randn(n, self.c_dim, generator=generator)
-        c = self.bank[picks].sample(noise) if prior == "posterior" else noise
-        s = torch.randn(n, self.s_dim, generator=generator)
+        rng = _rng(seed)
+        picks = torch.randint(len(self.bank), (n,), generator=rng)
+        noise = torch.randn(n, self.c_dim, generator=rng)
+        c = self.bank[picks].sample(noise) if prior == "aggregated" else noise
+        s = torch.randn(n, self.s_dim, generator=rng)
         return c.to(self.device), s.to(self.device)
 
-    def complete(self, c=None, s=None, *, n=None, seed=None, prior="posterior"):
+    def complete(self, c=None, s=None, *, n=None, seed=None, prior="aggregated"):
         """The pair (c, s), (N, c_dim) and (N, s_dim), that `sample` renders: as given, and drawn by `codes` where it was not.
 
         `c` (N, c_dim) or (c_dim,), `s` (N, s_dim) or (s_dim,); one of either, or of both, goes with many. `n`: how many, where the codes do
@@ -128,15 +118,19 @@ class Sampler(nn.Module):
         size = max([1 if n is None else _count("n", n), *given.values()])
         if n not in (None, size) or any(rows not in (1, size) for rows in given.values()):
             rows = ", ".join(f"{rows} rows of {name}" for name, rows in given.items())
-            raise InvalidInputError(f"got {rows}{'' if n is None else f' and n = {n}'}: they must be equal, but one c or s goes with many")
-        kept = None if c is None else self.live | (c != 0)
-        if s is None or kept is None or not kept.all():  # otherwise nothing is to be drawn, and nothing is: a seed of None costs a draw, too
+            raise InvalidInputError(
+                f"got {rows}{'' if n is None else f' and n = {n}'}: they must be equal, but one c or s goes with many"
+            )
+        kept = None if c is None else self.active | (c != 0)
+        if (
+            s is None or kept is None or not kept.all()
+        ):  # otherwise nothing is to be drawn, and nothing is: a seed of None costs a draw, too
             drawn_c, drawn_s = self.codes(size, seed, prior)
             c = drawn_c if c is None else torch.where(kept, c, drawn_c)
             s = drawn_s if s is None else s
         return c.expand(size, -1), s.expand(size, -1)
 
-    def sample(self, c=None, s=None, *, n=None, seed=None, prior="posterior", batch_size=None):
+    def sample(self, c=None, s=None, *, n=None, seed=None, prior="aggregated", batch_size=None):
         """Images of codes `c` and nuisance `s`; what is not given is drawn (see `complete` for what goes with what).
 
         `sample(n=4, seed=0)` is `sample(*codes(4, seed=0))`. `batch_size`: images made at once; None: as many as fit in moderate memory.
@@ -149,7 +143,7 @@ class Sampler(nn.Module):
     @torch.no_grad()
     def _render(self, c, s, batch_size=None):
         """`forward` of codes (N, c_dim) and nuisance (N or 1, s_dim), in batches and without gradients."""
-        batch_size = at_once(self.resolution) if batch_size is None else _count("batch_size", batch_size)
+        batch_size = default_batch_size(self.resolution) if batch_size is None else _count("batch_size", batch_size)
         return torch.cat([self(*pair) for pair in zip(c.split(batch_size), s.expand(len(c), -1).split(batch_size))])
 
     @torch.no_grad()
@@ -160,7 +154,7 @@ class Sampler(nn.Module):
             InvalidInputError: the decoder is `untrained`.
         """
         self._needs("decoder")
-        parts = self._rows("c", c, self.c_dim).to(self.dtype).split(at_once(self.vae.config.resolution))
+        parts = self._rows("c", c, self.c_dim).to(self.dtype).split(default_batch_size(self.vae.config.resolution))
         return torch.cat([self.vae.decode(part) for part in parts])
 
     # -------------------------------------------------------------- images to codes
@@ -174,34 +168,41 @@ class Sampler(nn.Module):
         """
         self._needs("encoder")
         x = as_batch(x, channels=self.image_channels, resolution=self.vae.config.resolution, crop=crop)
-        return _joined([self.vae.encode(part.to(self.device, self.dtype)) for part in x.split(at_once(self.vae.config.resolution))])
+        return Posterior.cat(
+            [
+                self.vae.encode(part.to(self.device, self.dtype))
+                for part in x.split(default_batch_size(self.vae.config.resolution))
+            ]
+        )
 
     def encode(self, x, *, crop=False):
         """Mean codes of images in any form, (N, c_dim); collapsed dimensions are exactly 0, which means "not given" (see the class)."""
-        return torch.where(self.live, self.posterior(x, crop=crop).mean, 0.0)
+        return torch.where(self.active, self.posterior(x, crop=crop).mean, 0.0)
 
     def invert(self, x, *, steps=200, restarts=2, refine_c=False, seed=0, crop=False, progress=True):
         """The pair (c, s), (N, c_dim) and (N, s_dim), at which the generator draws images `x` again as well as it can.
 
-        The encoder gives the live dimensions of c. What it does not read, s and the collapsed dimensions, is found by optimisation from
+        The encoder gives the live dimensions of c. What it does not read, s and the collapsed dimensions, is found by optimization from
         the best of many draws (see `idgan.inversion`), and kept near N(0, I): far from it, edits do not work. `refine_c` moves the live
         dimensions too, within the width of q(c|x). A model that has no s and no collapsed dimension leaves nothing to find without it:
         then c is `encode`'s and s is empty. Images do not depend on each other; any number fits in moderate memory.
 
         Args:
             x: images in any form that `as_batch` takes.
-            steps: of the optimiser; 0 keeps the best draw.
+            steps: of the optimizer; 0 keeps the best draw.
             restarts: how many draws each image follows; the best end is kept.
             progress: whether to show a bar, on a terminal.
         """
         images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop).to(self.device)
         posterior = self.posterior(x, crop=crop)
         s = torch.zeros(len(images), self.s_dim, device=self.device)
-        mean = torch.cat([s, torch.where(self.live, posterior.mean, 0.0)], dim=1)
-        std = torch.cat([s + 1, torch.where(self.live, (0.5 * posterior.logvar).exp() * refine_c, 1.0)], dim=1)
+        mean = torch.cat([s, torch.where(self.active, posterior.mean, 0.0)], dim=1)
+        std = torch.cat([s + 1, torch.where(self.active, (0.5 * posterior.logvar).exp() * refine_c, 1.0)], dim=1)
         widths = [self.s_dim, self.c_dim]
         search = Inversion(lambda code: self(*code.split(widths, dim=1)[::-1]), self.vae.encoder, images, mean, std)
-        s, c = search.run(_count("steps", steps, least=0), _count("restarts", restarts), _generator(seed), progress).split(widths, dim=1)
+        s, c = search.run(_count("steps", steps, least=0), _count("restarts", restarts), _rng(seed), progress).split(
+            widths, dim=1
+        )
         return c, s
 
     # -------------------------------------------------------------- editing
@@ -209,7 +210,7 @@ class Sampler(nn.Module):
     def reconstruct(self, x, s=None, *, seed=0, crop=False, invert=False):
         """G(s, c) at the codes of images `x`, (N, C, H, W). Collapsed dimensions, and `s` if it is not given, are drawn by `seed`.
 
-        `invert` finds them by optimisation instead, as `invert` does, which takes seconds an image.
+        `invert` finds them by optimization instead, as `invert` does, which takes seconds an image.
         """
         return self.edit(x, {}, s=s, seed=seed, crop=crop, invert=invert)
 
@@ -221,7 +222,9 @@ class Sampler(nn.Module):
         """
         if invert and s is not None:
             raise InvalidInputError("invert finds s: give one of the two")
-        c, s = self.invert(x, seed=seed, crop=crop) if invert else self.complete(self.encode(x, crop=crop), s, seed=seed)
+        c, s = (
+            self.invert(x, seed=seed, crop=crop) if invert else self.complete(self.encode(x, crop=crop), s, seed=seed)
+        )
         return self._render(self.changed(c, changes, absolute=absolute), s)
 
     def changed(self, c, changes, *, absolute=False):
@@ -257,8 +260,12 @@ class Sampler(nn.Module):
         """Images along the straight line from code `a` to code `b`, (c_dim,) or (1, c_dim) each, at one nuisance: (steps, C, H, W)."""
         (a, s), (b, _) = self.complete(a, s, seed=seed), self.complete(b, s, seed=seed)
         if len(a) != 1 or len(b) != 1:
-            raise InvalidInputError(f"an interpolation has one code at each end and one nuisance, got {len(a)} and {len(b)}")
-        return self._render(torch.lerp(a, b, torch.linspace(0, 1, _count("steps", steps), device=self.device)[:, None]), s)
+            raise InvalidInputError(
+                f"an interpolation has one code at each end and one nuisance, got {len(a)} and {len(b)}"
+            )
+        return self._render(
+            torch.lerp(a, b, torch.linspace(0, 1, _count("steps", steps), device=self.device)[:, None]), s
+        )
 
     # -------------------------------------------------------------- checks
 
@@ -267,7 +274,9 @@ class Sampler(nn.Module):
         try:
             code = torch.as_tensor(code, dtype=torch.float32, device=self.device)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise InvalidInputError(f"{name} must be numbers of shape (N, {width}), got {type(code).__name__} ({error})") from error
+            raise InvalidInputError(
+                f"{name} must be numbers of shape (N, {width}), got {type(code).__name__} ({error})"
+            ) from error
         rows = code[None] if code.ndim == 1 else code
         if rows.ndim != 2 or rows.shape[1] != width or len(rows) == 0:
             raise InvalidInputError(f"{name} must be of shape (N, {width}) or ({width},), got {tuple(code.shape)}")
@@ -277,7 +286,9 @@ class Sampler(nn.Module):
 
     def _dim(self, dim):
         if isinstance(dim, bool) or not isinstance(dim, Integral) or not 0 <= dim < self.c_dim:
-            raise InvalidInputError(f"there is no code dimension {dim!r}: they are 0 to {self.c_dim - 1}, live ones {self.active_dims}")
+            raise InvalidInputError(
+                f"there is no code dimension {dim!r}: they are 0 to {self.c_dim - 1}, live ones {self.active_dims}"
+            )
         return int(dim)
 
 
@@ -291,7 +302,7 @@ def sweep(c, dims, span=(-3.0, 3.0), steps=7):
     return path
 
 
-def _generator(seed):
+def _rng(seed):
     if seed is None:
         seed = torch.randint(2**62, ()).item()
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
@@ -301,5 +312,7 @@ def _generator(seed):
 
 def _count(name, value, least=1):
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InvalidInputError(f"{name} must be a {'positive integer' if least else 'positive integer or 0'}, got {value!r}")
+        raise InvalidInputError(
+            f"{name} must be a {'positive integer' if least else 'positive integer or 0'}, got {value!r}"
+        )
     return int(value)

@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 
 # Read when huggingface_hub is first imported. Its xet uploads need a service that the local hub is not.
-os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1", NO_PROXY="127.0.0.1,localhost")
+os.environ.update(
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    NO_PROXY="127.0.0.1,localhost",
+)
 
 import pytest
 import torch

@@ -17,7 +17,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def test_quickstart(tmp_path):
-    done = subprocess.run([sys.executable, EXAMPLES / "quickstart.py", "--out", tmp_path], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "quickstart.py", "--out", tmp_path], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "codes (8, 10)" in done.stdout
     for name in ("edited.png", "traversals.png"):

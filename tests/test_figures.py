@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from idgan.figures import code_grid_sheet, edit_sheet, reconstruction_sheet, sample_sheet, traversal_frames, traversal_sheet, vae_sheet
-from idgan.images import encoder_view, grid, to_pil
+from idgan.figures import (
+    code_grid_sheet,
+    edit_sheet,
+    reconstruction_sheet,
+    sample_sheet,
+    traversal_frames,
+    traversal_sheet,
+    vae_sheet,
+)
+from idgan.images import contact_sheet, encoder_view, to_pil
 from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
 
@@ -36,7 +44,7 @@ def panels(sheet, count, height, width):
 
 def pixels(x, columns=None):
     """What a sheet of images (N, 1, 64, 64), enlarged twice, has as pixels."""
-    return np.asarray(to_pil(grid(x, columns, scale=2))[0])
+    return np.asarray(to_pil(contact_sheet(x, columns, scale=2))[0])
 
 
 def close(a, b):
@@ -75,7 +83,7 @@ def test_an_animation_goes_there_and_back(twins, steps, count):
     frames = traversal_frames(twins, steps=steps, seed=0)
     assert len(frames) == count
     for step in range(steps):
-        assert torch.equal(frames[step], grid(images[:, step], scale=2))
+        assert torch.equal(frames[step], contact_sheet(images[:, step], scale=2))
     assert all(torch.equal(frames[step], frames[-step]) for step in range(1, count))
 
 
@@ -93,13 +101,19 @@ def test_edits_start_from_the_codes_that_are_given(twins):
     x = torch.rand(2, 1, 64, 64)
     c, s = twins.codes(2, seed=4)
     expected = [pixels(panel) for panel in (x, twins.sample(c, s), twins.sample(twins.changed(c, {2: 1.0}), s))]
-    assert all(close(*pair) for pair in zip(panels(edit_sheet(twins, x, {2: 1.0}, codes=(c, s)), 3, *expected[0].shape), expected))
+    assert all(
+        close(*pair)
+        for pair in zip(panels(edit_sheet(twins, x, {2: 1.0}, codes=(c, s)), 3, *expected[0].shape), expected)
+    )
 
 
 def test_reconstructions_stand_beside_originals_and_the_decoder(twins):
     x = twins.sample(n=4, seed=0)
     c, s = twins.codes(4, seed=4)
-    expected = [pixels(panel) for panel in (x, twins.decode(twins.posterior(x).mean), twins.reconstruct(x, seed=2), twins.sample(c, s))]
+    expected = [
+        pixels(panel)
+        for panel in (x, twins.decode(twins.posterior(x).mean), twins.reconstruct(x, seed=2), twins.sample(c, s))
+    ]
     for codes, count in ((None, 3), ((c, s), 4)):
         found = panels(reconstruction_sheet(twins, to_pil(x), seed=2, codes=codes), count, *expected[0].shape)
         assert all(close(*pair) for pair in zip(found, expected))

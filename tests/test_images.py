@@ -15,7 +15,20 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from idgan.errors import InvalidInputError
-from idgan.images import as_batch, at_once, encoder_view, grid, psnr, save_gif, save_png, side_by_side, to_pil, to_signed, to_uint8, to_unit
+from idgan.images import (
+    as_batch,
+    contact_sheet,
+    default_batch_size,
+    encoder_view,
+    psnr,
+    save_gif,
+    save_png,
+    side_by_side,
+    to_pil,
+    to_signed,
+    to_uint8,
+    to_unit,
+)
 
 ORIENTATION = 0x0112
 
@@ -24,8 +37,8 @@ def pixels(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def colour_of(image, **options):
-    """The one colour a flat image becomes, as 0 to 255."""
+def color_of(image, **options):
+    """The one color a flat image becomes, as 0 to 255."""
     batch = as_batch(image, **{"channels": 3, "resolution": 8, **options})
     assert torch.allclose(batch, batch[:, :, :1, :1].expand_as(batch), atol=1e-6)
     return pytest.approx((batch[0, :, 0, 0] * 255).tolist(), abs=0.01)
@@ -76,7 +89,9 @@ def test_gradient_flows_through_the_encoder_view(size):
     assert x.grad.sum().item() == pytest.approx(64 * 64, rel=1e-4)
 
 
-@pytest.mark.parametrize("x", [torch.rand(1, 3, 64, 32), torch.rand(3, 64, 64), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "x"])
+@pytest.mark.parametrize(
+    "x", [torch.rand(1, 3, 64, 32), torch.rand(3, 64, 64), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "x"]
+)
 def test_encoder_view_refuses_what_is_not_a_square_float_batch(x):
     with pytest.raises(InvalidInputError, match="square float"):
         encoder_view(x)
@@ -91,7 +106,17 @@ def test_file_pil_arrays_and_tensors_of_one_picture_agree_exactly(size, tmp_path
     path = tmp_path / "picture.png"
     Image.fromarray(array).save(path)
     chw = torch.from_numpy(array).movedim(-1, 0)
-    kinds = [array, array[None], Image.fromarray(array), path, str(path), chw, chw[None], array.astype(np.float32) / 255, chw.float() / 255]
+    kinds = [
+        array,
+        array[None],
+        Image.fromarray(array),
+        path,
+        str(path),
+        chw,
+        chw[None],
+        array.astype(np.float32) / 255,
+        chw.float() / 255,
+    ]
     kinds += [array[::-1][::-1], np.asfortranarray(array), array.transpose(2, 0, 1)]
     batches = as_batch(kinds, channels=3, resolution=64)
     assert batches.shape == (len(kinds), 3, 64, 64) and batches.dtype == torch.float32
@@ -100,10 +125,19 @@ def test_file_pil_arrays_and_tensors_of_one_picture_agree_exactly(size, tmp_path
         assert torch.equal(as_batch(kind, channels=3, resolution=64)[0], batch)
 
 
-def test_grey_pictures_agree_exactly():
+def test_gray_pictures_agree_exactly():
     array = pixels(64, 64)
     tensor = torch.from_numpy(array)
-    kinds = [array, array[..., None], array[None, ..., None], array[None], Image.fromarray(array), tensor, tensor[None], tensor[None, None]]
+    kinds = [
+        array,
+        array[..., None],
+        array[None, ..., None],
+        array[None],
+        Image.fromarray(array),
+        tensor,
+        tensor[None],
+        tensor[None, None],
+    ]
     kinds += [np.repeat(array[..., None], 3, axis=-1), (array * np.uint16(257)), (array * np.uint16(257)).astype(">u2")]
     kinds += [tensor.to(torch.uint16) * 257, Image.fromarray(array).convert("F").point(lambda v: v / 255)]
     batches = as_batch(tuple(kinds), channels=1, resolution=64)
@@ -122,7 +156,9 @@ def test_batches_keep_their_order_and_lists_may_mix_sizes():
 def test_bool_is_black_and_white():
     mask = pixels(64, 64) > 127
     assert torch.equal(as_batch(mask, channels=1, resolution=64)[0, 0], torch.from_numpy(mask).float())
-    assert torch.equal(as_batch(torch.from_numpy(mask), channels=1, resolution=64)[0, 0], torch.from_numpy(mask).float())
+    assert torch.equal(
+        as_batch(torch.from_numpy(mask), channels=1, resolution=64)[0, 0], torch.from_numpy(mask).float()
+    )
 
 
 def test_half_precision_and_rounding_beyond_the_range_are_accepted():
@@ -180,7 +216,9 @@ def test_two_axes_are_always_height_and_width(height, width):
         assert (to_uint8(batch)[0, ..., 0] == array[top : top + side, left : left + side]).all()
 
 
-@pytest.mark.parametrize("shape", [(), (64,), (10, 64, 64), (64, 64, 2), (1, 1, 3, 64, 64), (2, 5, 64, 64), (0, 64, 64, 3), (64, 0)])
+@pytest.mark.parametrize(
+    "shape", [(), (64,), (10, 64, 64), (64, 64, 2), (1, 1, 3, 64, 64), (2, 5, 64, 64), (0, 64, 64, 3), (64, 0)]
+)
 @pytest.mark.parametrize("kind", [np.zeros, torch.zeros])
 def test_other_layouts_are_refused_with_their_shape(shape, kind):
     with pytest.raises(InvalidInputError) as error:
@@ -188,7 +226,7 @@ def test_other_layouts_are_refused_with_their_shape(shape, kind):
     assert str(shape) in str(error.value) and "float" in str(error.value)
 
 
-def test_a_stack_of_grey_images_is_told_what_it_lacks():
+def test_a_stack_of_gray_images_is_told_what_it_lacks():
     with pytest.raises(InvalidInputError, match=r"x\[:, None\]"):
         as_batch(np.zeros((10, 64, 64), np.uint16), channels=1, resolution=64)
 
@@ -204,7 +242,9 @@ def test_an_empty_list_is_refused():
         as_batch([], channels=1, resolution=64)
 
 
-@pytest.mark.parametrize("options", [{"channels": 2}, {"resolution": 0}, {"resolution": 64.0}, {"background": "no colour"}])
+@pytest.mark.parametrize(
+    "options", [{"channels": 2}, {"resolution": 0}, {"resolution": 64.0}, {"background": "no color"}]
+)
 def test_options_are_checked(options):
     with pytest.raises(InvalidInputError):
         as_batch(np.zeros((4, 4)), **{"channels": 1, "resolution": 4, **options})
@@ -231,7 +271,9 @@ def test_floats_outside_the_range_are_refused_with_a_hint(low, high, hint, kind)
     assert "[0, 1]" in str(error.value) and "(2, 2)" in str(error.value) and "float" in str(error.value)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint32", "uint64", "complex64", "object", "U1", "datetime64[s]"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int32", "int64", "uint32", "uint64", "complex64", "object", "U1", "datetime64[s]"]
+)
 def test_other_array_types_are_refused_by_name(dtype):
     with pytest.raises(InvalidInputError, match="bool, uint8"):
         as_batch(np.zeros((4, 4), dtype), channels=1, resolution=4)
@@ -243,7 +285,7 @@ def test_other_tensor_types_are_refused_by_name(dtype):
         as_batch(torch.zeros(4, 4, dtype=dtype), channels=1, resolution=4)
 
 
-# ------------------------------------------------------------------ colour
+# ------------------------------------------------------------------ color
 
 
 def test_luma_is_rec_601_as_in_pillow():
@@ -255,14 +297,16 @@ def test_luma_is_rec_601_as_in_pillow():
     assert as_batch(primaries, channels=1, resolution=1).flatten().tolist() == pytest.approx([0.299, 0.587, 0.114])
 
 
-def test_grey_survives_the_way_through_colour_exactly():
-    grey = torch.rand(2, 1, 64, 64)
-    colour = as_batch(grey, channels=3, resolution=64)
-    assert torch.equal(colour, grey.expand(-1, 3, -1, -1))
-    assert torch.equal(as_batch(colour, channels=1, resolution=64), grey)
+def test_gray_survives_the_way_through_color_exactly():
+    gray = torch.rand(2, 1, 64, 64)
+    color = as_batch(gray, channels=3, resolution=64)
+    assert torch.equal(color, gray.expand(-1, 3, -1, -1))
+    assert torch.equal(as_batch(color, channels=1, resolution=64), gray)
 
 
-@pytest.mark.parametrize("background, expected", [("white", 1), ("black", 0), ("#ff0000", (1, 0, 0)), ((0.2, 0.4, 0.6), (0.2, 0.4, 0.6))])
+@pytest.mark.parametrize(
+    "background, expected", [("white", 1), ("black", 0), ("#ff0000", (1, 0, 0)), ((0.2, 0.4, 0.6), (0.2, 0.4, 0.6))]
+)
 def test_alpha_is_laid_over_the_background(background, expected):
     array = np.zeros((6, 6, 4), np.uint8)
     array[..., 1], array[..., 3] = 255, 51  # green, one fifth opaque
@@ -278,7 +322,7 @@ def test_backgrounds_are_checked(background):
         as_batch(np.zeros((4, 4, 4), np.uint8), channels=3, resolution=4, background=background)
 
 
-def test_hidden_colour_does_not_bleed_into_a_resized_edge():
+def test_hidden_color_does_not_bleed_into_a_resized_edge():
     array = np.zeros((128, 128, 4), np.uint8)
     array[:, :63] = (255, 0, 0, 0)  # invisible red
     array[:, 63:] = (255, 255, 255, 255)
@@ -309,11 +353,11 @@ FLAT = {
 @pytest.mark.parametrize("mode", FLAT)
 def test_every_mode(mode):
     value, expected = FLAT[mode]
-    assert list(expected) == colour_of(Image.new(mode, (8, 8), value))
+    assert list(expected) == color_of(Image.new(mode, (8, 8), value))
 
 
-def test_half_transparent_grey():
-    assert [0.5 * 255 + 20] * 3 == pytest.approx(colour_of(Image.new("LA", (8, 8), (40, 128))).expected, abs=1)
+def test_half_transparent_gray():
+    assert [0.5 * 255 + 20] * 3 == pytest.approx(color_of(Image.new("LA", (8, 8), (40, 128))).expected, abs=1)
 
 
 def test_a_mode_pillow_cannot_convert_is_an_error():
@@ -330,18 +374,20 @@ def test_mode_i_without_sixteen_bit_values_is_not_guessed(value):
 def test_palette_with_and_without_transparency(tmp_path):
     image = Image.new("P", (8, 8), 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
-    assert [10, 20, 30] == colour_of(image)
+    assert [10, 20, 30] == color_of(image)
     for transparency, expected in (1, [0, 0, 255]), (0, [10, 20, 30]), (bytes([255, 0]), [0, 0, 255]):
         image.save(tmp_path / "palette.png", transparency=transparency)
-        assert expected == colour_of(tmp_path / "palette.png", background="blue")
+        assert expected == color_of(tmp_path / "palette.png", background="blue")
     image.save(tmp_path / "palette.gif")
-    assert [10, 20, 30] == colour_of(tmp_path / "palette.gif")
+    assert [10, 20, 30] == color_of(tmp_path / "palette.gif")
 
 
-@pytest.mark.parametrize("mode, value, key", [("L", 40, 40), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 1, 255), ("I;16", 4000, 4000)])
-def test_a_transparent_key_colour_in_a_png(mode, value, key, tmp_path):
+@pytest.mark.parametrize(
+    "mode, value, key", [("L", 40, 40), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 1, 255), ("I;16", 4000, 4000)]
+)
+def test_a_transparent_key_color_in_a_png(mode, value, key, tmp_path):
     Image.new(mode, (8, 8), value).save(tmp_path / "key.png", transparency=key)
-    assert [0, 0, 255] == colour_of(tmp_path / "key.png", background="blue")
+    assert [0, 0, 255] == color_of(tmp_path / "key.png", background="blue")
 
 
 def test_sixteen_bit_files(tmp_path):
@@ -354,7 +400,7 @@ def test_sixteen_bit_files(tmp_path):
 
 def test_cmyk_jpeg(tmp_path):
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=100)
-    red, green, blue = colour_of(tmp_path / "cmyk.jpg").expected
+    red, green, blue = color_of(tmp_path / "cmyk.jpg").expected
     assert red > 250 and green < 5 and blue < 5
 
 
@@ -362,7 +408,15 @@ def test_cmyk_jpeg(tmp_path):
 def test_exif_orientation_gives_the_upright_picture(orientation, tmp_path):
     upright = np.zeros((32, 32, 3), np.uint8)
     upright[:16, :16], upright[:16, 16:], upright[16:, :16] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
+    turns = {
+        2: "FLIP_LEFT_RIGHT",
+        3: "ROTATE_180",
+        4: "FLIP_TOP_BOTTOM",
+        5: "TRANSPOSE",
+        6: "ROTATE_90",
+        7: "TRANSVERSE",
+        8: "ROTATE_270",
+    }
     image = Image.fromarray(upright)
     stored = image.transpose(Image.Transpose[turns[orientation]]) if orientation > 1 else image
     exif = Image.Exif()
@@ -376,7 +430,7 @@ def test_exif_orientation_gives_the_upright_picture(orientation, tmp_path):
 def test_an_animation_gives_its_first_frame(tmp_path):
     first, second = Image.new("L", (8, 8), 10), Image.new("L", (8, 8), 200)
     first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
-    assert [10, 10, 10] == colour_of(tmp_path / "two.gif")
+    assert [10, 10, 10] == color_of(tmp_path / "two.gif")
 
 
 def test_missing_files_folders_and_texts_are_named(tmp_path):
@@ -418,7 +472,9 @@ def test_damaged_files_never_escape_as_other_errors(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("side", [11, 40])  # Pillow warns above its limit and raises above twice the limit: both are errors here
+@pytest.mark.parametrize(
+    "side", [11, 40]
+)  # Pillow warns above its limit and raises above twice the limit: both are errors here
 def test_decompression_bombs_are_refused(side, tmp_path, monkeypatch):
     Image.new("L", (side, side)).save(tmp_path / "bomb.png")
     unread = Image.open(tmp_path / "bomb.png")
@@ -443,7 +499,7 @@ def test_files_are_closed_again(tmp_path):
 
 
 def test_one_pixel_becomes_a_flat_image():
-    assert [10, 20, 30] == colour_of(Image.new("RGB", (1, 1), (10, 20, 30)), resolution=64)
+    assert [10, 20, 30] == color_of(Image.new("RGB", (1, 1), (10, 20, 30)), resolution=64)
 
 
 def test_a_crop_of_a_number_is_the_square_of_that_side():
@@ -451,8 +507,15 @@ def test_a_crop_of_a_number_is_the_square_of_that_side():
     expected = torch.from_numpy(array[29:189, 9:169]).movedim(-1, 0)[None]
     assert torch.equal(as_batch(array, channels=3, resolution=160, crop=160), expected)
     square = array[:100, :100]
-    assert torch.equal(as_batch(square, channels=3, resolution=50, crop=50), torch.from_numpy(square[25:75, 25:75]).movedim(-1, 0)[None])
-    for crop, message in ((179, "crop=179 is more than the image has, which is 178 wide and 218 high"), (0, "crop must be"), ("a", "crop must be")):
+    assert torch.equal(
+        as_batch(square, channels=3, resolution=50, crop=50),
+        torch.from_numpy(square[25:75, 25:75]).movedim(-1, 0)[None],
+    )
+    for crop, message in (
+        (179, "crop=179 is more than the image has, which is 178 wide and 218 high"),
+        (0, "crop must be"),
+        ("a", "crop must be"),
+    ):
         with pytest.raises(InvalidInputError, match=message):
             as_batch(array, channels=3, resolution=64, crop=crop)
 
@@ -483,7 +546,7 @@ def test_a_very_long_image():
     image = Image.new("RGB", (20000, 10), (10, 20, 30))
     with pytest.raises(InvalidInputError, match="20000 wide and 10 high"):
         as_batch(image, channels=3, resolution=64)
-    assert [10, 20, 30] == colour_of(image, resolution=64, crop=True)
+    assert [10, 20, 30] == color_of(image, resolution=64, crop=True)
 
 
 def test_reducing_averages_and_enlarging_interpolates():
@@ -523,7 +586,13 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6)
 
 
 @settings(max_examples=80, deadline=None)
-@given(hnp.arrays(st.sampled_from(DTYPES), SHAPES), st.sampled_from([1, 3]), st.integers(1, 9), st.booleans(), st.booleans())
+@given(
+    hnp.arrays(st.sampled_from(DTYPES), SHAPES),
+    st.sampled_from([1, 3]),
+    st.integers(1, 9),
+    st.booleans(),
+    st.booleans(),
+)
 def test_any_array_or_tensor_gives_images_or_our_error(array, channels, resolution, crop, as_tensor):
     if as_tensor and array.dtype.isnative:
         array = torch.from_numpy(array)
@@ -536,7 +605,9 @@ def test_any_array_or_tensor_gives_images_or_our_error(array, channels, resoluti
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.sampled_from(sorted(FLAT)), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]), st.integers(1, 9))
+@given(
+    st.sampled_from(sorted(FLAT)), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]), st.integers(1, 9)
+)
 def test_any_pil_image_gives_images_or_our_error(mode, width, height, channels, resolution):
     try:
         batch = as_batch(Image.new(mode, (width, height), FLAT[mode][0]), channels=channels, resolution=resolution)
@@ -562,16 +633,16 @@ def test_to_uint8_rounds_to_the_nearest_level():
 
 
 def test_to_pil_and_back():
-    colour, grey = torch.rand(3, 3, 64, 64), torch.rand(1, 64, 64)
-    images = to_pil(colour)
+    color, gray = torch.rand(3, 3, 64, 64), torch.rand(1, 64, 64)
+    images = to_pil(color)
     assert [(image.mode, image.size) for image in images] == [("RGB", (64, 64))] * 3
-    assert (as_batch(images, channels=3, resolution=64) - colour).abs().max() <= 0.5001 / 255
-    assert to_pil(grey)[0].mode == "L"
+    assert (as_batch(images, channels=3, resolution=64) - color).abs().max() <= 0.5001 / 255
+    assert to_pil(gray)[0].mode == "L"
     assert to_pil(torch.rand(3, 1, 1, requires_grad=True))[0].size == (1, 1)
     assert to_pil(torch.rand(2, 1, 5, 3))[0].size == (3, 5)
 
 
-@pytest.mark.parametrize("write", [to_uint8, to_pil, grid])
+@pytest.mark.parametrize("write", [to_uint8, to_pil, contact_sheet])
 def test_writers_refuse_other_shapes_and_ranges(write):
     for bad in torch.rand(2, 2, 8, 8), torch.rand(8, 8), torch.rand(0, 3, 8, 8), np.zeros((3, 8, 8)), "x":
         with pytest.raises(InvalidInputError, match="expected a tensor"):
@@ -584,7 +655,7 @@ def test_writers_refuse_other_shapes_and_ranges(write):
 
 def test_grid_geometry():
     x = torch.rand(5, 3, 4, 6)
-    sheet = grid(x, columns=3, padding=2, background="black", scale=2)
+    sheet = contact_sheet(x, columns=3, padding=2, background="black", scale=2)
     assert sheet.shape == (3, 2 * (8 + 2) + 2, 3 * (12 + 2) + 2)
     for index in range(5):
         top, left = 2 + 10 * (index // 3), 2 + 14 * (index % 3)
@@ -594,18 +665,22 @@ def test_grid_geometry():
 
 
 def test_grid_defaults():
-    assert grid(torch.rand(9, 1, 8, 8), padding=0).shape == (1, 24, 24)
-    assert not grid(torch.rand(9, 1, 8, 8, requires_grad=True)).requires_grad
-    assert grid(torch.rand(2, 1, 8, 8), columns=10, padding=0).shape == (1, 8, 16)
-    assert torch.equal(grid(torch.rand(1, 3, 8, 8))[:, 0, 0], torch.ones(3))
-    assert grid(torch.zeros(1, 3, 8, 8), background=(0.2, 0.4, 0.6))[:, 0, 0].tolist() == pytest.approx([0.2, 0.4, 0.6])
-    assert grid(torch.zeros(1, 1, 8, 8), background="red")[0, 0, 0].item() == pytest.approx(0.299)
+    assert contact_sheet(torch.rand(9, 1, 8, 8), padding=0).shape == (1, 24, 24)
+    assert not contact_sheet(torch.rand(9, 1, 8, 8, requires_grad=True)).requires_grad
+    assert contact_sheet(torch.rand(2, 1, 8, 8), columns=10, padding=0).shape == (1, 8, 16)
+    assert torch.equal(contact_sheet(torch.rand(1, 3, 8, 8))[:, 0, 0], torch.ones(3))
+    assert contact_sheet(torch.zeros(1, 3, 8, 8), background=(0.2, 0.4, 0.6))[:, 0, 0].tolist() == pytest.approx(
+        [0.2, 0.4, 0.6]
+    )
+    assert contact_sheet(torch.zeros(1, 1, 8, 8), background="red")[0, 0, 0].item() == pytest.approx(0.299)
 
 
-@pytest.mark.parametrize("options", [{"columns": 0}, {"columns": 1.5}, {"padding": -1}, {"scale": 0}, {"background": "nope"}])
+@pytest.mark.parametrize(
+    "options", [{"columns": 0}, {"columns": 1.5}, {"padding": -1}, {"scale": 0}, {"background": "nope"}]
+)
 def test_grid_options_are_checked(options):
     with pytest.raises(InvalidInputError, match=next(iter(options))):
-        grid(torch.rand(2, 3, 4, 4), **options)
+        contact_sheet(torch.rand(2, 3, 4, 4), **options)
 
 
 def test_side_by_side_shows_every_panel_below_its_caption():
@@ -626,7 +701,7 @@ def test_side_by_side_is_checked():
     for panels, captions in ([], None), ([torch.rand(3, 4, 4)], ["a", "b"]):
         with pytest.raises(InvalidInputError, match="caption"):
             side_by_side(panels, captions)
-    with pytest.raises(InvalidInputError, match=r"grid\(x\)"):
+    with pytest.raises(InvalidInputError, match=r"contact_sheet\(x\)"):
         side_by_side([torch.rand(2, 3, 4, 4)])
 
 
@@ -639,12 +714,12 @@ def test_png_is_written_whole_and_read_back_equal(tmp_path):
     image = Image.fromarray(pixels(5, 7, 3))
     assert Image.open(save_png(image, str(path))).tobytes() == image.tobytes()
     save_png(Image.new("CMYK", (4, 4)), path)
-    assert [255, 255, 255] == colour_of(path)
+    assert [255, 255, 255] == color_of(path)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gif_is_written_whole_and_read_back_equal(channels, tmp_path):
-    frames = torch.from_numpy(pixels(4, channels, 8, 8)) / 255  # 64 colours a frame: nothing is lost
+    frames = torch.from_numpy(pixels(4, channels, 8, 8)) / 255  # 64 colors a frame: nothing is lost
     path = save_gif(frames, tmp_path / "new" / "walk.gif", fps=15)
     with Image.open(path) as gif:
         assert gif.n_frames == 4 and gif.info["loop"] == 0
@@ -662,7 +737,7 @@ def test_savers_are_checked(tmp_path):
         save_png(x[0], tmp_path / "x.jpg")
     with pytest.raises(InvalidInputError, match=r"\.gif"):
         save_gif(x, tmp_path / "x")
-    with pytest.raises(InvalidInputError, match=r"grid\(x\)"):
+    with pytest.raises(InvalidInputError, match=r"contact_sheet\(x\)"):
         save_png(x, tmp_path / "x.png")
     with pytest.raises(InvalidInputError, match="one size"):
         save_gif([x[0], torch.rand(3, 9, 9)], tmp_path / "x.gif")
@@ -683,4 +758,11 @@ def test_a_failed_encoding_leaves_the_old_file(tmp_path):
 
 
 def test_batches_of_any_resolution_have_as_many_pixels_but_one_image_at_least():
-    assert [at_once(resolution) for resolution in (8, 64, 128, 256, 1024, 4096)] == [16_384, 256, 64, 16, 1, 1]
+    assert [default_batch_size(resolution) for resolution in (8, 64, 128, 256, 1024, 4096)] == [
+        16_384,
+        256,
+        64,
+        16,
+        1,
+        1,
+    ]

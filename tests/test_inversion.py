@@ -19,7 +19,7 @@ LIVE, COLLAPSED = [0, 2], [1, 3]
 
 
 def build(s_dim=S_DIM, collapsed=COLLAPSED, generator=None):
-    """A sampler on grey 64x64 whose codes show in its images: random networks, made to answer more strongly."""
+    """A sampler on gray 64x64 whose codes show in its images: random networks, made to answer more strongly."""
     torch.manual_seed(0)
     mean, logvar = torch.randn(64, C_DIM), torch.full((64, C_DIM), -3.0)
     mean[:, collapsed], logvar[:, collapsed] = 0.0, 0.0
@@ -44,7 +44,9 @@ def linear(dims, seed=0):
 
 
 def found(render, encoder, x, mean, std, steps=150, restarts=2, seed=0):
-    return Inversion(render, encoder, x, mean, std).run(steps, restarts, torch.Generator().manual_seed(seed), progress=False)
+    return Inversion(render, encoder, x, mean, std).run(
+        steps, restarts, torch.Generator().manual_seed(seed), progress=False
+    )
 
 
 # ------------------------------------------------------------------ the search
@@ -86,7 +88,10 @@ def test_with_no_steps_the_best_draw_is_kept():
 def test_a_step_too_far_is_not_kept():
     encoder, render = linear(1)
     truth = torch.linspace(-1.5, 1.5, 7)[:, None]
-    before, after = (found(render, encoder, render(truth), torch.zeros(7, 1), torch.ones(7, 1), steps, restarts=1) for steps in (0, 1))
+    before, after = (
+        found(render, encoder, render(truth), torch.zeros(7, 1), torch.ones(7, 1), steps, restarts=1)
+        for steps in (0, 1)
+    )
     assert ((after - truth).abs() <= (before - truth).abs() + 1e-3).all()
 
 
@@ -118,7 +123,9 @@ def test_the_better_of_two_valleys_is_kept():
     """One draw in a few falls where the slope leads to the image; each restart follows one of them."""
     encoder, _ = linear(1)
     ramp = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
-    render = lambda code: (0.5 + 0.5 * torch.sin(3 * code)[..., None, None] * ramp * code[..., None, None].tanh()).clamp(0, 1)
+    render = lambda code: (
+        0.5 + 0.5 * torch.sin(3 * code)[..., None, None] * ramp * code[..., None, None].tanh()
+    ).clamp(0, 1)
     x = render(torch.tensor([[1.6]]))
     codes = [found(render, encoder, x, torch.zeros(1, 1), torch.ones(1, 1), restarts=restarts) for restarts in (1, 8)]
     first, best = (psnr(render(code), x).item() for code in codes)
@@ -144,7 +151,9 @@ def test_what_it_finds_draws_the_image_better_than_any_draw(sampler):
 @pytest.mark.parametrize("refine_c", [False, True])
 def test_more_steps_do_not_harm(sampler, refine_c):
     x = torch.rand(2, 1, 64, 64)
-    scores = [psnr(sampler.sample(*sampler.invert(x, steps=steps, restarts=2, refine_c=refine_c)), x) for steps in (0, 40)]
+    scores = [
+        psnr(sampler.sample(*sampler.invert(x, steps=steps, restarts=2, refine_c=refine_c)), x) for steps in (0, 40)
+    ]
     assert (scores[1] > scores[0]).all()
 
 
@@ -215,7 +224,9 @@ def test_it_works_where_gradients_are_off(sampler):
     assert not any(code.requires_grad for code in expected)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))])
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+)
 def test_it_works_in_other_dtypes_and_places(sampler, device):
     x = sampler.sample(n=1, seed=5)
     there = copy.deepcopy(sampler).to(device, torch.bfloat16)
@@ -226,7 +237,9 @@ def test_it_works_in_other_dtypes_and_places(sampler, device):
 
 
 def test_images_larger_than_the_encoders_are_compared_at_their_own_size():
-    large = build(generator=ResNetGeneratorConfig(resolution=128, base_width=4, c_dim=C_DIM, s_dim=S_DIM, image_channels=1))
+    large = build(
+        generator=ResNetGeneratorConfig(resolution=128, base_width=4, c_dim=C_DIM, s_dim=S_DIM, image_channels=1)
+    )
     x = large.sample(n=1, seed=5)
     c, s = large.invert(x, steps=40, restarts=1)
     assert psnr(large.sample(c, s), x) > psnr(large.reconstruct(x), x)

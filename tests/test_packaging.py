@@ -12,10 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from idgan.metrics.extractors import DSPRITES_CONVNET
+from idgan.evaluation.extractors import DSPRITES_CONVNET
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SHIPPED = ("idgan", "hubconf.py", "weights_manifest.json", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SHIPPED = (
+    "idgan",
+    "hubconf.py",
+    "weights_manifest.json",
+    "setup.cfg",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+)
 MAIN_JOB = """
 import sys, pathlib, idgan
 from idgan.zoo.manifest import package_manifest
@@ -68,7 +78,11 @@ def main_job(path, tmp_path, python=sys.executable):
 
 def embedded():
     """Names of the checkpoints inside the package; the feature network beside them is no checkpoint."""
-    return sorted(path.stem for path in (CHECKOUT / "idgan" / "weights").glob("*.safetensors") if path.stem != DSPRITES_CONVNET.stem)
+    return sorted(
+        path.stem
+        for path in (CHECKOUT / "idgan" / "weights").glob("*.safetensors")
+        if path.stem != DSPRITES_CONVNET.stem
+    )
 
 
 def test_wheel_holds_manifest_and_weights_and_works(built, tmp_path):
@@ -106,7 +120,10 @@ def test_editable_install_works(source, tmp_path):
         if not item.name.startswith(("idgan", "__editable__")):
             (libraries / item.name).symlink_to(item)
     Path(site, "libraries.pth").write_text(f"{libraries}\n")
-    run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", source], cwd=tmp_path)
+    run(
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", source],
+        cwd=tmp_path,
+    )
     found, home = main_job("", tmp_path, python)
     assert home == source / "idgan"
     assert found == embedded()
@@ -129,7 +146,9 @@ for name in sys.argv[1:]:
 torch.hub.load({str(repository)!r}, "celeba_64", source="local", pretrained=False)
 print(pathlib.Path(sys.modules["idgan"].__file__).parent)
 """
-    names, home = run([sys.executable, "-c", job, *[name.replace("-", "_") for name in embedded()]], cwd=tmp_path).splitlines()
+    names, home = run(
+        [sys.executable, "-c", job, *[name.replace("-", "_") for name in embedded()]], cwd=tmp_path
+    ).splitlines()
     assert Path(home) == repository / "idgan"
     manifest = json.loads((source / "weights_manifest.json").read_text())
     assert names.split() == sorted(name.replace("-", "_") for name in manifest["models"])

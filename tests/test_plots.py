@@ -36,13 +36,13 @@ def test_a_log_without_scalars_is_refused():
         training_curves([{"step": 1}])
 
 
-def test_a_method_has_one_colour_in_every_panel():
+def test_a_method_has_one_color_in_every_panel():
     alone = pixels(scatter({"a": [("GAN", 0.1, 5.0)]}, "MIG", "FID"))
     both = pixels(scatter({"a": [("VAE", 0.2, 9.0)], "b": [("VAE", 0.3, 8.0), ("GAN", 0.1, 5.0)]}, "MIG", "FID"))
-    colours = lambda x: {tuple(c) for c in x.reshape(-1, 3)}
+    colors = lambda x: {tuple(c) for c in x.reshape(-1, 3)}
     first, second = (31, 119, 180), (255, 127, 14)  # matplotlib's C0 and C1
-    assert first in colours(alone) and second not in colours(alone)
-    assert {first, second} <= colours(both)
+    assert first in colors(alone) and second not in colors(alone)
+    assert {first, second} <= colors(both)
     with pytest.raises(InvalidInputError, match="no point"):
         scatter({"a": []}, "MIG", "FID")
 
@@ -74,5 +74,3 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"idgan\[plots\]"):
         training_curves([{"step": 0, "loss": 1.0}])
-
-

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from safetensors import safe_open
 
 from idgan.cli import main
-from idgan.metrics.extractors import DSPRITES_CONVNET
+from idgan.evaluation.extractors import DSPRITES_CONVNET
 from idgan.recipes import RECIPES
 from idgan.zoo import list_models
 
@@ -44,7 +44,9 @@ def test_ruff_finds_nothing():
 
 def test_readme_table_is_the_manifest():
     table = CliRunner().invoke(main, ["list", "--markdown"]).output
-    shown = re.search(r"<!-- idgan list --markdown -->\n(.*?)<!-- end -->", (CHECKOUT / "README.md").read_text(), re.DOTALL)[1]
+    shown = re.search(
+        r"<!-- idgan list --markdown -->\n(.*?)<!-- end -->", (CHECKOUT / "README.md").read_text(), re.DOTALL
+    )[1]
     assert shown.strip() == table.strip()
 
 
@@ -52,7 +54,12 @@ def test_results_state_the_accuracy_that_the_shipped_features_have():
     with safe_open(DSPRITES_CONVNET, "pt") as file:
         accuracy = json.loads(file.metadata()["info"])["accuracy"]
     rows = {name: " | ".join(f"{value:.2f}" for value in values.values()) for name, values in accuracy.items()}
-    titles = {"dsprites": "dSprites", "color-dsprites": "Color-dSprites", "noisy-dsprites": "Noisy-dSprites", "scream-dsprites": "Scream-dSprites"}
+    titles = {
+        "dsprites": "dSprites",
+        "color-dsprites": "Color-dSprites",
+        "noisy-dsprites": "Noisy-dSprites",
+        "scream-dsprites": "Scream-dSprites",
+    }
     text = (CHECKOUT / "docs" / "results.md").read_text()
     assert not [line for name, title in titles.items() if (line := f"| {title} | {rows[name]} |") not in text]
 

@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from idgan.errors import InvalidInputError
 from idgan.images import to_pil, to_unit
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
-from idgan.sampler import LIVE_NATS, Sampler, sweep
+from idgan.sampler import ACTIVE_NATS, Sampler, sweep
 
 C_DIM, S_DIM = 4, 2
 LIVE, COLLAPSED = [2, 0], [1, 3]  # in the order of what they carry
@@ -77,13 +77,13 @@ def test_dimensions_are_ordered_by_their_kl(sampler):
     kl = kl_divergence(Normal(bank.mean, (0.5 * bank.logvar).exp()), Normal(0.0, 1.0)).mean(0)
     assert sampler.dim_kl == pytest.approx(kl.tolist(), abs=1e-6)
     assert sampler.active_dims == LIVE
-    assert sampler.live.tolist() == [kl >= LIVE_NATS for kl in sampler.dim_kl]
+    assert sampler.active.tolist() == [kl >= ACTIVE_NATS for kl in sampler.dim_kl]
 
 
 def test_it_tells_its_shapes(sampler):
     assert (sampler.c_dim, sampler.resolution, sampler.image_channels) == (C_DIM, 64, 1)
     assert sampler.s_dim == sampler.config.s_dim
-    assert repr(sampler) == f"Sampler(small: c 4 (2 live), s {sampler.s_dim} -> 1 x 64 x 64, cpu, torch.float32)"
+    assert repr(sampler) == f"Sampler(small: c 4 (2 active), s {sampler.s_dim} -> 1 x 64 x 64, cpu, torch.float32)"
 
 
 def test_it_is_frozen_and_stays_in_eval_mode(sampler):
@@ -92,7 +92,11 @@ def test_it_is_frozen_and_stays_in_eval_mode(sampler):
     assert not any(parameter.requires_grad for parameter in sampler.parameters())
     x = sampler.sample(n=2, seed=0)
     made = [x, sampler.decode(torch.zeros(C_DIM)), sampler.encode(x), sampler.reconstruct(x), sampler.edit(x, {0: 1.0})]
-    made += [sampler.traverse(seed=0), sampler.interpolate(torch.zeros(C_DIM), torch.ones(C_DIM)), sampler.posterior(x).logvar]
+    made += [
+        sampler.traverse(seed=0),
+        sampler.interpolate(torch.zeros(C_DIM), torch.ones(C_DIM)),
+        sampler.posterior(x).logvar,
+    ]
     c = torch.ones(C_DIM, requires_grad=True)
     made += [sampler.sample(c), sampler.decode(c), sampler.traverse(c), sampler.interpolate(c, c)]
     assert not any(tensor.requires_grad for tensor in made)
@@ -115,7 +119,11 @@ def test_the_generator_gets_nuisance_first_and_its_range_becomes_unit(probed):
 
 def test_images_stay_in_the_unit_interval_whatever_the_generator_does(probed):
     probed.generator.forward = lambda code: code[:, :1, None, None].expand(-1, 1, 64, 64) * 2
-    assert sorted(probed.sample(torch.ones(3, C_DIM), [[-1, 0], [0, 0], [1, 0]])[:, 0, 0, 0].tolist()) == [0.0, 0.5, 1.0]
+    assert sorted(probed.sample(torch.ones(3, C_DIM), [[-1, 0], [0, 0], [1, 0]])[:, 0, 0, 0].tolist()) == [
+        0.0,
+        0.5,
+        1.0,
+    ]
 
 
 def test_only_the_networks_are_state(sampler):
@@ -225,13 +233,15 @@ def test_normal_draws_do_not_know_the_bank():
     assert same(c.mean(0), torch.zeros(C_DIM), 0.03)
     assert same(c.var(0), torch.ones(C_DIM), 0.04)
     other = Posterior(torch.full((7, C_DIM), 5.0), torch.zeros(7, C_DIM))
-    assert torch.equal(build(bank=other).codes(3, seed=0, prior="normal")[0], build().codes(3, seed=0, prior="normal")[0])
+    assert torch.equal(
+        build(bank=other).codes(3, seed=0, prior="normal")[0], build().codes(3, seed=0, prior="normal")[0]
+    )
 
 
 # ------------------------------------------------------------------ sample
 
 
-@pytest.mark.parametrize("prior", ["posterior", "normal"])
+@pytest.mark.parametrize("prior", ["aggregated", "normal"])
 def test_sample_is_the_images_of_its_codes(sampler, prior):
     codes = sampler.codes(4, seed=0, prior=prior)
     x = sampler.sample(n=4, seed=0, prior=prior)
@@ -255,7 +265,13 @@ def test_batches_are_as_small_as_asked(probed):
 
 def test_one_of_either_goes_with_many_of_the_other(probed):
     many_c, many_s = probed.codes(5, seed=1)
-    for c, s in ((many_c, many_s), (many_c[0], many_s), (many_c, many_s[0]), (many_c[:1], many_s[:1]), (many_c[0], many_s[0])):
+    for c, s in (
+        (many_c, many_s),
+        (many_c[0], many_s),
+        (many_c, many_s[0]),
+        (many_c[:1], many_s[:1]),
+        (many_c[0], many_s[0]),
+    ):
         got_c, got_s = seen(probed, lambda c=c, s=s: probed.sample(c, s))
         rows = max(c.ndim == 2 and len(c), s.ndim == 2 and len(s), 1)
         assert torch.equal(got_c, c.expand(rows, -1))
@@ -432,10 +448,10 @@ def test_what_it_makes_it_can_read(sampler):
     assert sampler.edit(to_pil(x), {0: 1.0}).shape == x.shape
 
 
-def test_colour_models_take_grey_images():
-    colour = build(channels=3)
-    assert colour.sample(n=2, seed=0).shape == (2, 3, 64, 64)
-    assert colour.reconstruct(Image.new("L", (64, 64), 128)).shape == (1, 3, 64, 64)
+def test_color_models_take_gray_images():
+    color = build(channels=3)
+    assert color.sample(n=2, seed=0).shape == (2, 3, 64, 64)
+    assert color.reconstruct(Image.new("L", (64, 64), 128)).shape == (1, 3, 64, 64)
 
 
 def test_images_that_are_not_square_are_cropped_only_when_asked(sampler):
@@ -467,7 +483,7 @@ NAN, INF = float("nan"), float("inf")
         (lambda g: g.sample(seed=2**63), "seed must be an integer from 0"),
         (lambda g: g.sample(seed="0"), "seed must be an integer .* got '0'"),
         (lambda g: g.sample(seed=True), "seed must be"),
-        (lambda g: g.sample(prior="uniform"), "prior must be one of posterior, normal, got 'uniform'"),
+        (lambda g: g.sample(prior="uniform"), "prior must be one of aggregated, normal, got 'uniform'"),
         (lambda g: g.sample(torch.ones(3, C_DIM), torch.ones(2, S_DIM)), "3 rows of c, 2 rows of s"),
         (lambda g: g.sample(torch.ones(3, C_DIM), n=4), "3 rows of c and n = 4"),
         (lambda g: g.sample(torch.ones(3, C_DIM), n=1), "3 rows of c and n = 1"),
@@ -492,7 +508,10 @@ NAN, INF = float("nan"), float("inf")
         (lambda g: g.traverse(torch.ones(2, C_DIM)), "one code and one nuisance, got 2"),
         (lambda g: g.traverse(s=torch.ones(2, S_DIM)), "one code and one nuisance, got 2"),
         (lambda g: g.interpolate(torch.ones(2, C_DIM), torch.ones(C_DIM)), "one code at each end"),
-        (lambda g: g.interpolate(torch.ones(C_DIM), torch.ones(C_DIM), steps=1.5), "steps must be a positive integer, got 1.5"),
+        (
+            lambda g: g.interpolate(torch.ones(C_DIM), torch.ones(C_DIM), steps=1.5),
+            "steps must be a positive integer, got 1.5",
+        ),
         (lambda g: g.edit(torch.rand(1, 64, 64), {9: 1.0}), "no code dimension 9"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: "1"}), "change of dimension 0 must be a finite number, got '1'"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: True}), "change of dimension 0"),

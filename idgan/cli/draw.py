@@ -7,22 +7,37 @@ import click
 
 from idgan.cli.options import default_out, device_option, model_argument, parse_changes, parse_numbers, say_json
 
-MOST_TILES = 1000
+MAX_TILES = 1000
 """What a sheet shows at most; beyond it nobody looks, and memory runs out."""
 
 prior_option = click.option(
-    "--prior", type=click.Choice(["posterior", "normal"]), default="posterior", show_default=True, help="Where codes are drawn from."
+    "--prior",
+    type=click.Choice(["aggregated", "normal"]),
+    default="aggregated",
+    show_default=True,
+    help="Where codes are drawn from.",
 )
 images_argument = click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
-invert_option = click.option("--invert", is_flag=True, help="Find by optimisation what the code does not carry. Takes seconds an image.")
-steps_option = click.option("--steps", type=click.IntRange(0), default=200, show_default=True, help="Of --invert: more are closer.")
+invert_option = click.option(
+    "--invert", is_flag=True, help="Find by optimization what the code does not carry. Takes seconds an image."
+)
+steps_option = click.option(
+    "--steps", type=click.IntRange(0), default=200, show_default=True, help="Of --invert: more are closer."
+)
 
 
 def crop_options(command):
     """`--crop` and `--crop-side`, in one parameter `crop`, as `as_batch` takes it."""
 
-    @click.option("--crop", is_flag=True, help="Cut images to their centre square instead of refusing those that are not square.")
-    @click.option("--crop-side", type=click.IntRange(min=1), metavar="PX", help="Cut images to their centre square of PX pixels a side.")
+    @click.option(
+        "--crop", is_flag=True, help="Cut images to their center square instead of refusing those that are not square."
+    )
+    @click.option(
+        "--crop-side",
+        type=click.IntRange(min=1),
+        metavar="PX",
+        help="Cut images to their center square of PX pixels a side.",
+    )
     @wraps(command)
     def cropped(crop, crop_side, **options):
         return command(crop=crop_side or crop, **options)
@@ -43,11 +58,25 @@ def _if_decoded(sampler, text):
 
 @click.command()
 @model_argument
-@click.option("--seeds", callback=parse_numbers, help="One image a seed, such as 0-15,42.  [default: 0-35; with --grid 0-7]")
+@click.option(
+    "--seeds", callback=parse_numbers, help="One image a seed, such as 0-15,42.  [default: 0-35; with --grid 0-7]"
+)
 @prior_option
-@click.option("--grid", is_flag=True, help="Every code with every nuisance: a row shares the code of a seed, a column all else of a seed.")
-@click.option("--out", type=click.Path(dir_okay=False), help="The picture to write (PNG).  [default: MODEL-samples.png, MODEL-grid.png]")
-@click.option("--separate", type=click.Path(file_okay=False), help="Write one PNG a seed into this directory instead of one sheet.")
+@click.option(
+    "--grid",
+    is_flag=True,
+    help="Every code with every nuisance: a row shares the code of a seed, a column all else of a seed.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="The picture to write (PNG).  [default: MODEL-samples.png, MODEL-grid.png]",
+)
+@click.option(
+    "--separate",
+    type=click.Path(file_okay=False),
+    help="Write one PNG a seed into this directory instead of one sheet.",
+)
 @device_option
 def sample(model, seeds, prior, grid, out, separate, device):
     """Draw samples. A sheet of the generator's images, and beside it the VAE decoder's rendering of the same codes.
@@ -70,19 +99,25 @@ def sample(model, seeds, prior, grid, out, separate, device):
     tiles = len(seeds) ** 2 if grid else len(seeds)
     if separate and (out or grid):
         raise click.UsageError("--out and --grid are for one sheet, --separate for one file a seed; give one of them")
-    if tiles > MOST_TILES and not separate:
-        raise click.UsageError(f"a sheet of {tiles:,} images is too large, {MOST_TILES:,} fit; --separate writes any number")
+    if tiles > MAX_TILES and not separate:
+        raise click.UsageError(
+            f"a sheet of {tiles:,} images is too large, {MAX_TILES:,} fit; --separate writes any number"
+        )
     sampler = _load(model, device)
     if separate:
         for seed in tqdm(seeds, unit="image", disable=None):
             save_png(sampler.sample(seed=seed, prior=prior)[0], Path(separate) / f"seed{seed:06d}.png")
-        click.echo(f"{separate}: samples of {model} ({len(seeds)}), {sampler.resolution}x{sampler.resolution}, one a seed")
+        click.echo(
+            f"{separate}: samples of {model} ({len(seeds)}), {sampler.resolution}x{sampler.resolution}, one a seed"
+        )
         return
     c, s = (torch.cat(parts) for parts in zip(*(sampler.codes(1, seed, prior) for seed in seeds)))
     if grid:
         path = save_png(code_grid_sheet(sampler, c, s), out or default_out(model, "grid.png"))
         said = _if_decoded(sampler, "; left the VAE decoder's images")
-        click.echo(f"{path}: {len(seeds)} codes of {model}, a row each, with {len(seeds)} nuisances, a column each{said}")
+        click.echo(
+            f"{path}: {len(seeds)} codes of {model}, a row each, with {len(seeds)} nuisances, a column each{said}"
+        )
         return
     path = save_png(sample_sheet(sampler, c, s), out or default_out(model, "samples.png"))
     said = _if_decoded(sampler, "; left the generator's images, right the VAE decoder's of the same codes")
@@ -92,11 +127,23 @@ def sample(model, seeds, prior, grid, out, separate, device):
 @click.command()
 @model_argument
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the code to start from.")
-@click.option("--image", type=click.Path(exists=True, dir_okay=False), help="Start from the code of this image instead.")
-@click.option("--dims", callback=parse_numbers, help="Code dimensions, such as 0,3-5.  [default: the live ones, the most telling first]")
-@click.option("--span", nargs=2, type=float, default=(-3.0, 3.0), show_default=True, help="First and last value of the dimension.")
+@click.option(
+    "--image", type=click.Path(exists=True, dir_okay=False), help="Start from the code of this image instead."
+)
+@click.option(
+    "--dims",
+    callback=parse_numbers,
+    help="Code dimensions, such as 0,3-5.  [default: the live ones, the most telling first]",
+)
+@click.option(
+    "--span", nargs=2, type=float, default=(-3.0, 3.0), show_default=True, help="First and last value of the dimension."
+)
 @click.option("--steps", type=click.IntRange(2, 100), default=9, show_default=True, help="Images a dimension.")
-@click.option("--out", type=click.Path(dir_okay=False), help="PNG for a sheet, GIF for an animation.  [default: MODEL-traversals.png]")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="PNG for a sheet, GIF for an animation.  [default: MODEL-traversals.png]",
+)
 @crop_options
 @device_option
 def traverse(model, seed, image, dims, span, steps, out, crop, device):
@@ -161,8 +208,12 @@ def _inverted(sampler, images, invert, steps, seed, crop):
 @images_argument
 @invert_option
 @steps_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the code does not carry.")
-@click.option("--out", type=click.Path(dir_okay=False), help="The picture to write (PNG).  [default: MODEL-reconstruction.png]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the code does not carry."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False), help="The picture to write (PNG).  [default: MODEL-reconstruction.png]"
+)
 @crop_options
 @device_option
 def reconstruct(model, images, invert, steps, seed, out, crop, device):
@@ -194,11 +245,20 @@ def reconstruct(model, images, invert, steps, seed, out, crop, device):
 @click.command()
 @model_argument
 @images_argument
-@click.option("--set", "changes", multiple=True, required=True, callback=parse_changes, help="DIMENSION=AMOUNT, such as 3=+1.5; repeat it.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    required=True,
+    callback=parse_changes,
+    help="DIMENSION=AMOUNT, such as 3=+1.5; repeat it.",
+)
 @click.option("--absolute", is_flag=True, help="AMOUNT is the new value, not what is added.")
 @invert_option
 @steps_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the code does not carry.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the code does not carry."
+)
 @click.option("--out", type=click.Path(dir_okay=False), help="The picture to write (PNG).  [default: MODEL-edit.png]")
 @crop_options
 @device_option
@@ -221,7 +281,9 @@ def edit(model, images, changes, absolute, invert, steps, seed, out, crop, devic
     from idgan.images import save_png
 
     sampler, images = _load(model, device), list(images)
-    sampler.changed([0.0] * sampler.c_dim, changes, absolute=absolute)  # refuses a dimension that is not there before the work
+    sampler.changed(
+        [0.0] * sampler.c_dim, changes, absolute=absolute
+    )  # refuses a dimension that is not there before the work
     codes = _inverted(sampler, images, invert, steps, seed, crop)
     sheet = edit_sheet(sampler, images, changes, absolute=absolute, seed=seed, crop=crop, codes=codes)
     path = save_png(sheet, out or default_out(model, "edit.png"))

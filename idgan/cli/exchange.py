@@ -9,7 +9,9 @@ existing_file = click.Path(exists=True, dir_okay=False)
 
 @click.command()
 @click.option("--vae", required=True, type=existing_file, help="The reference's stage-1 checkpoint.")
-@click.option("--gan", required=True, type=existing_file, help="The reference's stage-2 checkpoint; its moving average is taken.")
+@click.option(
+    "--gan", required=True, type=existing_file, help="The reference's stage-2 checkpoint; its moving average is taken."
+)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The .safetensors file to write.")
 @click.option("--name", help="What to call the model.  [default: the file's name]")
 @click.option("--data", metavar="NAME", help="The data set that it was trained on, for the bank of posteriors.")
@@ -41,7 +43,9 @@ def convert(vae, gan, out, name, data, data_path):
 
 @click.command()
 @model_argument
-@click.option("--format", type=click.Choice(["onnx", "torchscript", "exported-program"]), default="onnx", show_default=True)
+@click.option(
+    "--format", type=click.Choice(["onnx", "torchscript", "exported-program"]), default="onnx", show_default=True
+)
 @click.option("--part", type=click.Choice(["generator", "encoder"]), default="generator", show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
 def export(model, format, part, out):
@@ -59,7 +63,9 @@ def export(model, format, part, out):
     from idgan.zoo.export import export as write
 
     result = write(zoo.load(model, device="cpu"), out, part=part, format=format)
-    inputs, outputs = (", ".join(f"{name} {_shape(shape)}" for name, shape in result[side].items()) for side in ("inputs", "outputs"))
+    inputs, outputs = (
+        ", ".join(f"{name} {_shape(shape)}" for name, shape in result[side].items()) for side in ("inputs", "outputs")
+    )
     differences = ", ".join(f"{name} {value:.1e}" for name, value in result["differences"].items())
     click.echo(f"{out}: {part} of {model}, {result['bytes']:,} bytes; {inputs} -> {outputs}")
     click.echo(f"largest difference from the model: {differences}")

@@ -11,13 +11,35 @@ def _names(context, parameter, text):
 
 @click.command()
 @model_argument
-@click.option("--metrics", metavar="NAME,...", callback=_names, help="Which.  [default: those that apply, without those marked *]")
-@click.option("--prior", default="posterior", show_default=True, callback=_names, help="What c is drawn from: posterior, normal, or both.")
-@click.option("--samples", type=click.IntRange(min=2), default=50_000, show_default=True, help="Generated and real images behind a distance.")
-@click.option("--extractor", metavar="NAME", help="The features of fid and kid.  [default: dsprites-convnet or inception-v3, by the data]")
+@click.option(
+    "--metrics", metavar="NAME,...", callback=_names, help="Which.  [default: those that apply, without those marked *]"
+)
+@click.option(
+    "--prior",
+    default="aggregated",
+    show_default=True,
+    callback=_names,
+    help="What c is drawn from: posterior, normal, or both.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    default=50_000,
+    show_default=True,
+    help="Generated and real images behind a distance.",
+)
+@click.option(
+    "--extractor",
+    metavar="NAME",
+    help="The features of fid and kid.  [default: dsprites-convnet or inception-v3, by the data]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--data", help="Where the data set's files are, if it has any: a directory, a file, or hf:org/name.")
-@click.option("--out", type=click.Path(dir_okay=False), help="The JSON to write.  [default: results.json of a run, MODEL-results.json]")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="The JSON to write.  [default: results.json of a run, MODEL-results.json]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @device_option
 def evaluate(model, metrics, prior, samples, extractor, seed, data, out, threads, device):
@@ -53,7 +75,7 @@ def evaluate(model, metrics, prior, samples, extractor, seed, data, out, threads
 
     \b
     idgan evaluate dsprites
-    idgan evaluate dsprites --metrics fid,fid-decoder,r_id --prior posterior,normal --samples 10000
+    idgan evaluate dsprites --metrics fid,fid-decoder,r_id --prior aggregated,normal --samples 10000
     idgan evaluate runs/faces --metrics fid,fid-decoder --extractor efficientnet-lite0 --out faces.json
     """
     from pathlib import Path
@@ -63,19 +85,19 @@ def evaluate(model, metrics, prior, samples, extractor, seed, data, out, threads
     from idgan import zoo
     from idgan.data import open_dataset
     from idgan.errors import DataError
-    from idgan.training.evaluation import reads_data
-    from idgan.training.results import measure_into
+    from idgan.evaluation.measure import reads_data
+    from idgan.evaluation.results import measure_into
 
     if threads:
         torch.set_num_threads(threads)
-    found = zoo.find(model)
+    found = zoo.resolve(model)
     sampler = zoo.load(found.path, device=device)
-    source = None
+    dataset = None
     if reads_data(metrics):
         try:
             if sampler.info.get("data") is None:
                 raise DataError(f"{model} does not say which data set it was trained on")
-            source = open_dataset(str(sampler.info["data"]), data)
+            dataset = open_dataset(str(sampler.info["data"]), data)
         except DataError as error:
             if metrics is not None or data is not None:
                 raise
@@ -84,7 +106,7 @@ def evaluate(model, metrics, prior, samples, extractor, seed, data, out, threads
     options = {"samples": samples, "priors": tuple(prior), "extractor": extractor, "seed": seed}
     results = []
     try:
-        for result in measure_into(path, sampler.info["name"], found.path, sampler, source, metrics, **options):
+        for result in measure_into(path, sampler.info["name"], found.path, sampler, dataset, metrics, **options):
             results.append(result.to_dict())
     finally:  # of one that failed, or was interrupted, what there is by then
         for line in results_table(results) if results else []:

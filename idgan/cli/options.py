@@ -5,9 +5,17 @@ from pathlib import Path
 
 import click
 
-__all__ = ["default_out", "device_option", "model_argument", "parse_changes", "parse_numbers", "results_table", "say_json"]
+__all__ = [
+    "default_out",
+    "device_option",
+    "model_argument",
+    "parse_changes",
+    "parse_numbers",
+    "results_table",
+    "say_json",
+]
 
-MOST_NUMBERS = 100_000
+MAX_NUMBERS = 100_000
 
 model_argument = click.argument("model", metavar="MODEL")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
@@ -28,9 +36,11 @@ def parse_numbers(context, parameter, text):
         match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part, re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:
-            raise click.BadParameter(f"{part!r} is neither a number nor a range; write them as 0-15,42", context, parameter)
-        if len(numbers) + last - first >= MOST_NUMBERS:
-            raise click.BadParameter(f"{text!r} is more than {MOST_NUMBERS:,} numbers", context, parameter)
+            raise click.BadParameter(
+                f"{part!r} is neither a number nor a range; write them as 0-15,42", context, parameter
+            )
+        if len(numbers) + last - first >= MAX_NUMBERS:
+            raise click.BadParameter(f"{text!r} is more than {MAX_NUMBERS:,} numbers", context, parameter)
         numbers += range(first, last + 1)
     return numbers
 

@@ -34,13 +34,22 @@ def plot(run, out):
     try:
         found = json.loads(results.read_text())["metrics"] if results.exists() else []
         migs = [(metric["value"], metric["details"]) for metric in found if metric["name"] == "mig"]
-        parts = [(f"MIG {value:.3f}", *(details[key] for key in ("mutual_information", "entropy", "gaps"))) for value, details in migs]
+        parts = [
+            (f"MIG {value:.3f}", *(details[key] for key in ("mutual_information", "entropy", "gaps")))
+            for value, details in migs
+        ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(f"{results} is damaged ({error!r}): delete it, and measure again with `idgan evaluate {run}`") from error
+        raise RunError(
+            f"{results} is damaged ({error!r}): delete it, and measure again with `idgan evaluate {run}`"
+        ) from error
     for title, information, entropy, gaps in parts:
-        pictures["information.png"] = information_heatmap(information, entropy, list(gaps), f"{run.resolve().name}: {title}")
+        pictures["information.png"] = information_heatmap(
+            information, entropy, list(gaps), f"{run.resolve().name}: {title}"
+        )
     if not pictures:
-        raise RunError(f"{run} holds nothing to plot: neither vae/log.jsonl nor gan/log.jsonl nor results.json. Is it a run's directory?")
+        raise RunError(
+            f"{run} holds nothing to plot: neither vae/log.jsonl nor gan/log.jsonl nor results.json. Is it a run's directory?"
+        )
     for name, picture in pictures.items():
         save_png(picture, out / name)
         click.echo(out / name)

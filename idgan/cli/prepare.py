@@ -17,7 +17,11 @@ def prepare():
 
 
 @prepare.command()
-@click.option("--image", type=click.Path(exists=True, dir_okay=False), help="Your own copy of the painting; without it, it is downloaded.")
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Your own copy of the painting; without it, it is downloaded.",
+)
 def scream(image):
     """The Scream, for Scream-dSprites: from a file, or the public-domain scan from Wikimedia Commons.
 
@@ -37,7 +41,13 @@ def _image_command(kind, resolution, text):
     @prepare.command(kind, help=text)
     @click.argument("source", metavar="SOURCE")
     @click.option("--out", type=click.Path(file_okay=False), help=f"The directory to make.  [default: {place}]")
-    @click.option("--resolution", type=click.IntRange(8, 4096), default=resolution, show_default=True, help="Of the images, in pixels.")
+    @click.option(
+        "--resolution",
+        type=click.IntRange(8, 4096),
+        default=resolution,
+        show_default=True,
+        help="Of the images, in pixels.",
+    )
     @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, the first ones.")
     @click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one a CPU]")
     def command(source, out, resolution, limit, workers):
@@ -46,7 +56,9 @@ def _image_command(kind, resolution, text):
         made = prepare_images(kind, source, out, resolution, limit=limit, workers=workers, progress=True)
         for note in made.notes:
             click.echo(f"note: {note}", err=True)
-        click.echo(f"{made.path}: {made.images:,} images of {resolution}x{resolution}{'' if made.new else ', prepared before'}")
+        click.echo(
+            f"{made.path}: {made.images:,} images of {resolution}x{resolution}{'' if made.new else ', prepared before'}"
+        )
 
 
 SOURCES = "SOURCE is a folder, a zip or tar archive, a folder of archives, or hf:org/name for a Hugging Face data set."
@@ -54,7 +66,7 @@ SOURCES = "SOURCE is a folder, a zip or tar archive, a folder of archives, or hf
 _image_command(
     "celeba",
     64,
-    f"""CelebA: the centre 160 of the aligned 178x218 images (or its equivalent in halved ones), resized by Lanczos.
+    f"""CelebA: the center 160 of the aligned 178x218 images (or its equivalent in halved ones), resized by Lanczos.
 
     {SOURCES}
 
@@ -77,7 +89,7 @@ _image_command(
 _image_command(
     "chairs",
     64,
-    f"""3D Chairs: the centre 450 of the 600x600 renderings, resized by Lanczos.
+    f"""3D Chairs: the center 450 of the 600x600 renderings, resized by Lanczos.
 
     {SOURCES}
 
@@ -99,7 +111,7 @@ _image_command(
 _image_command(
     "folder",
     64,
-    f"""Any images: their centre square, resized by Lanczos.
+    f"""Any images: their center square, resized by Lanczos.
 
     {SOURCES}
 

@@ -16,10 +16,12 @@ from idgan.cli.options import say_json
 @click.option("--manifest", type=click.Path(dir_okay=False), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
-@click.option("--description", help="A line for people.  [default, as for the next two: what idgan knows of the recipe]")
-@click.option("--licence", help="SPDX expression for the weights.")
+@click.option(
+    "--description", help="A line for people.  [default, as for the next two: what idgan knows of the recipe]"
+)
+@click.option("--license", help="SPDX expression for the weights.")
 @click.option("--data", nargs=2, metavar="NAME TERMS", help="The training data, and the terms it came under.")
-def publish(run, repo, private, revision, dry_run, manifest, name, token, description, licence, data):
+def publish(run, repo, private, revision, dry_run, manifest, name, token, description, license, data):
     """Publish the finished run in the directory RUN.
 
     Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or where HF_ENDPOINT says, in one commit; the same
@@ -38,11 +40,13 @@ def publish(run, repo, private, revision, dry_run, manifest, name, token, descri
     name = name or repo.rpartition("/")[2]
     if manifest:  # what would fail after the upload fails before
         if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
-            raise InvalidInputError(f"{name!r} is no name for a manifest (lower-case letters, digits, dashes); give one with --name")
+            raise InvalidInputError(
+                f"{name!r} is no name for a manifest (lower-case letters, digits, dashes); give one with --name"
+            )
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
     data = zoo_manifest.DataSet(*data) if data else None
-    terms = {"description": description, "licence": licence, "data": data}
+    terms = {"description": description, "license": license, "data": data}
     entry, files = send(run, repo, name=name, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
     if dry_run:
         click.echo(files["README.md"].decode() + "\n", err=True)
@@ -73,7 +77,9 @@ def cache(verify, clean, cache_dir, as_json):
     checked = stored.verify(cache_dir) if verify else []
     faults = {str(file.path): fault for file, fault in checked if fault}
     if as_json:
-        say_json({"repositories": [_repo(repo) for repo in repos], "freed": freed, "checked": len(checked), "faults": faults})
+        say_json(
+            {"repositories": [_repo(repo) for repo in repos], "freed": freed, "checked": len(checked), "faults": faults}
+        )
     else:
         for line in _lines(repos, freed, checked if verify else None, faults):
             click.echo(line)
@@ -82,7 +88,10 @@ def cache(verify, clean, cache_dir, as_json):
 
 
 def _repo(repo):
-    files = [{"name": file.name, "revision": file.revision, "path": str(file.path), "sha256": file.sha256} for file in repo.files]
+    files = [
+        {"name": file.name, "revision": file.revision, "path": str(file.path), "sha256": file.sha256}
+        for file in repo.files
+    ]
     return {"repo": repo.repo, "bytes": repo.bytes, "files": files, "partials": [str(path) for path in repo.partials]}
 
 

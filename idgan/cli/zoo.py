@@ -8,7 +8,9 @@ from idgan.cli.options import model_argument, results_table, say_json
 
 
 @click.command("list")
-@click.option("--status", type=click.Choice(["released", "recipe"]), help="Only those with weights, or only those without.")
+@click.option(
+    "--status", type=click.Choice(["released", "recipe"]), help="Only those with weights, or only those without."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--markdown", is_flag=True, help="A table with the paper's two metrics, for a README.")
 def list_(status, as_json, markdown):
@@ -33,18 +35,24 @@ def list_(status, as_json, markdown):
 
 def _table(rows):
     """Lines of a Markdown table of manifest entries, name -> entry."""
-    yield "| name | images | c | s | status | FVM | MIG | data (licence) |"
+    yield "| name | images | c | s | status | FVM | MIG | data (license) |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, entry in rows.items():
-        images = f"{entry['resolution']}x{entry['resolution']}{', colour' if entry['image_channels'] == 3 else ''}"
-        figures = " | ".join(_figure(entry, metric, protocol) for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib")))
-        data = f"{entry['data']['name']} ({entry['data']['licence']})"
+        images = f"{entry['resolution']}x{entry['resolution']}{', color' if entry['image_channels'] == 3 else ''}"
+        figures = " | ".join(
+            _figure(entry, metric, protocol) for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib"))
+        )
+        data = f"{entry['data']['name']} ({entry['data']['license']})"
         yield f"| `{name}` | {images} | {entry['c_dim']} | {entry['s_dim']} | {entry['status']} | {figures} | {data} |"
 
 
 def _figure(entry, name, protocol):
     """The value that a manifest entry has for a metric by that protocol, as text; "" if it has none."""
-    values = [metric["value"] for metric in entry["metrics"] if metric["name"] == name and metric["protocol"].startswith(protocol)]
+    values = [
+        metric["value"]
+        for metric in entry["metrics"]
+        if metric["name"] == name and metric["protocol"].startswith(protocol)
+    ]
     return f"{values[0]:.2f}" if values else ""
 
 
@@ -52,19 +60,19 @@ def _figure(entry, name, protocol):
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def info(model, as_json):
-    """Tell what is known of MODEL. Shapes, live code dimensions, licences, how it was trained, what it measured.
+    """Tell what is known of MODEL. Shapes, live code dimensions, licenses, how it was trained, what it measured.
 
     \b
     idgan info dsprites
     idgan info runs/mine --json
     """
     from idgan import zoo
+    from idgan.evaluation.results import read_results
     from idgan.files import sha256_of
-    from idgan.training.results import read_results
 
     entry = zoo.info(model) if model in zoo.list_models() else {}
     if not entry or entry["weights"]:
-        found = zoo.find(model)
+        found = zoo.resolve(model)
         sampler = zoo.load(found.path, device="cpu")
         entry |= {
             "resolution": sampler.resolution,
@@ -73,12 +81,16 @@ def info(model, as_json):
             "s_dim": sampler.s_dim,
             "active_dims": sampler.active_dims,
             "dim_kl": [round(kl, 3) for kl in sampler.dim_kl],
-            "parameters": {part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")},
+            "parameters": {
+                part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
+            },
         }
         entry.setdefault("training", sampler.info.get("training"))
         if Path(model).is_dir():
             results = Path(model) / "results.json"
-            entry["metrics"] = [result.to_dict() for result in read_results(results, sampler.info["name"], sha256_of(found.path))]
+            entry["metrics"] = [
+                result.to_dict() for result in read_results(results, sampler.info["name"], sha256_of(found.path))
+            ]
     if as_json:
         return say_json(entry)
     metrics = entry.pop("metrics", [])

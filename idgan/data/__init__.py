@@ -1,9 +1,10 @@
-"""Data sets. Each is a source: `resolution`, `image_channels`, `len()`, `images(indices, generator)` -> (N, C, H, W) float32 in [0, 1]."""
+"""Data sets. Each is a dataset: `resolution`, `image_channels`, `len()`, `images(indices, rng)` -> (N, C, H, W) float32 in [0, 1]."""
 
 from functools import partial
 
 from idgan.data.archives import HUGGING_FACE
-from idgan.data.batches import Batch, Batches, ReadAhead, generator_of
+from idgan.data.batches import Batch, Batches, Prefetcher
+from idgan.data.dataset import Dataset, check_dataset, content_key
 from idgan.data.dsprites import DSprites
 from idgan.data.dsprites_variants import ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
 from idgan.data.factors import FactorGrid
@@ -17,13 +18,15 @@ __all__ = [
     "Batches",
     "ColorDSprites",
     "DSprites",
+    "Dataset",
     "FactorGrid",
     "ImageFolder",
     "NoisyDSprites",
+    "Prefetcher",
     "PreparedImages",
-    "ReadAhead",
     "ScreamDSprites",
-    "generator_of",
+    "check_dataset",
+    "content_key",
     "open_dataset",
     "open_images",
     "prepare_images",

@@ -15,7 +15,7 @@ __all__ = ["ARCHIVE_SUFFIXES", "HUGGING_FACE", "IMAGE_SUFFIXES", "open_files"]
 HUGGING_FACE = "hf:"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-LARGEST_FILE = 1 << 28  # bytes; what claims to be more is no image, but might fill the memory
+MAX_FILE_BYTES = 1 << 28  # bytes; what claims to be more is no image, but might fill the memory
 
 
 def open_files(source):
@@ -37,15 +37,25 @@ def open_files(source):
     if not path.is_dir():
         return _open_archive(path)
     folder = FolderFiles(path)
-    archives = [] if folder.images else [entry for entry in sorted(path.iterdir()) if entry.name.lower().endswith(ARCHIVE_SUFFIXES)]
-    return SeveralFiles({folder.around.name: folder} | {entry.name: _open_archive(entry) for entry in archives}) if archives else folder
+    archives = (
+        []
+        if folder.images
+        else [entry for entry in sorted(path.iterdir()) if entry.name.lower().endswith(ARCHIVE_SUFFIXES)]
+    )
+    return (
+        SeveralFiles({folder.around.name: folder} | {entry.name: _open_archive(entry) for entry in archives})
+        if archives
+        else folder
+    )
 
 
 def _open_archive(path):
     try:
         return ZipFiles(path) if zipfile.is_zipfile(path) else TarFiles(path)
     except Exception as error:  # damaged archives make readers raise almost anything
-        raise DataError(f"{path} cannot be read as a zip or tar archive: {error}. Download it again, or unpack it") from error
+        raise DataError(
+            f"{path} cannot be read as a zip or tar archive: {error}. Download it again, or unpack it"
+        ) from error
 
 
 class _Files:
@@ -61,7 +71,7 @@ class _Files:
         self._lock = threading.Lock()
 
     def read(self, name):
-        if self.sizes[name] > LARGEST_FILE:
+        if self.sizes[name] > MAX_FILE_BYTES:
             raise ValueError(f"{self.sizes[name]:,} bytes are too many for an image")
         with self._lock:
             return self.content(name)
@@ -138,7 +148,11 @@ class HuggingFaceFiles(_Files):
             import datasets
         except ImportError as error:
             raise MissingDependencyError(f"{spec} needs the library datasets: pip install 'idgan[data]'") from error
-        where = {"path": "parquet", "data_files": path} if path.endswith(".parquet") else {"path": path, "revision": revision}
+        where = (
+            {"path": "parquet", "data_files": path}
+            if path.endswith(".parquet")
+            else {"path": path, "revision": revision}
+        )
         try:
             rows = datasets.load_dataset(**where, split=split or "train")
         except Exception as error:  # the library and its back ends raise almost anything

@@ -5,21 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from idgan.errors import InvalidInputError
+from idgan.rng import make_rng
 
-__all__ = ["Batch", "Batches", "ReadAhead", "generator_of"]
-
-
-def generator_of(*key):
-    """A CPU `torch.Generator` that is a function of the integers in `key`, such as (seed, step).
-
-    PyTorch's CPU generator keeps 32 bits of a seed, so among some 100,000 keys one or two pairs are expected to draw the same numbers.
-    """
-    state = 0x9E3779B97F4A7C15
-    for part in key:  # splitmix64's finaliser over each part: near keys give unrelated streams
-        state = (state ^ int(part)) * 0xBF58476D1CE4E5B9 % 2**64
-        state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
-        state ^= state >> 31
-    return torch.Generator().manual_seed(state % 2**63)
+__all__ = ["Batch", "Batches", "Prefetcher"]
 
 
 class Batch:
@@ -31,10 +19,10 @@ class Batch:
 
     parts = 1
 
-    def __init__(self, x, step, generator, rows, global_size, data_size):
+    def __init__(self, x, step, rng, rows, global_size, data_size):
         self.x = x
         self.step = step
-        self.generator = generator
+        self.rng = rng
         self.rows = rows
         self.global_size = global_size
         self.data_size = data_size
@@ -45,9 +33,9 @@ class Batch:
         """This batch as a list of `parts` equal ones: their rows of its images, and of all noise that it would draw from here on."""
         size, batches = len(self.x) // parts, []
         for start in range(0, parts * size, size):
-            generator = torch.Generator().set_state(self.generator.get_state())
+            rng = torch.Generator().set_state(self.rng.get_state())
             rows = slice(self.rows.start + start, self.rows.start + start + size)
-            batch = Batch(self.x[start : start + size], self.step, generator, rows, self.global_size, self.data_size)
+            batch = Batch(self.x[start : start + size], self.step, rng, rows, self.global_size, self.data_size)
             batch.parts, batch._pooled = parts, self._pooled
             batches.append(batch)
         return batches
@@ -60,11 +48,11 @@ class Batch:
 
     def normal(self, width):
         """N(0, I) noise, (N, width)."""
-        return torch.randn(self.global_size, width, generator=self.generator)[self.rows].to(self.x.device)
+        return torch.randn(self.global_size, width, generator=self.rng)[self.rows].to(self.x.device)
 
     def uniform(self, width):
         """U(0, 1) noise, (N, width)."""
-        return torch.rand(self.global_size, width, generator=self.generator)[self.rows].to(self.x.device)
+        return torch.rand(self.global_size, width, generator=self.rng)[self.rows].to(self.x.device)
 
     def once(self, name, make):
         """`make()`, computed at the first call for this batch and kept for the later phases."""
@@ -76,48 +64,50 @@ class Batch:
 class Batches:
     """`batches(step)` -> `Batch`: indices, images and noise of that step, whatever steps were asked for before.
 
-    `source` is a data set: `images(indices, generator)` -> (N, C, H, W) in [0, 1]; one whose images vary from access to access says
+    `dataset` is a data set: `images(indices, rng)` -> (N, C, H, W) in [0, 1]; one whose images vary from access to access says
     `stochastic = True`, and its images are made for the global batch so that their noise does not depend on the number of processes.
     `batch_size` is the global size, over all processes; `rank` of `world_size` takes its share of the rows, which `Batch.split` can part into
     `parts`. Images are drawn with replacement.
-    `flip`: horizontal flips at random. `dequantise`: adds U(0, 1) / 256 to each pixel, one grey level.
+    `flip`: horizontal flips at random. `dequantize`: adds U(0, 1) / 256 to each pixel, one gray level.
     """
 
-    def __init__(self, source, batch_size, seed, *, rank=0, world_size=1, parts=1, flip=False, dequantise=False, device="cpu"):
+    def __init__(
+        self, dataset, batch_size, seed, *, rank=0, world_size=1, parts=1, flip=False, dequantize=False, device="cpu"
+    ):
         if batch_size % (world_size * parts):
             each = f" in {parts} parts each" if parts > 1 else ""
             raise InvalidInputError(
                 f"a batch of {batch_size} cannot be shared equally by {world_size} processes{each}; choose a multiple of {world_size * parts}"
             )
-        self.source = source
+        self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         share = batch_size // world_size
         self.rows = slice(rank * share, (rank + 1) * share)
         self.flip = flip
-        self.dequantise = dequantise
+        self.dequantize = dequantize
         self.device = device
 
     def __call__(self, step):
-        generator = generator_of(self.seed, step)
-        indices = torch.randint(len(self.source), (self.batch_size,), generator=generator).to(self.device)
-        if getattr(self.source, "stochastic", False):
-            x = self.source.images(indices, generator)[self.rows]
+        rng = make_rng(self.seed, step)
+        indices = torch.randint(len(self.dataset), (self.batch_size,), generator=rng).to(self.device)
+        if getattr(self.dataset, "stochastic", False):
+            x = self.dataset.images(indices, rng)[self.rows]
         else:
-            x = self.source.images(indices[self.rows])
+            x = self.dataset.images(indices[self.rows])
         if self.flip:
-            flipped = (torch.rand(self.batch_size, generator=generator) < 0.5)[self.rows].to(x.device)
+            flipped = (torch.rand(self.batch_size, generator=rng) < 0.5)[self.rows].to(x.device)
             x = torch.where(flipped[:, None, None, None], x.flip(3), x)
-        if self.dequantise:
-            noise = torch.rand(self.batch_size, *x.shape[1:], generator=generator)[self.rows]
+        if self.dequantize:
+            noise = torch.rand(self.batch_size, *x.shape[1:], generator=rng)[self.rows]
             x = x + noise.to(x.device) / 256
-        return Batch(x, step, generator, self.rows, self.batch_size, len(self.source))
+        return Batch(x, step, rng, self.rows, self.batch_size, len(self.dataset))
 
 
-class ReadAhead:
+class Prefetcher:
     """Context manager over a `Batches`: a function of the step too, that makes the batch of the next step while the caller computes.
 
-    It does so only for a source that says `streams = True`, in one thread of its own, and never more than one batch ahead. Batches are the
+    It does so only for a dataset that says `streams = True`, in one thread of its own, and never more than one batch ahead. Batches are the
     same with it and without, and so are the errors: that of a batch made ahead comes when the batch is asked for. `steps`: where to end.
     """
 
@@ -125,7 +115,11 @@ class ReadAhead:
         self.batches = batches
         self.steps = steps
         self._ahead = {}
-        self._thread = ThreadPoolExecutor(1, "read-ahead") if getattr(getattr(batches, "source", None), "streams", False) else None
+        self._thread = (
+            ThreadPoolExecutor(1, "read-ahead")
+            if getattr(getattr(batches, "dataset", None), "streams", False)
+            else None
+        )
 
     def __enter__(self):
         return self

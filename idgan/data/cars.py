@@ -31,7 +31,9 @@ class Box:
 
     def __call__(self, width, height):
         if self.left >= width or self.top >= height:
-            raise ValueError(f"its bounding box begins at {self.left}, {self.top}, outside of its {width} x {height} px")
+            raise ValueError(
+                f"its bounding box begins at {self.left}, {self.top}, outside of its {width} x {height} px"
+            )
         return max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height)
 
 
@@ -45,7 +47,9 @@ def read_boxes(content, name):
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise MissingDependencyError("the annotations of Stanford Cars need SciPy: pip install 'idgan[data]'") from error
+        raise MissingDependencyError(
+            "the annotations of Stanford Cars need SciPy: pip install 'idgan[data]'"
+        ) from error
     try:
         rows = loadmat(io.BytesIO(content), squeeze_me=True)["annotations"]
         sides = [rows[f"bbox_{side}"].tolist() for side in ("x1", "y1", "x2", "y2")]
@@ -68,12 +72,16 @@ class Cars(ImageSet):
         for name, content in _annotations(files):
             boxes |= read_boxes(content, name)
         if not boxes:
-            raise DataError(f"the annotations, such as cars_train_annos.mat, are neither in the source nor beside it. {self.origin}")
+            raise DataError(
+                f"the annotations, such as cars_train_annos.mat, are neither in the source nor beside it. {self.origin}"
+            )
         images = {"/".join(PurePosixPath(name).parts[-2:]): name for name in files.images}
         known = {name: boxes[key] for key, name in images.items() if key in boxes}
         crops = {name: box for name, box in known.items() if box.side >= SMALLEST}
         if not crops:
-            raise DataError(f"no image has a box of {SMALLEST} px or more: they are looked for as {next(iter(boxes))}. {self.origin}")
+            raise DataError(
+                f"no image has a box of {SMALLEST} px or more: they are looked for as {next(iter(boxes))}. {self.origin}"
+            )
         return Plan(crops, self.notes(list(known)) + list(_left_out(images, boxes, known, crops)))
 
 

@@ -1,9 +1,9 @@
-"""3D Chairs (Aubry et al., 2014): 1,393 chairs in 62 views of 600 x 600, of which the paper uses the centre 450 x 450."""
+"""3D Chairs (Aubry et al., 2014): 1,393 chairs in 62 views of 600 x 600, of which the paper uses the center 450 x 450."""
 
 from collections import Counter
 from pathlib import PurePosixPath
 
-from idgan.data.image_set import CentreCrop, ImageSet, few
+from idgan.data.image_set import CenterCrop, ImageSet, few
 
 __all__ = ["CHAIRS"]
 
@@ -19,7 +19,7 @@ def missing_views(names):
 CHAIRS = ImageSet(
     "chairs",
     resolution=64,
-    crop=CentreCrop(450, width=600, height=600),
+    crop=CenterCrop(450, width=600, height=600),
     count=1393 * VIEWS,
     origin="3D Chairs is rendered_chairs.tar from https://www.di.ens.fr/willow/research/seeing3Dchairs/",
     within="renders",

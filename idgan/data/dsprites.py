@@ -19,11 +19,13 @@ __all__ = ["DSprites", "render"]
 FACTORS = FactorGrid(sizes=(3, 6, 40, 32, 32), names=("shape", "scale", "orientation", "position_x", "position_y"))
 RESOLUTION = 64
 SUBPIXELS = 256  # vertices are rounded to 1/256 px; in that unit, whether a pixel is inside is exact integer arithmetic
-VERTICES = 150  # of the heart, the longest outline; the others repeat their last vertex, which adds edges of length zero
+VERTICES = (
+    150  # of the heart, the longest outline; the others repeat their last vertex, which adds edges of length zero
+)
 
 
 class DSprites:
-    """The dSprites data set as a source of images, (N, 1, 64, 64) float32 in {0, 1}.
+    """The dSprites data set as a dataset of images, (N, 1, 64, 64) float32 in {0, 1}.
 
     Args:
         path: the published npz file, kept packed in memory (377 MB). None renders every image from its factors.
@@ -42,8 +44,8 @@ class DSprites:
     def __len__(self):
         return len(self.factors)
 
-    def images(self, indices, generator=None):
-        """(N,) long indices -> (N, 1, 64, 64) images on the device of `indices`. Nothing is random: `generator` is ignored."""
+    def images(self, indices, rng=None):
+        """(N,) long indices -> (N, 1, 64, 64) images on the device of `indices`. Nothing is random: `rng` is ignored."""
         indices = self.factors.check_indices(indices)
         images = render(indices) if self._packed is None else _unpack(self._packed, indices)
         return images[:, None]
@@ -55,13 +57,13 @@ class DSprites:
 def render(indices):
     """(N,) long dSprites indices -> (N, 64, 64) float32 sprites in {0, 1}, on the device of `indices`.
 
-    A pixel is on when its centre lies inside the outline; centres on a left or bottom edge count. In every pixel row whose centres it crosses, an
+    A pixel is on when its center lies inside the outline; centers on a left or bottom edge count. In every pixel row whose centers it crosses, an
     edge marks the first pixel to its right, with +1 if it runs up and -1 if it runs down: the running sum along a row is then 1 inside and 0
     outside. Every step is exact, so all devices agree to the bit.
     """
-    outlines, centres = _tables(indices.device)
-    centre = centres[FACTORS.factors(indices)[:, 3:]]  # (N, 2)
-    start = ((outlines[indices // 32**2] + centre[:, None]) * SUBPIXELS).round().long()
+    outlines, centers = _tables(indices.device)
+    center = centers[FACTORS.factors(indices)[:, 3:]]  # (N, 2)
+    start = ((outlines[indices // 32**2] + center[:, None]) * SUBPIXELS).round().long()
     end = start.roll(-1, dims=1)
     row_start, row_end = _first_row_below(start[..., 1]), _first_row_below(end[..., 1])
 
@@ -73,7 +75,7 @@ def render(indices):
     x, y = start.flatten(0, 1)[edge].unbind(1)
     dx, dy = (end - start).flatten(0, 1)[edge].unbind(1)
 
-    # Column of the first centre at or right of the edge: ceil((x + (row_y - y) dx / dy - half) / SUBPIXELS).
+    # Column of the first center at or right of the edge: ceil((x + (row_y - y) dx / dy - half) / SUBPIXELS).
     half = SUBPIXELS // 2
     row_y = row * SUBPIXELS + half
     numerator = ((x - half) * dy + (row_y - y) * dx) * dy.sign()
@@ -85,13 +87,13 @@ def render(indices):
 
 
 def _first_row_below(y):
-    """Index of the first pixel row whose centres lie strictly below y (y points down)."""
+    """Index of the first pixel row whose centers lie strictly below y (y points down)."""
     return torch.div(y - SUBPIXELS // 2, SUBPIXELS, rounding_mode="floor") + 1
 
 
 @functools.cache
 def _tables(device):
-    """Outlines around the origin (3*6*40, 150, 2) and the 32 possible centre coordinates (32,), float32 in px.
+    """Outlines around the origin (3*6*40, 150, 2) and the 32 possible center coordinates (32,), float32 in px.
 
     Computed in double on the CPU, whatever the device, so that every device holds the same numbers.
     """
@@ -99,8 +101,8 @@ def _tables(device):
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # (2, 2, 40)
     size = RESOLUTION * (0.5 + 0.1 * np.arange(6))
     outlines = np.einsum("s,ijo,hvj->hsovi", size, rotation, _unit_shapes()).reshape(-1, VERTICES, 2)
-    centres = 16 + 32 * np.arange(32) / 31
-    return tuple(torch.from_numpy(table).float().to(device) for table in (outlines, centres))
+    centers = 16 + 32 * np.arange(32) / 31
+    return tuple(torch.from_numpy(table).float().to(device) for table in (outlines, centers))
 
 
 def _unit_shapes():
@@ -111,7 +113,9 @@ def _unit_shapes():
     t = 2 * np.pi * np.arange(VERTICES) / VERTICES
     height = (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 14.5
     heart = 0.15 * np.stack([np.sin(t) ** 3, -height - 0.15], axis=1)
-    return np.stack([np.pad(shape, [(0, VERTICES - len(shape)), (0, 0)], mode="edge") for shape in (square, ellipse, heart)])
+    return np.stack(
+        [np.pad(shape, [(0, VERTICES - len(shape)), (0, 0)], mode="edge") for shape in (square, ellipse, heart)]
+    )
 
 
 # ------------------------------------------------------------------ the published file
@@ -132,20 +136,35 @@ def read_published(path, count):
             np.lib.format.read_magic(member)
             header = np.lib.format.read_array_header_1_0(member)
             if header != (shape, False, np.dtype(np.uint8)):
-                raise DataError(f"{path}: imgs must be uint8 of shape {shape} in C order, found (shape, Fortran order, dtype) {header}")
+                raise DataError(
+                    f"{path}: imgs must be uint8 of shape {shape} in C order, found (shape, Fortran order, dtype) {header}"
+                )
             for block in np.array_split(packed, -(-count // 4096)):
                 content = np.frombuffer(member.read(len(block) * RESOLUTION**2), np.uint8).reshape(len(block), -1)
                 if content.max() > 1:
                     raise DataError(f"{path}: imgs must hold 0 and 1 only, found {content.max()}")
                 block[:] = np.packbits(content, axis=1)
-    except (OSError, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as the published dSprites npz: {error}. Download it again, or leave path out") from error
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be read as the published dSprites npz: {error}. Download it again, or leave path out"
+        ) from error
 
     packed = torch.from_numpy(packed)
     probe = torch.linspace(0, count - 1, 500, dtype=torch.float64).long()
     wrong = (_unpack(packed, probe) != render(probe)).sum((1, 2))
     if wrong.max() > 1:
-        raise DataError(f"{path}: image {probe[wrong.argmax()].item()} is not the published one ({wrong.max().item()} pixels differ)")
+        raise DataError(
+            f"{path}: image {probe[wrong.argmax()].item()} is not the published one ({wrong.max().item()} pixels differ)"
+        )
     return packed
 
 

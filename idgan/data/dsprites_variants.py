@@ -1,6 +1,6 @@
 """Color-, Noisy- and Scream-dSprites (Locatello et al., 2019): dSprites in RGB with a nuisance that is no ground-truth factor.
 
-Colours, noise and crops are drawn anew at every access, on the CPU, so that one generator state gives the same images on every device.
+Colors, noise and crops are drawn anew at every access, on the CPU, so that one state of the random generator gives the same images on every device.
 """
 
 import io
@@ -26,7 +26,7 @@ SCREAM_URL = (
 
 
 class _PaintedDSprites:
-    """A source of dSprites images in colour, (N, 3, 64, 64) float32 in [0, 1]. A variant says how in `paint`."""
+    """A dataset of dSprites images in color, (N, 3, 64, 64) float32 in [0, 1]. A variant says how in `paint`."""
 
     resolution = RESOLUTION
     image_channels = 3
@@ -39,13 +39,13 @@ class _PaintedDSprites:
     def __len__(self):
         return len(self.factors)
 
-    def images(self, indices, generator=None):
-        """(N,) long indices -> (N, 3, 64, 64) images on the device of `indices`, randomness from the CPU `generator`."""
-        return self.paint(self.sprites.images(indices), generator)
+    def images(self, indices, rng=None):
+        """(N,) long indices -> (N, 3, 64, 64) images on the device of `indices`, randomness from the CPU `rng`."""
+        return self.paint(self.sprites.images(indices), rng)
 
 
 class ColorDSprites(_PaintedDSprites):
-    """The sprite in one random colour on black.
+    """The sprite in one random color on black.
 
     Args:
         colors: "levels": each channel one of `levels` values linearly spaced in [0, 1] (the paper's; the sprite may come out black);
@@ -62,12 +62,12 @@ class ColorDSprites(_PaintedDSprites):
             raise InvalidInputError(f"levels must be 2 or more, got {levels}")
         self.colors, self.levels = colors, levels
 
-    def paint(self, sprite, generator):
+    def paint(self, sprite, rng):
         shape = (len(sprite), 3, 1, 1)
         if self.colors == "levels":
-            color = torch.randint(self.levels, shape, generator=generator) / (self.levels - 1)
+            color = torch.randint(self.levels, shape, generator=rng) / (self.levels - 1)
         else:
-            color = 0.5 + 0.5 * torch.rand(shape, generator=generator)
+            color = 0.5 + 0.5 * torch.rand(shape, generator=rng)
         return sprite * color.to(sprite.device)
 
 
@@ -78,8 +78,8 @@ class NoisyDSprites(_PaintedDSprites):
         sprites: the `DSprites` to paint; None renders them.
     """
 
-    def paint(self, sprite, generator):
-        noise = torch.rand((len(sprite), 3, RESOLUTION, RESOLUTION), generator=generator)
+    def paint(self, sprite, rng):
+        noise = torch.rand((len(sprite), 3, RESOLUTION, RESOLUTION), generator=rng)
         return torch.maximum(sprite, noise.to(sprite.device))
 
 
@@ -102,15 +102,19 @@ class ScreamDSprites(_PaintedDSprites):
         if image is None:
             image = data_directory() / SCREAM_FILE
             if not image.exists():
-                raise DataError(f"Scream-dSprites needs the painting, and {image} is missing: run `idgan prepare scream`")
+                raise DataError(
+                    f"Scream-dSprites needs the painting, and {image} is missing: run `idgan prepare scream`"
+                )
         self.painting = read_painting(image)
 
-    def paint(self, sprite, generator):
+    def paint(self, sprite, rng):
         height, width = self.painting.shape[1:]
-        top = torch.randint(height - RESOLUTION + 1, (len(sprite),), generator=generator)
-        left = torch.randint(width - RESOLUTION + 1, (len(sprite),), generator=generator)
-        shift = torch.rand((len(sprite), 3, 1, 1), generator=generator)
-        crops = self.painting.unfold(1, RESOLUTION, 1).unfold(2, RESOLUTION, 1).permute(1, 2, 0, 3, 4)  # a view: (top, left, 3, 64, 64)
+        top = torch.randint(height - RESOLUTION + 1, (len(sprite),), generator=rng)
+        left = torch.randint(width - RESOLUTION + 1, (len(sprite),), generator=rng)
+        shift = torch.rand((len(sprite), 3, 1, 1), generator=rng)
+        crops = (
+            self.painting.unfold(1, RESOLUTION, 1).unfold(2, RESOLUTION, 1).permute(1, 2, 0, 3, 4)
+        )  # a view: (top, left, 3, 64, 64)
         background = ((crops[top, left] + shift) / 2).to(sprite.device)
         return torch.where(sprite == 1, 1 - background, background)
 
@@ -134,7 +138,9 @@ def read_painting(file):
         raise DataError(f"{name} cannot be read as a picture: {error}") from error
     height, width = pixels.shape[:2]
     if min(height, width) < RESOLUTION or (width < SCREAM_BOX[0] and height < SCREAM_BOX[1]):
-        raise DataError(f"{name} is {size[0]} x {size[1]}: too small to be shrunk to fit {SCREAM_BOX} and then hold a {RESOLUTION} px crop")
+        raise DataError(
+            f"{name} is {size[0]} x {size[1]}: too small to be shrunk to fit {SCREAM_BOX} and then hold a {RESOLUTION} px crop"
+        )
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 

@@ -21,8 +21,15 @@ class FactorGrid:
     names: tuple[str, ...]
 
     def __post_init__(self):
-        if not self.sizes or len(self.sizes) != len(self.names) or len(set(self.names)) != len(self.names) or min(self.sizes) < 1:
-            raise InvalidInputError(f"FactorGrid needs one positive size for each distinct name, got {self.sizes} for {self.names}")
+        if (
+            not self.sizes
+            or len(self.sizes) != len(self.names)
+            or len(set(self.names)) != len(self.names)
+            or min(self.sizes) < 1
+        ):
+            raise InvalidInputError(
+                f"FactorGrid needs one positive size for each distinct name, got {self.sizes} for {self.names}"
+            )
 
     def __len__(self):
         return math.prod(self.sizes)
@@ -50,7 +57,9 @@ class FactorGrid:
         """
         factors = _integers("factors", factors)
         if factors.ndim != 2 or factors.shape[1] != len(self.sizes):
-            raise InvalidInputError(f"factors must have shape (N, {len(self.sizes)}), for {self.names}, got {tuple(factors.shape)}")
+            raise InvalidInputError(
+                f"factors must have shape (N, {len(self.sizes)}), for {self.names}, got {tuple(factors.shape)}"
+            )
         outside = (factors < 0) | (factors >= factors.new_tensor(self.sizes))
         if outside.any():
             row, column = outside.nonzero()[0].tolist()
@@ -58,9 +67,9 @@ class FactorGrid:
             raise InvalidInputError(f"{name} must be in [0, {size}), got {value} in row {row}")
         return (factors * factors.new_tensor(self.strides)).sum(1)
 
-    def sample(self, n, generator=None):
+    def sample(self, n, rng=None):
         """(n, F) long factors, uniform over the grid; drawn on the CPU."""
-        return self.factors(torch.randint(len(self), (n,), generator=generator))
+        return self.factors(torch.randint(len(self), (n,), generator=rng))
 
     def check_indices(self, indices):
         """`indices` as a (N,) long tensor; raises InvalidInputError unless it is 1-D, of integers, within [0, len(self))."""
@@ -74,6 +83,13 @@ class FactorGrid:
 
 
 def _integers(what, tensor):
-    if not isinstance(tensor, torch.Tensor) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise InvalidInputError(f"{what} must be a tensor of integers, got {getattr(tensor, 'dtype', type(tensor).__name__)}")
+    if (
+        not isinstance(tensor, torch.Tensor)
+        or tensor.is_floating_point()
+        or tensor.is_complex()
+        or tensor.dtype == torch.bool
+    ):
+        raise InvalidInputError(
+            f"{what} must be a tensor of integers, got {getattr(tensor, 'dtype', type(tensor).__name__)}"
+        )
     return tensor.long()

@@ -28,7 +28,7 @@ INDEX_FILE, ARRAY_FILE, IMAGES_FOLDER, PROGRESS_FILE = "index.json", "images.npy
 """A prepared directory holds its index, and either one uint8 array (N, H, W, 3) or a folder of image files in the order of their names; one
 that is being prepared holds the progress instead of the index."""
 
-LEAST_SIDE = 16  # px; a crop that is smaller shows nothing
+MIN_SIDE = 16  # px; a crop that is smaller shows nothing
 MEMORY = 1 << 30  # bytes; an array up to this is taken to stay in memory once it was read
 
 
@@ -45,7 +45,9 @@ def open_images(kind, resolution, path=None):
     if path is None:
         path = data_directory() / f"{kind}-{resolution}"
         if not path.exists():
-            command = f"idgan prepare {kind} SOURCE" + (f" --resolution {resolution}" if resolution != IMAGE_SETS[kind].resolution else "")
+            command = f"idgan prepare {kind} SOURCE" + (
+                f" --resolution {resolution}" if resolution != IMAGE_SETS[kind].resolution else ""
+            )
             raise DataError(f"{path} is not there: run `{command}`. {IMAGE_SETS[kind].origin}".rstrip())
     if str(path).startswith(HUGGING_FACE) or not (Path(path) / INDEX_FILE).exists():
         if (Path(path) / PROGRESS_FILE).exists():
@@ -53,7 +55,9 @@ def open_images(kind, resolution, path=None):
         return ImageFolder(path, resolution, kind)
     source = PreparedImages(path)
     if source.resolution != resolution:
-        raise DataError(f"{path} was prepared at {source.resolution} px: prepare it again, with --resolution {resolution}")
+        raise DataError(
+            f"{path} was prepared at {source.resolution} px: prepare it again, with --resolution {resolution}"
+        )
     return source
 
 
@@ -66,15 +70,17 @@ class _Images:
     image_channels = 3
     streams = True
 
-    def images(self, indices, generator=None):
-        """(N,) long indices -> (N, 3, H, W) images on the device of `indices`. Nothing is random: `generator` is ignored.
+    def images(self, indices, rng=None):
+        """(N,) long indices -> (N, 3, H, W) images on the device of `indices`. Nothing is random: `rng` is ignored.
 
         Raises:
             InvalidInputError: `indices` is not 1-D, not of integers, or not within [0, len(self)).
             DataError: a file cannot be read any more.
         """
         if indices.ndim != 1 or indices.dtype not in (torch.int64, torch.int32):
-            raise InvalidInputError(f"indices must be 1-D and of integers, got shape {tuple(indices.shape)} of {indices.dtype}")
+            raise InvalidInputError(
+                f"indices must be 1-D and of integers, got shape {tuple(indices.shape)} of {indices.dtype}"
+            )
         rows = indices.cpu().numpy()
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise InvalidInputError(f"indices must be in [0, {len(self)}), got {rows.min()} to {rows.max()}")
@@ -99,14 +105,21 @@ class PreparedImages(_Images):
             if self.index["storage"] == ARRAY_FILE:
                 self._array = np.load(path / ARRAY_FILE, mmap_mode="r")
                 self.streams = self._array.nbytes > MEMORY
-                whole = self._array.shape == (self._count, self.resolution, self.resolution, 3) and self._array.dtype == np.uint8
+                whole = (
+                    self._array.shape == (self._count, self.resolution, self.resolution, 3)
+                    and self._array.dtype == np.uint8
+                )
             else:
                 self._array, self._folder = None, ImageFolder(path / IMAGES_FOLDER, self.resolution)
                 whole = len(self._folder) == self._count
         except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-            raise DataError(f"{path} is not a directory that `idgan prepare` made, or it is damaged: {error}") from error
+            raise DataError(
+                f"{path} is not a directory that `idgan prepare` made, or it is damaged: {error}"
+            ) from error
         if not whole:
-            raise DataError(f"{path} does not hold the {self._count:,} images of its {INDEX_FILE}: delete it and prepare it again")
+            raise DataError(
+                f"{path} does not hold the {self._count:,} images of its {INDEX_FILE}: delete it and prepare it again"
+            )
 
     def __len__(self):
         return self._count
@@ -121,7 +134,7 @@ class ImageFolder(_Images):
     Args:
         path: a folder, zip archive or "hf:org/name" (see `open_files`).
         resolution: what they are resized to.
-        kind: the set (a key of `IMAGE_SETS`) whose crop is used; "folder" is the centre square.
+        kind: the set (a key of `IMAGE_SETS`) whose crop is used; "folder" is the center square.
 
     Raises:
         DataError: there are no images, or they lie in a compressed tar archive, which allows no random access.
@@ -139,11 +152,17 @@ class ImageFolder(_Images):
 
     @cached_property
     def _threads(self):
-        return ThreadPoolExecutor(min(8, os.cpu_count() or 1))  # Pillow decodes and resizes without holding Python's lock
+        return ThreadPoolExecutor(
+            min(8, os.cpu_count() or 1)
+        )  # Pillow decodes and resizes without holding Python's lock
 
     def pixels(self, rows):
         side = self.resolution
-        return np.stack(list(self._threads.map(self._one, rows.tolist()))) if len(rows) else np.empty((0, side, side, 3), np.uint8)
+        return (
+            np.stack(list(self._threads.map(self._one, rows.tolist())))
+            if len(rows)
+            else np.empty((0, side, side, 3), np.uint8)
+        )
 
     def _one(self, row):
         name, crop = self._crops[row]
@@ -168,7 +187,9 @@ def decode(content):
         raise ValueError("it is no image, or of an unknown format") from None
     with image:
         if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise ValueError(f"its {image.width} x {image.height} pixels are more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}")
+            raise ValueError(
+                f"its {image.width} x {image.height} pixels are more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}"
+            )
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
@@ -187,7 +208,7 @@ def cut(image, crop, resolution):
     """
     box = crop(*image.size)
     side = min(box[2] - box[0], box[3] - box[1])
-    if side < LEAST_SIDE:
+    if side < MIN_SIDE:
         raise ValueError(f"it is {image.width} x {image.height} px, too small")
     image = image.crop(box)
     size = (resolution, resolution)

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from idgan.errors import DataError
 
-__all__ = ["FOLDER", "CentreCrop", "CentreSquare", "ImageSet", "Numbered", "Plan", "Whole", "few"]
+__all__ = ["FOLDER", "CenterCrop", "CenterSquare", "ImageSet", "Numbered", "Plan", "Whole", "few"]
 
 
 @dataclass
@@ -44,7 +44,11 @@ class ImageSet:
         Raises:
             DataError: there is no image.
         """
-        names = [name for name in files.images if any(part.startswith(self.within) for part in PurePosixPath(name).parts[:-1])]
+        names = [
+            name
+            for name in files.images
+            if any(part.startswith(self.within) for part in PurePosixPath(name).parts[:-1])
+        ]
         names = names or files.images
         if not names:
             raise DataError(f"no images of {self.name} are there. {self.origin}".rstrip())
@@ -65,8 +69,8 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class CentreCrop:
-    """The centre square of `side` px of an image of `width` x `height`, or its equivalent in one that was resized as a whole.
+class CenterCrop:
+    """The center square of `side` px of an image of `width` x `height`, or its equivalent in one that was resized as a whole.
 
     Half a pixel goes to the even margin: the rounding of torchvision's CenterCrop.
     """
@@ -96,7 +100,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class CentreSquare:
+class CenterSquare:
     """The largest square in the middle of any image."""
 
     def __call__(self, width, height):
@@ -105,7 +109,7 @@ class CentreSquare:
         return left, top, left + side, top + side
 
 
-FOLDER = ImageSet("folder", 64, CentreSquare())
+FOLDER = ImageSet("folder", 64, CenterSquare())
 
 # ------------------------------------------------------------------ gaps
 

@@ -29,9 +29,9 @@ __all__ = ["Prepared", "prepare_images"]
 
 SAVE_EVERY = 512
 """Images between two notes of progress: what an interruption costs at most."""
-LARGEST_IN_ARRAY = 256
+MAX_ARRAY_RESOLUTION = 256
 """Above this resolution images stay files: decoding them is little beside a training step, while an array would fill the disk."""
-MOST_SKIPPED = 0.01
+MAX_SKIPPED = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def prepare_images(kind, source, out=None, resolution=None, *, limit=None, worke
     Run again, it continues an interrupted preparation, and does nothing for a finished one.
 
     Args:
-        kind: "celeba", "celebahq", "chairs", "cars", or "folder" for any images, cut to their centre square.
+        kind: "celeba", "celebahq", "chairs", "cars", or "folder" for any images, cut to their center square.
         source: a folder, a zip or tar archive, a folder of archives, or "hf:org/name" (see `open_files`).
         out: the directory; None is KIND-RESOLUTION in `data_directory()`, where `open_dataset` finds it.
         resolution: None is 64, for celebahq 1024.
@@ -71,9 +71,15 @@ def prepare_images(kind, source, out=None, resolution=None, *, limit=None, worke
     if kind not in IMAGE_SETS:
         raise InvalidInputError(f"kind must be one of {', '.join(IMAGE_SETS)}, got {kind!r}")
     resolution = IMAGE_SETS[kind].resolution if resolution is None else resolution
-    for name, value, least, most in ("resolution", resolution, 8, 4096), ("limit", limit, 1, None), ("workers", workers, 1, None):
+    for name, value, least, most in (
+        ("resolution", resolution, 8, 4096),
+        ("limit", limit, 1, None),
+        ("workers", workers, 1, None),
+    ):
         if value is not None and (value < least or value > (most or value)):
-            raise InvalidInputError(f"{name} must be {least} or more{f' and at most {most}' if most else ''}, got {value}")
+            raise InvalidInputError(
+                f"{name} must be {least} or more{f' and at most {most}' if most else ''}, got {value}"
+            )
     files = open_files(source)
     plan = IMAGE_SETS[kind].plan(files)
     crops = dict(list(plan.crops.items())[:limit])
@@ -120,7 +126,9 @@ def _is_done(out, identity):
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{out} is there and was not made by `idgan prepare`: choose another directory") from None
     if changed:
-        raise DataError(f"{out} was prepared from something else (another {', '.join(changed)}): delete it, or choose another directory")
+        raise DataError(
+            f"{out} was prepared from something else (another {', '.join(changed)}): delete it, or choose another directory"
+        )
     return True
 
 
@@ -139,9 +147,17 @@ class _Preparation:
 
     def run(self, workers, progress):
         self._resume()
-        self.storage = (ArrayStorage if self.resolution <= LARGEST_IN_ARRAY else FileStorage)(self.work, self.resolution)
+        self.storage = (ArrayStorage if self.resolution <= MAX_ARRAY_RESOLUTION else FileStorage)(
+            self.work, self.resolution
+        )
         self._check_disk()
-        bar = tqdm(total=len(self.crops), initial=self.done, unit="image", desc=self.out.name, disable=None if progress else True)
+        bar = tqdm(
+            total=len(self.crops),
+            initial=self.done,
+            unit="image",
+            desc=self.out.name,
+            disable=None if progress else True,
+        )
         try:
             with bar, self.storage.opened(self.rows), ThreadPoolExecutor(workers) as threads:
                 for name, future in _ahead(threads, self._convert, self._contents(), 4 * workers):
@@ -209,9 +225,9 @@ class _Preparation:
 
     def _skip(self, name, why):
         self.skipped[name] = why
-        if len(self.skipped) > MOST_SKIPPED * len(self.crops):
+        if len(self.skipped) > MAX_SKIPPED * len(self.crops):
             raise DataError(
-                f"of {len(self.crops):,} images more than {MOST_SKIPPED:.0%} cannot be used: {self._skips}. "
+                f"of {len(self.crops):,} images more than {MAX_SKIPPED:.0%} cannot be used: {self._skips}. "
                 f"{IMAGE_SETS[self.identity['kind']].origin or 'Repair or remove them'}"
             )
 

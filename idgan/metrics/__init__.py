@@ -3,7 +3,6 @@
 from idgan.metrics.beta_vae_metric import beta_vae_metric
 from idgan.metrics.code_alignment import code_alignment
 from idgan.metrics.dci import dci
-from idgan.metrics.extractors import Extractor, open_extractor
 from idgan.metrics.factor_vae_metric import factor_vae_metric
 from idgan.metrics.frechet import FeatureStatistics, fid, fid_infinity, frechet_distance
 from idgan.metrics.gilbo import gilbo
@@ -14,7 +13,6 @@ from idgan.metrics.result import MetricResult
 from idgan.metrics.sap import separated_attribute_predictability
 
 __all__ = [
-    "Extractor",
     "FeatureStatistics",
     "MetricResult",
     "aggregated_posterior_entropy",
@@ -29,7 +27,6 @@ __all__ = [
     "kid",
     "mixture_log_density",
     "mutual_information_gap",
-    "open_extractor",
     "r_id",
     "separated_attribute_predictability",
 ]

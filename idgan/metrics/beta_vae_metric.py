@@ -5,13 +5,14 @@ from math import sqrt
 import numpy as np
 import torch
 
-from idgan.metrics.codes import CHUNK, at_least, encode_indices, sklearn, varying_factors
+from idgan.errors import check_integer
+from idgan.metrics.codes import CHUNK, encode_indices, sklearn, varying_factors
 from idgan.metrics.result import MetricResult, versions
 
 __all__ = ["beta_vae_metric"]
 
 
-def beta_vae_metric(encode, grid, *, seed, train_votes=10_000, eval_votes=5_000, pairs=64):
+def beta_vae_metric(encode, factor_grid, *, seed, train_votes=10_000, eval_votes=5_000, pairs=64):
     """Held-out accuracy of logistic regression from mean |difference of codes| over `pairs` of points to the factor each pair shares.
 
     `encode(indices)` maps long grid indices (N,) to mean codes (N, c_dim). Entangled (rotated) codes can score 1: a weak test.
@@ -21,21 +22,23 @@ def beta_vae_metric(encode, grid, *, seed, train_votes=10_000, eval_votes=5_000,
 
     Source: Higgins et al. 2017, section 3; protocol of disentanglement_lib.
     """
-    at_least(1, train_votes=train_votes, eval_votes=eval_votes, pairs=pairs)
+    check_integer(1, train_votes=train_votes, eval_votes=eval_votes, pairs=pairs)
     linear_model = sklearn("linear_model")
     votes = train_votes + eval_votes
-    generator = torch.Generator().manual_seed(seed)
-    shared = torch.randint(varying_factors(grid), (votes,), generator=generator)
-    factors = grid.sample(2 * votes * pairs, generator).view(votes, 2, pairs, -1)
+    rng = torch.Generator().manual_seed(seed)
+    shared = torch.randint(varying_factors(factor_grid), (votes,), generator=rng)
+    factors = factor_grid.sample(2 * votes * pairs, rng).view(votes, 2, pairs, -1)
     each = torch.arange(votes)
     factors[each, 1, :, shared] = factors[each, 0, :, shared]
 
     features = []
     for part in factors.split(max(1, CHUNK // (2 * pairs))):
-        codes = encode_indices(encode, grid.indices(part.flatten(0, 2))).reshape(len(part), 2, pairs, -1)
+        codes = encode_indices(encode, factor_grid.indices(part.flatten(0, 2))).reshape(len(part), 2, pairs, -1)
         features.append(np.abs(codes[:, 0] - codes[:, 1]).mean(axis=1))
     features, labels = np.concatenate(features), shared.numpy()
-    model = linear_model.LogisticRegression(max_iter=1000, random_state=seed).fit(features[:train_votes], labels[:train_votes])
+    model = linear_model.LogisticRegression(max_iter=1000, random_state=seed).fit(
+        features[:train_votes], labels[:train_votes]
+    )
     accuracy = model.score(features[train_votes:], labels[train_votes:])
     return MetricResult(
         "beta_vae_metric",

@@ -9,13 +9,13 @@ from idgan.metrics.result import MetricResult
 __all__ = ["code_alignment"]
 
 
-def code_alignment(read_back, c, *, live, seed):
-    """Mean absolute difference between the encoder's mean of G(s, c) and c, over the live dimensions.
+def code_alignment(read_back, c, *, active, seed):
+    """Mean absolute difference between the encoder's mean of G(s, c) and c, over the active dimensions.
 
     Args:
         read_back: (N, c_dim) posterior means of the generated images.
         c: (N, c_dim) codes they were generated from.
-        live: boolean (c_dim,), such as `Sampler.live`; at least one True.
+        active: boolean (c_dim,), such as `Sampler.active`; at least one True.
         seed: the seed that c and s were drawn from.
 
     Returns:
@@ -23,20 +23,20 @@ def code_alignment(read_back, c, *, live, seed):
         difference of each dimension and that over all dimensions.
     """
     read_back, c = code_array(read_back, "read_back"), code_array(c, "c")
-    live = np.asarray(live, dtype=bool)
-    if read_back.shape != c.shape or live.shape != c.shape[1:] or len(c) < 2 or not live.any():
+    active = np.asarray(active, dtype=bool)
+    if read_back.shape != c.shape or active.shape != c.shape[1:] or len(c) < 2 or not active.any():
         raise InvalidInputError(
-            f"read_back {read_back.shape}, c {c.shape} and live {live.shape} ({live.sum()} live) do not fit:"
-            " expected (N, c_dim) twice with N >= 2, and (c_dim,) with a live dimension"
+            f"read_back {read_back.shape}, c {c.shape} and active {active.shape} ({active.sum()} active) do not fit:"
+            " expected (N, c_dim) twice with N >= 2, and (c_dim,) with a active dimension"
         )
     difference = np.abs(read_back - c)
-    per_image = difference[:, live].mean(axis=1)
+    per_image = difference[:, active].mean(axis=1)
     return MetricResult(
         "code_alignment",
         per_image.mean(),
-        f"mean |E[c | G(s, c)] - c| over {live.sum()} live of {len(live)} dimensions",
+        f"mean |E[c | G(s, c)] - c| over {active.sum()} active of {len(active)} dimensions",
         len(c),
         seed,
         confidence=per_image.std(ddof=1) / len(c) ** 0.5,
-        details={"per_dim": difference.mean(axis=0), "all_dims": difference.mean(), "live": live},
+        details={"per_dim": difference.mean(axis=0), "all_dims": difference.mean(), "active": active},
     )

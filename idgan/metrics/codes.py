@@ -1,4 +1,4 @@
-"""What the disentanglement metrics share: mean codes of grid points, through few large calls of the caller's encoder."""
+"""What the disentanglement metrics share: mean codes of factor_grid points, through few large calls of the caller's encoder."""
 
 from importlib import import_module
 
@@ -7,23 +7,25 @@ import torch
 
 from idgan.errors import InvalidInputError, MissingDependencyError
 
-__all__ = ["at_least", "code_array", "encode_indices", "sample_codes", "sklearn", "varying_factors"]
+__all__ = ["code_array", "encode_indices", "sample_codes", "sklearn", "varying_factors"]
 
 CHUNK = 65_536
 
 
 def encode_indices(encode, indices, chunk=CHUNK):
-    """Mean codes (N, c_dim) float64 of the grid points `indices` (N,), asking `encode` for at most `chunk` at a time."""
+    """Mean codes (N, c_dim) float64 of the factor_grid points `indices` (N,), asking `encode` for at most `chunk` at a time."""
     parts = [code_array(encode(part), "encode(indices)", rows=len(part)) for part in indices.split(chunk)]
     if len({part.shape[1] for part in parts}) > 1:
-        raise InvalidInputError(f"encode returned codes of differing widths: {sorted({part.shape[1] for part in parts})}")
+        raise InvalidInputError(
+            f"encode returned codes of differing widths: {sorted({part.shape[1] for part in parts})}"
+        )
     return np.concatenate(parts)
 
 
-def sample_codes(encode, grid, points, generator):
-    """`points` uniform draws from the grid: their mean codes (points, c_dim) and integer factors (points, F)."""
-    factors = grid.sample(points, generator)
-    return encode_indices(encode, grid.indices(factors)), factors.numpy()
+def sample_codes(encode, factor_grid, points, rng):
+    """`points` uniform draws from the factor_grid: their mean codes (points, c_dim) and integer factors (points, F)."""
+    factors = factor_grid.sample(points, rng)
+    return encode_indices(encode, factor_grid.indices(factors)), factors.numpy()
 
 
 def code_array(values, name, rows=None):
@@ -39,19 +41,14 @@ def code_array(values, name, rows=None):
     return array
 
 
-def varying_factors(grid):
+def varying_factors(factor_grid):
     """The number of factors, all of which must take two values or more: a constant one carries no information to measure."""
-    for name, size in zip(grid.names, grid.sizes):
+    for name, size in zip(factor_grid.names, factor_grid.sizes):
         if size < 2:
-            raise InvalidInputError(f"factor {name!r} has {size} value; leave it out of the grid, metrics need two or more")
-    return len(grid.sizes)
-
-
-def at_least(minimum, **named):
-    """Refuse counts that are not whole numbers of `minimum` or more, by name."""
-    for name, value in named.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-            raise InvalidInputError(f"{name}={value!r}; expected a whole number, {minimum} or more")
+            raise InvalidInputError(
+                f"factor {name!r} has {size} value; leave it out of the factor_grid, metrics need two or more"
+            )
+    return len(factor_grid.sizes)
 
 
 def sklearn(module):

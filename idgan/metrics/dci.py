@@ -4,17 +4,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from idgan.metrics.codes import at_least, sample_codes, sklearn, varying_factors
+from idgan.errors import check_integer
+from idgan.metrics.codes import sample_codes, sklearn, varying_factors
 from idgan.metrics.result import MetricResult, versions
 
 __all__ = ["completeness", "dci", "disentanglement"]
 
 
-def dci(encode, grid, *, seed, train_points=10_000, test_points=5_000, progress=False):
+def dci(encode, factor_grid, *, seed, train_points=10_000, test_points=5_000, progress=False):
     """Disentanglement (the value), completeness and informativeness of mean codes `encode(indices)` (N, c_dim), c_dim >= 2.
 
     Gradient boosting learns each factor from the codes; its feature importances form a matrix (c_dim, F). The points are uniform draws
-    from the grid. On dSprites the full protocol takes minutes; fewer points are faster and score lower. `progress`: on a terminal, show a
+    from the factor_grid. On dSprites the full protocol takes minutes; fewer points are faster and score lower. `progress`: on a terminal, show a
     bar over factors.
 
     Returns:
@@ -23,12 +24,12 @@ def dci(encode, grid, *, seed, train_points=10_000, test_points=5_000, progress=
 
     Source: Eastwood & Williams 2018, section 2.
     """
-    at_least(2, train_points=train_points, test_points=test_points, factors=varying_factors(grid))
+    check_integer(2, train_points=train_points, test_points=test_points, factors=varying_factors(factor_grid))
     ensemble = sklearn("ensemble")
-    generator = torch.Generator().manual_seed(seed)
-    train_codes, train_factors = sample_codes(encode, grid, train_points, generator)
-    test_codes, test_factors = sample_codes(encode, grid, test_points, generator)
-    at_least(2, c_dim=train_codes.shape[1])
+    rng = torch.Generator().manual_seed(seed)
+    train_codes, train_factors = sample_codes(encode, factor_grid, train_points, rng)
+    test_codes, test_factors = sample_codes(encode, factor_grid, test_points, rng)
+    check_integer(2, c_dim=train_codes.shape[1])
 
     importance, train_accuracy, test_accuracy = [], [], []
     columns = list(zip(train_factors.T, test_factors.T))

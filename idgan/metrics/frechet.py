@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from idgan.errors import InvalidInputError
-from idgan.metrics.codes import at_least, code_array
+from idgan.errors import InvalidInputError, check_integer
+from idgan.metrics.codes import code_array
 from idgan.metrics.result import MetricResult
 
 __all__ = ["FeatureStatistics", "fid", "fid_infinity", "frechet_distance"]
@@ -21,8 +21,8 @@ class FeatureStatistics:
         features = code_array(features, "features")
         batch = FeatureStatistics()
         batch.count, batch.mean = len(features), features.mean(axis=0)
-        centred = features - batch.mean
-        batch._scatter = centred.T @ centred
+        centerd = features - batch.mean
+        batch._scatter = centerd.T @ centerd
         return self.merge(batch)
 
     def merge(self, other):
@@ -33,7 +33,9 @@ class FeatureStatistics:
             self.count, self.mean, self._scatter = other.count, other.mean, other._scatter.copy()
             return self
         if self.mean.shape != other.mean.shape:
-            raise InvalidInputError(f"features have {other.mean.size} dimensions; these statistics hold {self.mean.size}")
+            raise InvalidInputError(
+                f"features have {other.mean.size} dimensions; these statistics hold {self.mean.size}"
+            )
         total = self.count + other.count
         gap = other.mean - self.mean
         # In place: at 2,048 dimensions the matrix takes 32 MB, and a batch should not copy it.
@@ -46,12 +48,12 @@ class FeatureStatistics:
     @property
     def covariance(self):
         """(D, D), divided by count - 1; needs two samples."""
-        at_least(2, count=self.count)
+        check_integer(2, count=self.count)
         return self._scatter / (self.count - 1)
 
     def to_arrays(self):
         """All that was seen, as float64 arrays to store: "count" (), "mean" (D,) and "scatter" (D, D); needs a sample."""
-        at_least(1, count=self.count)
+        check_integer(1, count=self.count)
         return {"count": np.array(self.count, dtype=np.float64), "mean": self.mean, "scatter": self._scatter}
 
     @classmethod
@@ -98,7 +100,9 @@ def fid(real, fake, *, features, seed):
     protocol = f"{features}; {real.count} real vs {whole.count} generated"
     confidence = _deviation(real, whole, parts) if len(parts) > 1 else None
     details = {"real_samples": real.count}
-    return MetricResult("fid", frechet_distance(real, whole), protocol, whole.count, seed, confidence=confidence, details=details)
+    return MetricResult(
+        "fid", frechet_distance(real, whole), protocol, whole.count, seed, confidence=confidence, details=details
+    )
 
 
 def _deviation(real, whole, parts):
@@ -117,7 +121,11 @@ def _deviation(real, whole, parts):
     total = 0.0
     for part in parts:
         gap = part.mean - whole.mean
-        spread = (slope * part._scatter).sum() / part.count + gap @ slope @ gap - (slope * whole._scatter).sum() / whole.count
+        spread = (
+            (slope * part._scatter).sum() / part.count
+            + gap @ slope @ gap
+            - (slope * whole._scatter).sum() / whole.count
+        )
         total += part.count * (2 * (whole.mean - real.mean) @ gap + spread) ** 2
     return np.sqrt(total / (len(parts) - 1) / whole.count)
 
@@ -134,12 +142,12 @@ def fid_infinity(real, fake_features, *, features, seed, smallest=5_000, sizes=1
     Source: Chong & Forsyth 2020.
     """
     fake_features = code_array(fake_features, "fake_features")
-    at_least(3, sizes=sizes)
-    at_least(2, smallest=smallest)
-    at_least(smallest + sizes, generated_images=len(fake_features))
-    generator = torch.Generator().manual_seed(seed)
+    check_integer(3, sizes=sizes)
+    check_integer(2, smallest=smallest)
+    check_integer(smallest + sizes, generated_images=len(fake_features))
+    rng = torch.Generator().manual_seed(seed)
     counts = np.linspace(smallest, len(fake_features), sizes).astype(int)
-    subsets = [torch.randperm(len(fake_features), generator=generator)[:count].numpy() for count in counts]
+    subsets = [torch.randperm(len(fake_features), generator=rng)[:count].numpy() for count in counts]
     distances = np.array([frechet_distance(real, FeatureStatistics().update(fake_features[rows])) for rows in subsets])
 
     design = np.stack([np.ones(sizes), 1 / counts], axis=1)

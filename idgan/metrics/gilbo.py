@@ -5,8 +5,7 @@ from copy import deepcopy
 import torch
 from tqdm import tqdm
 
-from idgan.errors import DivergedError
-from idgan.metrics.codes import at_least
+from idgan.errors import DivergedError, check_integer
 from idgan.metrics.result import MetricResult
 
 __all__ = ["gilbo"]
@@ -34,8 +33,8 @@ def gilbo(
     on `samples` further images, used for nothing else.
 
     Args:
-        sample: `sample(n, generator) -> (images (n, C, H, W) in [0, 1], c (n, c_dim))`, drawing from a CPU `torch.Generator`.
-        encoder: freshly initialised module, images -> Posterior (with `log_prob(c)` (n,)), on the images' device. Trained in place.
+        sample: `sample(n, rng) -> (images (n, C, H, W) in [0, 1], c (n, c_dim))`, drawing from a CPU `torch.Generator`.
+        encoder: freshly initialized module, images -> Posterior (with `log_prob(c)` (n,)), on the images' device. Trained in place.
         log_prior: log density (n,) of the distribution that `sample` draws c from.
         progress: show a tqdm bar over steps.
 
@@ -47,8 +46,8 @@ def gilbo(
 
     Source: Alemi & Fischer 2018.
     """
-    at_least(1, batch_size=batch_size, check_every=check_every, patience=patience, rates=len(learning_rates))
-    at_least(2, samples=samples)
+    check_integer(1, batch_size=batch_size, check_every=check_every, patience=patience, rates=len(learning_rates))
+    check_integer(2, samples=samples)
     seeds = torch.randint(2**62, (3,), generator=torch.Generator().manual_seed(seed)).tolist()
     train, held_out, final = (torch.Generator().manual_seed(part) for part in seeds)
     held_out_start = held_out.get_state()
@@ -84,12 +83,12 @@ def gilbo(
     )
 
 
-def _train(encoder, optimizer, sample, generator, batch_size, steps, bar):
+def _train(encoder, optimizer, sample, rng, batch_size, steps, bar):
     """`steps` of maximum likelihood on fresh generator samples; log p(c) does not depend on the encoder."""
     encoder.train()
     for _ in range(steps):
         with torch.no_grad():
-            images, c = sample(batch_size, generator)
+            images, c = sample(batch_size, rng)
         loss = -encoder(images).log_prob(c).mean()
         if not loss.isfinite():
             raise DivergedError(f"the GILBO encoder's loss became {loss.item()}; lower learning_rates")
@@ -100,11 +99,11 @@ def _train(encoder, optimizer, sample, generator, batch_size, steps, bar):
 
 
 @torch.no_grad()
-def _bound(encoder, sample, log_prior, generator, samples, batch_size):
+def _bound(encoder, sample, log_prior, rng, samples, batch_size):
     """log e(c | G(s, c)) - log p(c) of each of `samples` generated images, (samples,) float64."""
     encoder.eval()
     bounds = []
     for start in range(0, samples, batch_size):
-        images, c = sample(min(batch_size, samples - start), generator)
+        images, c = sample(min(batch_size, samples - start), rng)
         bounds.append((encoder(images).log_prob(c) - log_prior(c)).double().cpu())
     return torch.cat(bounds)

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from idgan.errors import InvalidInputError
-from idgan.metrics.codes import at_least, code_array
+from idgan.errors import InvalidInputError, check_integer
+from idgan.metrics.codes import code_array
 from idgan.metrics.result import MetricResult
 
 __all__ = ["kid", "squared_mmd"]
@@ -26,18 +26,20 @@ def kid(real, fake, *, features, seed, subsets=100, subset_size=1_000):
     real, fake = code_array(real, "real"), code_array(fake, "fake")
     if real.shape[1] != fake.shape[1]:
         raise InvalidInputError(f"real features have {real.shape[1]} dimensions, generated ones {fake.shape[1]}")
-    at_least(2, subsets=subsets, subset_size=subset_size)
-    at_least(subset_size, real_samples=len(real), generated_samples=len(fake))
-    generator = torch.Generator().manual_seed(seed)
+    check_integer(2, subsets=subsets, subset_size=subset_size)
+    check_integer(subset_size, real_samples=len(real), generated_samples=len(fake))
+    rng = torch.Generator().manual_seed(seed)
 
     def draw(samples):
-        return samples[torch.randperm(len(samples), generator=generator)[:subset_size].numpy()]
+        return samples[torch.randperm(len(samples), generator=rng)[:subset_size].numpy()]
 
     values = np.array([squared_mmd(draw(real), draw(fake)) for _ in range(subsets)])
     protocol = f"{features}; {len(real)} real vs {len(fake)} generated, {subsets} subsets of {subset_size}"
     deviation, left_out = values.std(ddof=1), min(len(real), len(fake)) - subset_size
     confidence = deviation * np.sqrt(subset_size / left_out + 1 / subsets) if left_out else None
-    return MetricResult("kid", values.mean(), protocol, len(fake), seed, confidence=confidence, details={"subset_deviation": deviation})
+    return MetricResult(
+        "kid", values.mean(), protocol, len(fake), seed, confidence=confidence, details={"subset_deviation": deviation}
+    )
 
 
 def squared_mmd(x, y):

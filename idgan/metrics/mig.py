@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from idgan.metrics.codes import at_least, sample_codes, varying_factors
+from idgan.errors import check_integer
+from idgan.metrics.codes import sample_codes, varying_factors
 from idgan.metrics.result import MetricResult
 
 __all__ = ["discrete_mutual_information", "discretize", "mutual_information_gap"]
@@ -11,7 +12,7 @@ __all__ = ["discrete_mutual_information", "discretize", "mutual_information_gap"
 RESAMPLES = 50
 
 
-def mutual_information_gap(encode, grid, *, seed, points=10_000, bins=20):
+def mutual_information_gap(encode, factor_grid, *, seed, points=10_000, bins=20):
     """(largest - second largest mutual information of a code dimension with a factor) / entropy of the factor, averaged over factors.
 
     Mean codes of `points` uniform draws are cut into `bins` equal-width bins over their observed range. `encode(indices)` maps long
@@ -19,20 +20,20 @@ def mutual_information_gap(encode, grid, *, seed, points=10_000, bins=20):
 
     Returns:
         MetricResult in [0, 1]; confidence is the standard deviation over 50 bootstrap resamples of the points.
-        Details hold the mutual information (c_dim, F) and the entropies (F,), in nats, and the normalised gap of each factor.
+        Details hold the mutual information (c_dim, F) and the entropies (F,), in nats, and the normalized gap of each factor.
 
     Source: Chen et al. 2018, section 4; protocol of disentanglement_lib.
     """
-    at_least(2, points=points, bins=bins)
-    varying_factors(grid)
-    generator = torch.Generator().manual_seed(seed)
-    codes, factors = sample_codes(encode, grid, points, generator)
-    at_least(2, c_dim=codes.shape[1])
+    check_integer(2, points=points, bins=bins)
+    varying_factors(factor_grid)
+    rng = torch.Generator().manual_seed(seed)
+    codes, factors = sample_codes(encode, factor_grid, points, rng)
+    check_integer(2, c_dim=codes.shape[1])
     labels = discretize(codes, bins)
 
     information, entropy = discrete_mutual_information(labels, factors)
     gaps = _gaps(information, entropy)
-    resamples = torch.randint(points, (RESAMPLES, points), generator=generator).numpy()
+    resamples = torch.randint(points, (RESAMPLES, points), generator=rng).numpy()
     resampled = [_gaps(*discrete_mutual_information(labels[rows], factors[rows])).mean() for rows in resamples]
     return MetricResult(
         "mig",
@@ -44,8 +45,8 @@ def mutual_information_gap(encode, grid, *, seed, points=10_000, bins=20):
         details={
             "mutual_information": information,
             "entropy": entropy,
-            "gaps": dict(zip(grid.names, gaps)),
-            "best_dim": dict(zip(grid.names, information.argmax(axis=0))),
+            "gaps": dict(zip(factor_grid.names, gaps)),
+            "best_dim": dict(zip(factor_grid.names, information.argmax(axis=0))),
         },
     )
 
@@ -74,7 +75,9 @@ def _column_entropies(labels):
     """Entropy (D,) in nats of each column of the integers `labels` (N, D), counted in one pass."""
     total, columns = labels.shape
     width = labels.max() + 1
-    counts = np.bincount((labels + width * np.arange(columns)).ravel(), minlength=width * columns).reshape(columns, width)
+    counts = np.bincount((labels + width * np.arange(columns)).ravel(), minlength=width * columns).reshape(
+        columns, width
+    )
     return np.log(total) - (counts * np.log(counts.clip(min=1))).sum(axis=1) / total
 
 

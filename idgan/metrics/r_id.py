@@ -5,8 +5,8 @@ from math import hypot, log, pi
 import numpy as np
 import torch
 
-from idgan.errors import InvalidInputError
-from idgan.metrics.codes import at_least, code_array
+from idgan.errors import InvalidInputError, check_integer
+from idgan.metrics.codes import code_array
 from idgan.metrics.result import MetricResult
 
 __all__ = ["aggregated_posterior_entropy", "mixture_log_density", "r_id"]
@@ -29,7 +29,7 @@ def r_id(log_q, entropy, *, seed):
     Source: Eq. 4.
     """
     log_q = code_array(torch.as_tensor(log_q)[:, None], "log_q")[:, 0]
-    at_least(2, samples=len(log_q))
+    check_integer(2, samples=len(log_q))
     error = log_q.std(ddof=1) / len(log_q) ** 0.5
     return MetricResult(
         "r_id",
@@ -53,14 +53,14 @@ def aggregated_posterior_entropy(mean, logvar, *, samples=10_000, seed):
     Returns:
         MetricResult in nats; confidence is the standard error of the mean over samples.
     """
-    at_least(2, samples=samples)
+    check_integer(2, samples=samples)
     mean = torch.from_numpy(code_array(mean, "mean"))
     logvar = torch.from_numpy(code_array(logvar, "logvar", rows=len(mean)))
     if mean.shape != logvar.shape:
         raise InvalidInputError(f"mean {tuple(mean.shape)} and logvar {tuple(logvar.shape)} differ in shape")
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(mean), (samples,), generator=generator)
-    noise = torch.randn(samples, mean.shape[1], generator=generator, dtype=mean.dtype)
+    rng = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(mean), (samples,), generator=rng)
+    noise = torch.randn(samples, mean.shape[1], generator=rng, dtype=mean.dtype)
     c = mean[chosen] + (logvar[chosen] / 2).exp() * noise
 
     surprise = -mixture_log_density(c, mean, logvar).numpy()
@@ -88,4 +88,6 @@ def mixture_log_density(c, mean, logvar):
     scaled = mean * precision
     constant = -((mean * scaled + logvar + log(2 * pi)).sum(dim=1)) / 2 - log(len(mean))
     parts = c.split(max(1, 10_000_000 // len(mean)))
-    return torch.cat([(constant + part @ scaled.T - part.square() @ precision.T / 2).logsumexp(dim=1) for part in parts])
+    return torch.cat(
+        [(constant + part @ scaled.T - part.square() @ precision.T / 2).logsumexp(dim=1) for part in parts]
+    )

@@ -15,7 +15,11 @@ def versions(*packages):
     """What a result was computed with, name -> version: this package, torch, NumPy, and `packages`, by their names on PyPI."""
     # The package is always loaded by now; asking sys.modules keeps this room from importing the ones above it.
     package = sys.modules["idgan"]
-    own = {"idgan": getattr(package, "__version__", "unknown"), "torch": str(torch.__version__), "numpy": numpy.__version__}
+    own = {
+        "idgan": getattr(package, "__version__", "unknown"),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+    }
     return own | installed(*packages)
 
 

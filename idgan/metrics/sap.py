@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 
-from idgan.metrics.codes import at_least, sample_codes, sklearn, varying_factors
+from idgan.errors import check_integer
+from idgan.metrics.codes import sample_codes, sklearn, varying_factors
 from idgan.metrics.result import MetricResult, versions
 
 __all__ = ["separated_attribute_predictability"]
 
 
-def separated_attribute_predictability(encode, grid, *, seed, train_points=10_000, test_points=5_000):
+def separated_attribute_predictability(encode, factor_grid, *, seed, train_points=10_000, test_points=5_000):
     """(best - second best test accuracy of a linear SVM that sees one code dimension), averaged over factors.
 
     `encode(indices)` maps long grid indices (N,) to mean codes (N, c_dim), c_dim >= 2. All factors are treated as classes.
@@ -19,15 +20,15 @@ def separated_attribute_predictability(encode, grid, *, seed, train_points=10_00
 
     Source: Kumar et al. 2018, section 3; protocol of disentanglement_lib (C = 0.01, balanced class weights).
     """
-    at_least(2, train_points=train_points, test_points=test_points)
-    varying_factors(grid)
+    check_integer(2, train_points=train_points, test_points=test_points)
+    varying_factors(factor_grid)
     svm = sklearn("svm")
-    generator = torch.Generator().manual_seed(seed)
-    train_codes, train_factors = sample_codes(encode, grid, train_points, generator)
-    test_codes, test_factors = sample_codes(encode, grid, test_points, generator)
-    at_least(2, c_dim=train_codes.shape[1])
+    rng = torch.Generator().manual_seed(seed)
+    train_codes, train_factors = sample_codes(encode, factor_grid, train_points, rng)
+    test_codes, test_factors = sample_codes(encode, factor_grid, test_points, rng)
+    check_integer(2, c_dim=train_codes.shape[1])
 
-    accuracy = np.zeros((train_codes.shape[1], len(grid.sizes)))
+    accuracy = np.zeros((train_codes.shape[1], len(factor_grid.sizes)))
     for dim, factor in np.ndindex(accuracy.shape):
         model = svm.LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
         model.fit(train_codes[:, [dim]], train_factors[:, factor])

@@ -1,7 +1,13 @@
 """The networks of the paper's tables. Each has a frozen config dataclass beside it whose `build()` makes it with random weights."""
 
 from idgan.networks.bottleneck import BottleneckDiscriminator, BottleneckDiscriminatorConfig
-from idgan.networks.conv import ConvDiscriminator, ConvDiscriminatorConfig, ConvGenerator, ConvGeneratorConfig, he_normal
+from idgan.networks.conv import (
+    ConvDiscriminator,
+    ConvDiscriminatorConfig,
+    ConvGenerator,
+    ConvGeneratorConfig,
+    he_normal,
+)
 from idgan.networks.heads import LogitHead, LogitHeadConfig, TCDiscriminator
 from idgan.networks.model import ModelConfig
 from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscriminatorConfig

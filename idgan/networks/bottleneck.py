@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from idgan.networks.resnet import Pyramid, downward_blocks, logit_layers
+from idgan.networks.resnet import ResNetShape, logit_layers, res_blocks_down
 from idgan.networks.vae import Posterior
 
 __all__ = ["BottleneckDiscriminator", "BottleneckDiscriminatorConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BottleneckDiscriminatorConfig(Pyramid):
+class BottleneckDiscriminatorConfig(ResNetShape):
     """Shape of a discriminator with a variational bottleneck (table A.7)."""
 
     resolution: int = 1024
@@ -33,7 +33,7 @@ class BottleneckDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.features = downward_blocks(config.image_channels, widths)
+        self.features = res_blocks_down(config.image_channels, widths)
         self.gaussian = nn.Conv2d(widths[-1], 2 * widths[-1], 1)
         self.logit = logit_layers(widths[-1])
 

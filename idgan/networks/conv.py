@@ -5,12 +5,20 @@ from itertools import pairwise
 
 from torch import nn
 
-__all__ = ["ConvDiscriminator", "ConvDiscriminatorConfig", "ConvGenerator", "ConvGeneratorConfig", "downward_stack", "he_normal", "upward_stack"]
+__all__ = [
+    "ConvDiscriminator",
+    "ConvDiscriminatorConfig",
+    "ConvGenerator",
+    "ConvGeneratorConfig",
+    "conv_decoder",
+    "conv_encoder",
+    "he_normal",
+]
 
 RESOLUTION = 64
 
 
-def downward_stack(image_channels, outputs):
+def conv_encoder(image_channels, outputs):
     """Image to vector: (N, image_channels, 64, 64) -> (N, outputs). The encoder and the discriminator are this stack (table A.2)."""
     widths = (image_channels, 32, 32, 64, 64)
     layers = []
@@ -19,7 +27,7 @@ def downward_stack(image_channels, outputs):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, 256), nn.ReLU(), nn.Linear(256, outputs))
 
 
-def upward_stack(inputs, image_channels):
+def conv_decoder(inputs, image_channels):
     """Vector to image, before its output non-linearity: (N, inputs) -> (N, image_channels, 64, 64). Decoder and generator (table A.2)."""
     widths = (64, 64, 32, 32, image_channels)
     layers = [nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64 * 4 * 4), nn.ReLU(), nn.Unflatten(1, (64, 4, 4))]
@@ -67,7 +75,7 @@ class ConvGenerator(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.layers = nn.Sequential(*upward_stack(config.s_dim + config.c_dim, config.image_channels), nn.Tanh())
+        self.layers = nn.Sequential(*conv_decoder(config.s_dim + config.c_dim, config.image_channels), nn.Tanh())
 
     def forward(self, code):
         """cat([s, c]) (N, s_dim + c_dim) -> images (N, C, 64, 64) in [-1, 1]."""
@@ -93,7 +101,7 @@ class ConvDiscriminator(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.layers = downward_stack(config.image_channels, outputs=1)
+        self.layers = conv_encoder(config.image_channels, outputs=1)
 
     def forward(self, x):
         """Images (N, C, 64, 64) in [-1, 1] -> logits (N,); positive means real."""

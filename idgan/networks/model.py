@@ -27,7 +27,9 @@ class ModelConfig:
     def __post_init__(self):
         for name in ("c_dim", "image_channels"):
             if getattr(self.vae, name) != getattr(self.generator, name):
-                raise InvalidInputError(f"{name} is {getattr(self.vae, name)} in the VAE, {getattr(self.generator, name)} in the generator")
+                raise InvalidInputError(
+                    f"{name} is {getattr(self.vae, name)} in the VAE, {getattr(self.generator, name)} in the generator"
+                )
 
     @property
     def c_dim(self):
@@ -76,13 +78,19 @@ def _from_dict(part, values):
     kinds = {kind.__name__: kind for kind in KINDS[part]}
     kind = kinds.get(str(values.get("type"))) if isinstance(values, dict) else None
     if kind is None:
-        raise InvalidInputError(f"{part} must be an object whose type is one of {', '.join(kinds)}; got {values!r:.200}")
+        raise InvalidInputError(
+            f"{part} must be an object whose type is one of {', '.join(kinds)}; got {values!r:.200}"
+        )
     given = {name: value for name, value in values.items() if name != "type"}
     known = [field.name for field in fields(kind)]
     if set(given) != set(known):
-        raise InvalidInputError(f"{kind.__name__} has the fields {', '.join(known)}; got {', '.join(map(str, given)) or 'none'}")
+        raise InvalidInputError(
+            f"{kind.__name__} has the fields {', '.join(known)}; got {', '.join(map(str, given)) or 'none'}"
+        )
     for name, value in given.items():
         least = 0 if name == "s_dim" else 1
         if type(value) is not int or not least <= value <= 65_536:
-            raise InvalidInputError(f"{kind.__name__}.{name} must be an integer from {least} to 65,536, got {value!r:.100}")
+            raise InvalidInputError(
+                f"{kind.__name__}.{name} must be an integer from {least} to 65,536, got {value!r:.100}"
+            )
     return kind(**given)

@@ -9,14 +9,14 @@ from torch import nn
 from idgan.errors import InvalidInputError
 
 __all__ = [
-    "Pyramid",
     "ResBlock",
     "ResNetDiscriminator",
     "ResNetDiscriminatorConfig",
     "ResNetGenerator",
     "ResNetGeneratorConfig",
-    "downward_blocks",
+    "ResNetShape",
     "logit_layers",
+    "res_blocks_down",
 ]
 
 SMALLEST = 4
@@ -26,7 +26,7 @@ RESIDUAL_SCALE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pyramid:
+class ResNetShape:
     """What the shapes of these networks share: feature maps of `resolution` down to 4x4, halving, on images of `image_channels`.
 
     Raises:
@@ -40,7 +40,9 @@ class Pyramid:
 
     def __post_init__(self):
         if self.resolution < 2 * SMALLEST or self.resolution & (self.resolution - 1):
-            raise InvalidInputError(f"{type(self).__name__}.resolution must be a power of two from 8 on, got {self.resolution}")
+            raise InvalidInputError(
+                f"{type(self).__name__}.resolution must be a power of two from 8 on, got {self.resolution}"
+            )
 
     @property
     def widths(self):
@@ -67,7 +69,7 @@ class ResBlock(nn.Module):
         return torch.add(self.shortcut(x), self.residual(x), alpha=RESIDUAL_SCALE)
 
 
-def downward_blocks(image_channels, widths):
+def res_blocks_down(image_channels, widths):
     """Image to features: (N, image_channels, H, H) -> (N, widths[-1], 4, 4), a block a level, average pooling in between."""
     layers = [nn.Conv2d(image_channels, widths[0], 3, padding=1), ResBlock(widths[0], widths[0])]
     for before, after in pairwise(widths):
@@ -81,7 +83,7 @@ def logit_layers(width):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetGeneratorConfig(Pyramid):
+class ResNetGeneratorConfig(ResNetShape):
     """Shape of a generator of natural images: `base_width` is 64 up to 256x256 (tables A.4 to A.6), 16 at 1024x1024 (table A.7)."""
 
     c_dim: int = 20
@@ -99,10 +101,18 @@ class ResNetGenerator(nn.Module):
         super().__init__()
         self.config = config
         *_, last = widths = config.widths[::-1]
-        layers = [nn.Linear(config.s_dim + config.c_dim, widths[0] * SMALLEST**2), nn.Unflatten(1, (widths[0], SMALLEST, SMALLEST))]
+        layers = [
+            nn.Linear(config.s_dim + config.c_dim, widths[0] * SMALLEST**2),
+            nn.Unflatten(1, (widths[0], SMALLEST, SMALLEST)),
+        ]
         for before, after in pairwise(widths):
             layers += [ResBlock(before, after), nn.Upsample(scale_factor=2, mode="nearest")]
-        layers += [ResBlock(last, last), nn.LeakyReLU(SLOPE), nn.Conv2d(last, config.image_channels, 3, padding=1), nn.Tanh()]
+        layers += [
+            ResBlock(last, last),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(last, config.image_channels, 3, padding=1),
+            nn.Tanh(),
+        ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, code):
@@ -111,7 +121,7 @@ class ResNetGenerator(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetDiscriminatorConfig(Pyramid):
+class ResNetDiscriminatorConfig(ResNetShape):
     """Shape of a discriminator of natural images (tables A.4 to A.6)."""
 
     def build(self):
@@ -126,7 +136,7 @@ class ResNetDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.layers = nn.Sequential(*downward_blocks(config.image_channels, widths), *logit_layers(widths[-1]))
+        self.layers = nn.Sequential(*res_blocks_down(config.image_channels, widths), *logit_layers(widths[-1]))
 
     def forward(self, x):
         """Images (N, C, H, H) in [-1, 1] -> logits (N,); positive means real."""

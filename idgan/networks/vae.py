@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from idgan.networks.conv import RESOLUTION, ConvGeneratorConfig, downward_stack, upward_stack
+from idgan.networks.conv import RESOLUTION, ConvGeneratorConfig, conv_decoder, conv_encoder
 
 __all__ = ["VAE", "Posterior", "VAEConfig"]
 
@@ -19,7 +19,7 @@ class Posterior:
     logvar: Tensor
 
     def sample(self, noise):
-        """c = mean + std * noise, with `noise` ~ N(0, I) of shape (N, c_dim): the reparametrised draw."""
+        """c = mean + std * noise, with `noise` ~ N(0, I) of shape (N, c_dim): the reparametrized draw."""
         return self.mean + (0.5 * self.logvar).exp() * noise
 
     def log_density(self, c):
@@ -33,6 +33,11 @@ class Posterior:
     def kl(self):
         """KL(q(c|x) || N(0, I)) of every image and dimension, in nats, (N, c_dim)."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)
+
+    @classmethod
+    def cat(cls, posteriors: "list[Posterior]") -> "Posterior":
+        """The `Posterior` of the images of all `posteriors`, in order."""
+        return cls(torch.cat([part.mean for part in posteriors]), torch.cat([part.logvar for part in posteriors]))
 
     def __getitem__(self, rows):
         return Posterior(self.mean[rows], self.logvar[rows])
@@ -61,8 +66,8 @@ class VAE(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.encoder = downward_stack(config.image_channels, outputs=2 * config.c_dim)
-        self.decoder = upward_stack(config.c_dim, config.image_channels)
+        self.encoder = conv_encoder(config.image_channels, outputs=2 * config.c_dim)
+        self.decoder = conv_decoder(config.c_dim, config.image_channels)
 
     def encode(self, x):
         """Images (N, C, 64, 64) in [0, 1] -> `Posterior` in float32, whatever the autocast precision."""

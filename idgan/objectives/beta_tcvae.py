@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idgan.errors import within
+from idgan.errors import check_range
 from idgan.objectives import terms
 from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
@@ -25,8 +25,8 @@ class BetaTCVAEConfig(VAEObjectiveConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(-1, tc_weight=self.tc_weight)
-        within(0, index_code_weight=self.index_code_weight, dimension_weight=self.dimension_weight)
+        check_range(-1, tc_weight=self.tc_weight)
+        check_range(0, index_code_weight=self.index_code_weight, dimension_weight=self.dimension_weight)
 
     def build(self, vae):
         """The `BetaTCVAE` of this configuration on `vae`."""
@@ -36,8 +36,12 @@ class BetaTCVAEConfig(VAEObjectiveConfig):
 class BetaTCVAE(VAEObjective):
     """min E[-log p(x|c)] + MI + (1 + tc_weight) TC + dimension-wise KL, by minibatch-weighted sampling (Chen et al. 2018, eq. 4)."""
 
-    def regulariser(self, c, posterior, kl, batch):
+    def regularizer(self, c, posterior, kl, batch):
         config = self.config
         index_code, tc, dimension_wise = terms.decomposed_kl(c, posterior, batch.data_size)
-        total = config.index_code_weight * index_code + (1 + config.tc_weight) * tc + config.dimension_weight * dimension_wise
+        total = (
+            config.index_code_weight * index_code
+            + (1 + config.tc_weight) * tc
+            + config.dimension_weight * dimension_wise
+        )
         return total, {"tc": tc, "index_code": index_code}

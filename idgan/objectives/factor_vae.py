@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idgan.errors import InvalidInputError, within
+from idgan.errors import InvalidInputError, check_range
 from idgan.networks.heads import TCDiscriminator
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses
@@ -19,7 +19,7 @@ class FactorVAEConfig(VAEObjectiveConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, tc_weight=self.tc_weight)
+        check_range(0, tc_weight=self.tc_weight)
 
     def build(self, vae):
         """The `FactorVAE` of this configuration on `vae`, with a fresh critic."""
@@ -39,14 +39,16 @@ class FactorVAE(VAEObjective):
         super().__init__(vae, config)
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim)
 
-    def regulariser(self, c, posterior, kl, batch):
+    def regularizer(self, c, posterior, kl, batch):
         tc = terms.tc_estimate(self.tc_discriminator(c))
         return self.kl_penalty(kl, batch.step) + self.config.tc_weight * tc, {"tc": tc}
 
     def tc_discriminator_losses(self, batch):
         half = len(batch.x) // 2
         if not half:
-            raise InvalidInputError("the critic compares the codes of two halves of a batch (of a part of it, with accumulate): 2 images or more")
+            raise InvalidInputError(
+                "the critic compares the codes of two halves of a batch (of a part of it, with accumulate): 2 images or more"
+            )
         _, c = self.codes(batch)
         c = c.detach()
         permuted = terms.permute_dims(c[half:], batch.uniform(c.shape[1])[half:])

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from idgan.errors import within
+from idgan.errors import check_integer, check_range
 from idgan.images import encoder_view, to_signed
+from idgan.networks.modules import freeze
 from idgan.objectives import terms
-from idgan.objectives.objective import Losses, Objective, freeze
+from idgan.objectives.objective import Losses, Objective
 
 __all__ = ["GAN", "GANConfig"]
 
@@ -16,20 +17,20 @@ __all__ = ["GAN", "GANConfig"]
 class GANConfig:
     """A GAN; `r1_weight` multiplies E||grad D||^2 without the 1/2, and 0 turns R1 off.
 
-    `r1_every` computes R1 at every k-th step only, k times as strong (lazy regularisation, Karras et al. 2020).
+    `r1_interval` computes R1 at every k-th step only, k times as strong (lazy regularization, Karras et al. 2020).
     `fresh_fakes` runs the generator once for each phase, as the reference implementation does, instead of once for both.
 
     Raises:
-        InvalidInputError: `r1_every` is not positive, or a weight is negative.
+        InvalidInputError: `r1_interval` is not positive, or a weight is negative.
     """
 
     r1_weight: float = 10.0
-    r1_every: int = 1
+    r1_interval: int = 1
     fresh_fakes: bool = False
 
     def __post_init__(self):
-        within(0, r1_weight=self.r1_weight)
-        within(1, r1_every=self.r1_every)
+        check_range(0, r1_weight=self.r1_weight)
+        check_integer(1, r1_interval=self.r1_interval)
 
     def build(self, vae, generator, discriminator):
         """The `GAN` of this configuration; `vae` is frozen in place and takes no part."""
@@ -42,7 +43,7 @@ class GAN(Objective):
     One draw of (s, c) serves the D step and the G step, and so does one forward of G, whose parameters do not change in between:
     D sees the fakes detached, G's loss reads D after its step.
 
-    A subclass may draw c from the encoder (`prior`), show D more than the image (`logits`), or add to what G minimises (`generation`).
+    A subclass may draw c from the encoder (`prior`), show D more than the image (`logits`), or add to what G minimizes (`generation`).
     """
 
     phases = ("discriminator", "generator")
@@ -75,7 +76,9 @@ class GAN(Objective):
     def fakes(self, batch):
         """G(s, c) of the batch, (N, C, H, W) in [-1, 1]."""
         _, code = self.latents(batch)
-        if self.config.fresh_fakes or batch.parts > 1:  # kept for a later phase, those of all parts would fill the memory that parts save
+        if (
+            self.config.fresh_fakes or batch.parts > 1
+        ):  # kept for a later phase, those of all parts would fill the memory that parts save
             return self.generator(code)
         return batch.once("fakes", lambda: self.generator(code))
 
@@ -84,7 +87,7 @@ class GAN(Objective):
         return to_signed(batch.x).requires_grad_(self.differentiates_twice("discriminator", batch.step))
 
     def differentiates_twice(self, phase, step):
-        return phase == "discriminator" and self.config.r1_weight > 0 and step % self.config.r1_every == 0
+        return phase == "discriminator" and self.config.r1_weight > 0 and step % self.config.r1_interval == 0
 
     def logits(self, x, batch):
         """D's logits (N,) in float32 for images (N, C, H, W) in [-1, 1]."""
@@ -101,7 +104,7 @@ class GAN(Objective):
         if x_real.requires_grad:
             r1 = terms.r1_penalty(logits_real, x_real)
             logged["r1"] = r1
-            loss = loss + self.config.r1_weight * self.config.r1_every * r1
+            loss = loss + self.config.r1_weight * self.config.r1_interval * r1
         return Losses(loss, logged)
 
     def generator_losses(self, batch):

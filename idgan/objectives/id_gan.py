@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idgan.errors import within
+from idgan.errors import check_range
 from idgan.images import encoder_view, to_unit
 from idgan.objectives import terms
 from idgan.objectives.gan import GAN, GANConfig
@@ -19,7 +19,7 @@ class IDGANConfig(GANConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, id_weight=self.id_weight)
+        check_range(0, id_weight=self.id_weight)
 
     def build(self, vae, generator, discriminator):
         """The `IDGAN` of this configuration; `vae` is frozen in place."""
@@ -29,7 +29,7 @@ class IDGANConfig(GANConfig):
 class IDGAN(GAN):
     """min_G max_D L_GAN(D, G) - id_weight R_ID(G), with c from the frozen encoder's posterior of the real batch (eq. 2)."""
 
-    prior = "posterior"
+    prior = "aggregated"
 
     def r_id(self, x_fake, c):
         """R_ID, without its constant, of images `x_fake` (N, C, H, W) in [-1, 1] made from codes `c` (eq. 4)."""

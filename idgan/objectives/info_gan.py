@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 from idgan.images import to_unit
+from idgan.networks.modules import freeze
 from idgan.objectives.id_gan import IDGAN, IDGANConfig
-from idgan.objectives.objective import Losses, freeze
+from idgan.objectives.objective import Losses
 
 __all__ = ["InfoGAN", "InfoGANConfig"]
 
 
 @dataclass(frozen=True)
 class InfoGANConfig(IDGANConfig):
-    """InfoGAN. `id_weight` weighs the regulariser of eq. 5, as lambda of eq. 2 does in ID-GAN."""
+    """InfoGAN. `id_weight` weighs the regularizer of eq. 5, as lambda of eq. 2 does in ID-GAN."""
 
     def build(self, vae, generator, discriminator):
         """The `InfoGAN` of this configuration: the encoder of `vae` is D's trunk with the code head, `discriminator` a `LogitHead` on it."""

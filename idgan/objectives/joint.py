@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from idgan.errors import within
+from idgan.errors import check_range
 from idgan.images import to_signed
 from idgan.objectives import terms
 from idgan.objectives.gan import GAN, GANConfig
@@ -18,7 +18,7 @@ __all__ = ["VAEGAN", "EndToEndIDGAN", "EndToEndIDGANConfig", "VAEGANConfig"]
 class Joint(GAN):
     """What the two share: the objective of stage 1 (`config.stage_1`), whose phases are among their own, on a VAE that is not frozen."""
 
-    prior = "posterior"
+    prior = "aggregated"
 
     def __init__(self, vae, generator, discriminator, config):
         super().__init__(vae, generator, discriminator, config)
@@ -46,7 +46,7 @@ class VAEGANConfig(GANConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, adversarial_weight=self.adversarial_weight)
+        check_range(0, adversarial_weight=self.adversarial_weight)
 
     def build(self, vae, generator, discriminator):
         """The `VAEGAN` of this configuration. `generator` is not used: the decoder of `vae` takes its place."""
@@ -70,7 +70,9 @@ class VAEGAN(Joint):
     def vae_losses(self, batch):
         losses = self.stage_1.vae_losses(batch)
         adversarial = terms.adversarial_loss(self.logits(self.fakes(batch), batch))
-        return Losses(losses.total + self.config.adversarial_weight * adversarial, losses.logged | {"generator_loss": adversarial})
+        return Losses(
+            losses.total + self.config.adversarial_weight * adversarial, losses.logged | {"generator_loss": adversarial}
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class EndToEndIDGAN(Joint, IDGAN):
     """min_{VAE, G} max_D L_VAE + L_GAN(D, G) - id_weight R_ID, in one stage: equations 1 and 2 added up.
 
     Each phase descends the sum in its own parameters: to D and G the codes are given, as in `IDGAN`; the VAE is moved by stage 1's loss and by
-    G's, which reaches it through the codes, c ~ q(c|x) reparametrised, and through the encoder that reads G(s, c).
+    G's, which reaches it through the codes, c ~ q(c|x) reparametrized, and through the encoder that reads G(s, c).
     """
 
     def __init__(self, vae, generator, discriminator, config):

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-__all__ = ["Losses", "Objective", "freeze"]
+__all__ = ["Losses", "Objective"]
 
 
 @dataclass
 class Losses:
-    """One phase's outcome: `total`, the scalar to minimise, and `logged`, name -> scalar tensor, for people to read."""
+    """One phase's outcome: `total`, the scalar to minimize, and `logged`, name -> scalar tensor, for people to read."""
 
     total: Tensor
     logged: dict = field(default_factory=dict)
@@ -26,8 +26,8 @@ class Objective(nn.Module):
     """
 
     phases = ()
-    prior = "posterior"
-    """Where the codes of the trained networks come from: the aggregated "posterior" of the encoder, or the "normal" distribution N(0, I)."""
+    prior = "aggregated"
+    """Where the codes of the trained networks come from: the aggregated "aggregated" of the encoder, or the "normal" distribution N(0, I)."""
 
     def losses(self, phase, batch):
         """`Losses` of `phase` on `batch`."""
@@ -44,8 +44,3 @@ class Objective(nn.Module):
     def parameters_of(self, phase):
         """The parameters `phase` moves, as a list."""
         return [parameter for network in self.networks(phase) for parameter in network.parameters()]
-
-
-def freeze(module):
-    """Put `module` in eval mode, with no gradients for its own parameters (they still flow through it), and return it."""
-    return module.eval().requires_grad_(False)

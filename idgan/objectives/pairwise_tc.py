@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from idgan.errors import within
+from idgan.errors import check_integer, check_range
 from idgan.networks import Posterior
 from idgan.objectives import terms
 from idgan.objectives.vae import CapacityVAE, CapacityVAEConfig
@@ -31,8 +31,8 @@ class PairwiseTCVAEConfig(CapacityVAEConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, tc_weight=self.tc_weight)
-        within(1, memory=self.memory)
+        check_range(0, tc_weight=self.tc_weight)
+        check_integer(1, memory=self.memory)
 
     def build(self, vae):
         """The `PairwiseTCVAE` of this configuration on `vae`."""
@@ -54,18 +54,22 @@ class PairwiseTCVAE(CapacityVAE):
 
     def __init__(self, vae, config):
         super().__init__(vae, config)
-        self.register_buffer("memory", torch.zeros(2, config.memory, vae.config.c_dim))  # means and log-variances, newest first
+        self.register_buffer(
+            "memory", torch.zeros(2, config.memory, vae.config.c_dim)
+        )  # means and log-variances, newest first
 
     def kl_penalty(self, kl, step):
         return kl + self.config.weight * (kl - self.capacity(step)).clamp(min=0)
 
-    def regulariser(self, c, posterior, kl, batch):
+    def regularizer(self, c, posterior, kl, batch):
         latest = _of_all_processes(torch.stack([posterior.mean, posterior.logvar]).detach())
         memory = torch.cat([latest, self.memory], 1)[:, : self.config.memory].contiguous()
         if self.training:
             self.memory = memory
         device = c.device.type  # "meta" in a dry run, which has no autocast to leave
-        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():  # a ratio of densities near 1
+        with (
+            torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+        ):  # a ratio of densities near 1
             tc = terms.pairwise_tc(c, Posterior(*memory))
         return self.kl_penalty(kl, batch.step) + self.config.tc_weight * tc, {"tc": tc}
 

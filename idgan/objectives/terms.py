@@ -1,6 +1,6 @@
 """The terms of every objective, as pure functions of tensors. Each names its source.
 
-Losses are scalars to be minimised; sums over pixels and code dimensions, means over the batch, in nats.
+Losses are scalars to be minimized; sums over pixels and code dimensions, means over the batch, in nats.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from idgan.errors import InvalidInputError, within
+from idgan.errors import InvalidInputError, check_integer, check_range
 from idgan.images import encoder_view
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Objective
@@ -22,13 +22,15 @@ class VAEObjectiveConfig:
 
     def __post_init__(self):
         if self.likelihood not in terms.LIKELIHOODS:
-            raise InvalidInputError(f"likelihood must be one of {', '.join(terms.LIKELIHOODS)}, got {self.likelihood!r}")
+            raise InvalidInputError(
+                f"likelihood must be one of {', '.join(terms.LIKELIHOODS)}, got {self.likelihood!r}"
+            )
 
 
 class VAEObjective(Objective):
-    """What the VAE objectives share: one draw of the code, and min E[-log p(x|c)] + a regulariser of the code.
+    """What the VAE objectives share: one draw of the code, and min E[-log p(x|c)] + a regularizer of the code.
 
-    The regulariser is the KL to the prior; a subclass replaces `regulariser`, or only `kl_penalty`. Images larger than 64x64 are seen as
+    The regularizer is the KL to the prior; a subclass replaces `regularizer`, or only `kl_penalty`. Images larger than 64x64 are seen as
     the encoder sees them.
     """
 
@@ -60,10 +62,10 @@ class VAEObjective(Objective):
         posterior, c = self.codes(batch)
         reconstruction = terms.reconstruction_loss(self.decoded(batch), self.view(batch), self.config.likelihood)
         kl = terms.kl_divergence(posterior)
-        regulariser, logged = self.regulariser(c, posterior, kl, batch)
-        return Losses(reconstruction + regulariser, {"reconstruction": reconstruction, "kl": kl, **logged})
+        regularizer, logged = self.regularizer(c, posterior, kl, batch)
+        return Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, **logged})
 
-    def regulariser(self, c, posterior, kl, batch):
+    def regularizer(self, c, posterior, kl, batch):
         """(scalar, what to log of it), from codes `c` (N, c_dim) drawn from `posterior`, whose KL to the prior is the scalar `kl`."""
         return self.kl_penalty(kl, batch.step), {}
 
@@ -80,7 +82,7 @@ class BetaVAEConfig(VAEObjectiveConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, beta=self.beta)
+        check_range(0, beta=self.beta)
 
     def build(self, vae):
         """The `BetaVAE` of this configuration on `vae`."""
@@ -108,8 +110,8 @@ class CapacityVAEConfig(VAEObjectiveConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, capacity=self.capacity, weight=self.weight)
-        within(1, capacity_steps=self.capacity_steps)
+        check_range(0, capacity=self.capacity, weight=self.weight)
+        check_integer(1, capacity_steps=self.capacity_steps)
 
     def build(self, vae):
         """The `CapacityVAE` of this configuration on `vae`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from idgan.errors import within
+from idgan.errors import check_range
 from idgan.objectives import terms
 from idgan.objectives.id_gan import IDGAN, IDGANConfig
 from idgan.objectives.objective import Losses
@@ -29,7 +29,12 @@ class BottleneckIDGANConfig(IDGANConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        within(0, bottleneck_capacity=self.bottleneck_capacity, bottleneck_beta=self.bottleneck_beta, bottleneck_step=self.bottleneck_step)
+        check_range(
+            0,
+            bottleneck_capacity=self.bottleneck_capacity,
+            bottleneck_beta=self.bottleneck_beta,
+            bottleneck_step=self.bottleneck_step,
+        )
 
     def build(self, vae, generator, discriminator):
         """The `BottleneckIDGAN` of this configuration; `vae` is frozen in place, `discriminator` is a `BottleneckDiscriminator`."""
@@ -37,10 +42,10 @@ class BottleneckIDGANConfig(IDGANConfig):
 
 
 class BottleneckIDGAN(IDGAN):
-    """`IDGAN`, in which D minimises -L_GAN + beta (KL - I_c) with beta >= 0 rising along the same term (Peng et al. 2019, eq. 8 and 9).
+    """`IDGAN`, in which D minimizes -L_GAN + beta (KL - I_c) with beta >= 0 rising along the same term (Peng et al. 2019, eq. 8 and 9).
 
     KL = E KL(q(z|x) || N(0, I)) per position of z, half over real and half over fake images. Beta follows it in training mode, as the
-    statistics of batch normalisation do.
+    statistics of batch normalization do.
 
     In both phases D judges draws of z. Peng et al. write G's loss with the mean of q(z|x) instead; their code for images and ID-GAN's draw.
     """
@@ -73,4 +78,6 @@ class BottleneckIDGAN(IDGAN):
         if dist.is_initialized():
             kl = kl / dist.get_world_size()
             dist.all_reduce(kl)
-        return (self.bottleneck_beta - self.config.bottleneck_step * (self.config.bottleneck_capacity - kl)).clamp(min=0)
+        return (self.bottleneck_beta - self.config.bottleneck_step * (self.config.bottleneck_capacity - kl)).clamp(
+            min=0
+        )

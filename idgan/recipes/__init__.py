@@ -1,12 +1,25 @@
 """One function a checkpoint, returning its frozen `Recipe`; a variant is its parent, replaced."""
 
 from idgan.errors import UnknownModelError
+from idgan.recipes.methods import METHODS, apply_method, method_of
 from idgan.recipes.natural import cars_64, celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64
 from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage, defaults, describe, override
 from idgan.recipes.synthetic import color_dsprites, dsprites, noisy_dsprites, scream_dsprites
-from idgan.recipes.systems import SYSTEMS, as_system, system_of
 
-__all__ = ["RECIPES", "SYSTEMS", "Adam", "RMSprop", "Recipe", "Stage", "as_system", "defaults", "describe", "override", "recipe_of", "system_of"]
+__all__ = [
+    "METHODS",
+    "RECIPES",
+    "Adam",
+    "RMSprop",
+    "Recipe",
+    "Stage",
+    "apply_method",
+    "defaults",
+    "describe",
+    "method_of",
+    "override",
+    "recipe_of",
+]
 
 SYNTHETIC = (dsprites, color_dsprites, noisy_dsprites, scream_dsprites)
 NATURAL = (celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64, cars_64)

@@ -31,7 +31,7 @@ def celeba_64():
             steps=300_000,
             ema_decay=0.999,
             flip=True,
-            dequantise=True,
+            dequantize=True,
         ),
     )
 
@@ -50,7 +50,7 @@ def celeba_64_w16():
         vae_stage=replace(recipe.vae_stage, optimizers={"vae": Adam(5e-4)}, steps=12_000),
         gan_stage=replace(
             recipe.gan_stage,
-            objective=IDGANConfig(id_weight=1e-3, r1_weight=10.0, r1_every=16),
+            objective=IDGANConfig(id_weight=1e-3, r1_weight=10.0, r1_interval=16),
             optimizers={"discriminator": Adam(2e-4, 0.0, 0.99), "generator": Adam(2e-4, 0.0, 0.99)},
             steps=25_000,
             batch_size=16,

@@ -9,13 +9,13 @@ import torch
 
 from idgan import __version__
 from idgan.errors import CheckpointError
+from idgan.evaluation.results import measure_into
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.images import save_png
 from idgan.metrics.result import installed
-from idgan.recipes import RECIPES, describe, recipe_of, system_of
-from idgan.training.arithmetic import has_bf16
+from idgan.recipes import RECIPES, describe, method_of, recipe_of
 from idgan.training.checkpoint import save_state
-from idgan.training.results import measure_into
+from idgan.training.precision import has_bf16
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 __all__ = ["bundle"]
@@ -41,12 +41,12 @@ def bundle(run, measure=True):
     recipe = run.recipe
     training = {
         "recipe": recipe.name,
-        "system": derivation(recipe)[0],
+        "method": derivation(recipe)[0],
         "untrained": run.untrained(),
         "command": command_of(recipe, run.history.get("vae", {}).get("from"), run.given),
         "settings": run.settings,
         "seed": recipe.seed,
-        "images": len(run.source),
+        "images": len(run.dataset),
         "data": run.given,
         "steps": {name: stage["steps"] for name, stage in run.history.items()},
         "stages": run.history,
@@ -63,7 +63,7 @@ def bundle(run, measure=True):
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
         options = {"samples": SAMPLES, "or_more": True, "progress": run.progress}
-        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.source, **options))
+        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.dataset, **options))
 
 
 def holds(path, sampler):
@@ -86,7 +86,12 @@ def holds(path, sampler):
 def _made_by(sampler):
     """The recipe of `sampler`, as its file can tell it. (All other settings are the run directory's, which holds a run to them.)"""
     info, training = sampler.info, sampler.info.get("training", {})
-    return [sampler.config, info.get("name"), info.get("data"), *map(training.get, ("recipe", "system", "untrained", "seed", "images", "steps"))]
+    return [
+        sampler.config,
+        info.get("name"),
+        info.get("data"),
+        *map(training.get, ("recipe", "method", "untrained", "seed", "images", "steps")),
+    ]
 
 
 def keep_networks(run):
@@ -102,31 +107,41 @@ def keep_networks(run):
 
 
 def derivation(recipe):
-    """The system that `recipe` is, and the settings in which it differs from what that system makes of the published recipe of its name.
+    """The method that `recipe` is, and the settings in which it differs from what that method makes of the published recipe of its name.
 
     Returns:
-        (name, dotted path -> value); the name is None where no system is like it, or no recipe of that name is published.
+        (name, dotted path -> value); the name is None where no method is like it, or no recipe of that name is published.
     """
     if recipe.name not in RECIPES:
         return None, {}
     published = recipe_of(recipe.name)
     there = describe(published)
-    return system_of(recipe, published) or (None, {path: value for path, value in describe(recipe).items() if there.get(path) != value})
+    return method_of(recipe, published) or (
+        None,
+        {path: value for path, value in describe(recipe).items() if there.get(path) != value},
+    )
 
 
 def command_of(recipe, vae=None, data=None):
-    """The command that trains `recipe`, on the `vae` of a run or checkpoint and on images given as `data`: its system, and every setting that
+    """The command that trains `recipe`, on the `vae` of a run or checkpoint and on images given as `data`: its method, and every setting that
     differs from the published."""
-    system, changes = derivation(recipe)
-    parent = system in (None, "id-gan")
-    words = [f"idgan train {recipe.name}", f"--out runs/{recipe.name}" if parent else f"--system {system} --out runs/{recipe.name}-{system}"]
+    method, changes = derivation(recipe)
+    parent = method in (None, "id-gan")
+    words = [
+        f"idgan train {recipe.name}",
+        f"--out runs/{recipe.name}" if parent else f"--method {method} --out runs/{recipe.name}-{method}",
+    ]
     words += [f"--{option} {shlex.quote(str(value))}" for option, value in (("vae", vae), ("data", data)) if value]
     return " ".join(words + [f"--set {path}={value}" for path, value in changes.items()])
 
 
 def versions():
     """What the run ran with: name -> version of this package, of Python, and of the libraries that the result may depend on."""
-    return {"idgan": __version__, "python": platform.python_version(), **installed("torch", "torchvision", "numpy", "safetensors")}
+    return {
+        "idgan": __version__,
+        "python": platform.python_version(),
+        **installed("torch", "torchvision", "numpy", "safetensors"),
+    }
 
 
 def hardware(group):

@@ -1,11 +1,13 @@
 """The training state of a run: one safetensors file, replaced atomically, with no pickle in it.
 
-A state is a nest of dicts and lists whose leaves are tensors or plain JSON values (what `state_dict()` of modules and optimisers gives).
+A state is a nest of dicts and lists whose leaves are tensors or plain JSON values (what `state_dict()` of modules and optimizers gives).
 Tensors are stored under their path; everything else as JSON in the file's metadata.
 """
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,8 +15,11 @@ from safetensors import SafetensorError, safe_open
 
 from idgan.errors import RunError
 from idgan.files import write_atomically
+from idgan.record import current_setting
 
-__all__ = ["differences", "load_state", "save_state", "step_of"]
+__all__ = ["SETTINGS_FILE", "differences", "load_state", "read_settings", "save_state", "step_of"]
+
+SETTINGS_FILE = "recipe.json"
 
 TENSOR = "\0tensor"
 
@@ -25,16 +30,32 @@ def differences(there, here):
     return "; ".join(f"{key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in changed)
 
 
+def read_settings(run: Path) -> dict[str, Any]:
+    """The settings of the run in the directory `run`, dotted path -> plain value. Old names of settings are replaced by current ones.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    path = run / SETTINGS_FILE
+    try:
+        settings = json.loads(path.read_text())
+        return {current_setting(name): value for name, value in settings.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(f"{path} holds no settings of a run ({error}); choose another directory") from error
+
+
 def save_state(path, state):
     """Write the nested `state` to `path`; a crash at any moment leaves the old file or the new one."""
     tensors = {}
 
     def lift(value, name):
         if isinstance(value, torch.Tensor):
-            tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)  # the format knows no shared memory
+            tensors[name] = (
+                value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            )  # the format knows no shared memory
             return TENSOR
         if isinstance(value, dict):
-            # JSON keys are text; an optimiser's are ints. Pairs keep them what they are.
+            # JSON keys are text; an optimizer's are ints. Pairs keep them what they are.
             return {"dict": [[key, lift(item, f"{name}/{key}")] for key, item in value.items()]}
         if isinstance(value, (list, tuple)):
             return [lift(item, f"{name}/{i}") for i, item in enumerate(value)]

@@ -3,7 +3,7 @@
 Gradients are averaged by one explicit all-reduce a phase instead of `DistributedDataParallel`: the phases of an objective run a network
 several times and differentiate through gradients (R1), which DDP's hooks do not follow. Where a loss is a mean over images, the result is
 that of one process with the whole batch; what is not (|KL - C|, estimates of total correlation) is computed on each share, and on each of
-the parts into which `Stage.accumulate` divides a share.
+the parts into which `Stage.accumulation_steps` divides a share.
 """
 
 import os

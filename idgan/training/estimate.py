@@ -10,9 +10,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from idgan.objectives import Objective
-from idgan.training.arithmetic import float32_products
 from idgan.training.distributed import process_group
 from idgan.training.loop import Trainer, gradients
+from idgan.training.precision import float32_products
 from idgan.training.run import batches_of, seeded
 
 __all__ = ["Cost", "Noise", "cost_of", "largest_batch", "parameters_of", "seconds_a_step"]
@@ -33,8 +33,11 @@ class Noise:
     def __len__(self):
         return 10_000
 
-    def images(self, indices, generator=None):
-        if (len(self._images), self._images.device) != (len(indices), indices.device):  # made once, to cost nothing in a step that is timed
+    def images(self, indices, rng=None):
+        if (len(self._images), self._images.device) != (
+            len(indices),
+            indices.device,
+        ):  # made once, to cost nothing in a step that is timed
             shape = (len(indices), self.image_channels, self.resolution, self.resolution)
             with seeded(0):
                 self._images = torch.rand(shape, device=indices.device)
@@ -53,7 +56,11 @@ def parameters_of(recipe):
     """How many parameters each network has that a stage of `recipe` uses, as a dict in the order of training."""
     with torch.device("meta"):
         objectives = [objective_of(recipe, name) for name in recipe.stages]
-    return {name: sum(p.numel() for p in network.parameters()) for objective in objectives for name, network in _networks(objective)}
+    return {
+        name: sum(p.numel() for p in network.parameters())
+        for objective in objectives
+        for name, network in _networks(objective)
+    }
 
 
 def _networks(objective):
@@ -102,7 +109,7 @@ def cost_of(recipe, name):
         objective.zero_grad()
         with _Shapes() as shapes:
             batch = batches(step)
-            parts = batch.split(stage.accumulate)
+            parts = batch.split(stage.accumulation_steps)
             for phase in objective.phases:
                 gradients(objective, phase, parts, objective.parameters_of(phase))
         flops.append(shapes.flops)
@@ -113,7 +120,7 @@ def cost_of(recipe, name):
 
 def _period(stage):
     """At every how manieth step `stage` has R1."""
-    return getattr(stage.objective, "r1_every", 1) if getattr(stage.objective, "r1_weight", 0) > 0 else 1
+    return getattr(stage.objective, "r1_interval", 1) if getattr(stage.objective, "r1_weight", 0) > 0 else 1
 
 
 def _mean(values, period):
@@ -122,7 +129,7 @@ def _mean(values, period):
 
 
 def _moments(optimizer):
-    """How many tensors of the size of a parameter an optimiser, given by its config, keeps for it."""
+    """How many tensors of the size of a parameter an optimizer, given by its config, keeps for it."""
     parameter = torch.nn.Parameter(torch.zeros(3))
     built = optimizer.build([parameter])
     parameter.grad = torch.zeros(3)
@@ -166,16 +173,18 @@ class _Shapes(TorchDispatchMode):
 # ------------------------------------------------------------------ time
 
 
-def seconds_a_step(recipe, name, source, device, *, compile=False):
-    """How long a step of the stage called `name` takes on `device`, on images of `source`: a mean over steps with R1 and without.
+def seconds_a_step(recipe, name, dataset, device, *, compile=False):
+    """How long a step of the stage called `name` takes on `device`, on images of `dataset`: a mean over steps with R1 and without.
 
     Each kind of step is timed up to `REPEATS` times, after a first time that does not count unless it took more than `PATIENCE`; the median
     is what counts.
     """
     stage = getattr(recipe, f"{name}_stage")
     group = process_group(device)
-    batches = batches_of(recipe, name, source, group)
-    trainer = Trainer(stage, objective_of(recipe, name).to(group.device), batches, None, identity={}, report=None, compile=compile)
+    batches = batches_of(recipe, name, dataset, group)
+    trainer = Trainer(
+        stage, objective_of(recipe, name).to(group.device), batches, None, identity={}, report=None, compile=compile
+    )
     with float32_products(tf32=stage.precision == "tf32"):
         kinds = [_seconds(trainer, step) for step in ((0, 1) if _period(stage) > 1 else (0,))]
     return _mean(kinds, _period(stage))
@@ -201,7 +210,7 @@ def largest_batch(recipe, name, cost, device):
     room, stage = _free_memory(device), getattr(recipe, f"{name}_stage")
     size = stage.batch_size
     while room is not None and cost.fixed + (cost.memory - cost.fixed) * size / stage.batch_size > ROOM * room:
-        if size % 2 or (size // 2) % stage.accumulate:
+        if size % 2 or (size // 2) % stage.accumulation_steps:
             return None
         size //= 2
     return replace(recipe, **{f"{name}_stage": replace(stage, batch_size=size)})

@@ -10,11 +10,11 @@ from contextlib import nullcontext
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from idgan.data import ReadAhead
+from idgan.data import Prefetcher
 from idgan.errors import DivergedError, RunMismatchError
 from idgan.training import distributed
-from idgan.training.arithmetic import Compiled, float32_products, has_bf16
 from idgan.training.checkpoint import differences, load_state, save_state
+from idgan.training.precision import Compiled, float32_products, has_bf16
 
 __all__ = ["Trainer", "gradients"]
 
@@ -26,7 +26,7 @@ DIVERGED = 1e12
 class Trainer:
     """Trains `objective` by the settings of `stage` on `batches`, keeping everything that resuming needs in the file `path`.
 
-    A batch is a function of its step, so the state is only: networks, optimisers, moving average, the best weights, the step.
+    A batch is a function of its step, so the state is only: networks, optimizers, moving average, the best weights, the step.
     Interrupted at any moment and started again, on a CPU the run ends with the same bits as one that was never interrupted, if it computes
     with as many threads, and with compiled networks again if it did.
 
@@ -44,7 +44,19 @@ class Trainer:
     """
 
     def __init__(
-        self, stage, objective, batches, path, *, identity, report, judge=None, keep=None, save_seconds=60.0, leader=True, compile=False
+        self,
+        stage,
+        objective,
+        batches,
+        path,
+        *,
+        identity,
+        report,
+        judge=None,
+        keep=None,
+        save_seconds=60.0,
+        leader=True,
+        compile=False,
     ):
         self.stage = stage
         self.objective = objective.to(memory_format=torch.channels_last).train()
@@ -61,7 +73,11 @@ class Trainer:
             warnings.warn("this device has no bf16 arithmetic: training in fp32 instead", stacklevel=3)
         self.parameters = {phase: objective.parameters_of(phase) for phase in objective.phases}
         self.optimizers = {phase: stage.optimizers[phase].build(self.parameters[phase]) for phase in objective.phases}
-        self.ema = AveragedModel(objective.generator, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay)) if stage.ema_decay else None
+        self.ema = (
+            AveragedModel(objective.generator, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay))
+            if stage.ema_decay
+            else None
+        )
         self.compiled = Compiled(objective, "inductor" if compile is True else compile) if compile else nullcontext()
         self.step = 0
         self.seconds = 0.0
@@ -90,12 +106,23 @@ class Trainer:
             RunMismatchError: it was made from something else; the message lists the fields that differ.
         """
         if changed := differences(self.identity | state["identity"], self.identity):
-            raise RunMismatchError(f"{self.path} was made from something else ({changed}); delete it to start this stage again")
+            raise RunMismatchError(
+                f"{self.path} was made from something else ({changed}); delete it to start this stage again"
+            )
         self.objective.load_state_dict(state["objective"])
         for phase, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][phase])
-            for parameter, moments in optimizer.state.items():  # fused kernels walk memory: moments must lie as their parameter does
-                moments.update({name: torch.empty_like(parameter).copy_(m) for name, m in moments.items() if m.shape == parameter.shape})
+            for (
+                parameter,
+                moments,
+            ) in optimizer.state.items():  # fused kernels walk memory: moments must lie as their parameter does
+                moments.update(
+                    {
+                        name: torch.empty_like(parameter).copy_(m)
+                        for name, m in moments.items()
+                        if m.shape == parameter.shape
+                    }
+                )
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
@@ -105,7 +132,7 @@ class Trainer:
     def train_step(self, batch):
         """Run every phase of the objective on `batch`; -> name -> logged scalar tensor, and each phase's loss under its name."""
         batch.x = batch.x.contiguous(memory_format=torch.channels_last)
-        parts = batch.split(self.stage.accumulate) if self.stage.accumulate > 1 else [batch]
+        parts = batch.split(self.stage.accumulation_steps) if self.stage.accumulation_steps > 1 else [batch]
         logged = {}
         for phase in self.objective.phases:
             self.optimizers[phase].zero_grad()
@@ -129,7 +156,7 @@ class Trainer:
         with (
             self.report.open(self.step, self.stage.steps),
             float32_products(tf32=self.stage.precision == "tf32"),
-            ReadAhead(self.batches, self.stage.steps) as batches,
+            Prefetcher(self.batches, self.stage.steps) as batches,
             _Signals() as signals,
         ):
             while self.step < self.stage.steps:

@@ -38,10 +38,14 @@ class Report:
         """Report from `step` on; what an interrupted run logged past it is dropped, for it will be logged again."""
         path = self.directory / "log.jsonl"
         if self.leader:
-            write_atomically(path, "".join(json.dumps(record) + "\n" for record in read_log(path) if record["step"] <= step))
+            write_atomically(
+                path, "".join(json.dumps(record) + "\n" for record in read_log(path) if record["step"] <= step)
+            )
         disable = True if self.quiet or not self.leader else None  # None: only where there is a terminal
         with (
-            tqdm(total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable) as self.bar,
+            tqdm(
+                total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable
+            ) as self.bar,
             open(path, "a") if self.leader else nullcontext() as self.log,
             _tensorboard(self.directory, step) if self.leader else nullcontext() as self.writer,
         ):

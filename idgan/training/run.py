@@ -7,31 +7,31 @@ from pathlib import Path
 
 import torch
 
-from idgan.data import Batches, generator_of, open_dataset
+from idgan.data import Batches, content_key, open_dataset
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
+from idgan.evaluation.grid_codes import mean_codes, posterior_bank
+from idgan.evaluation.measure import coarsened
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
-from idgan.images import encoder_view, grid
+from idgan.images import contact_sheet, encoder_view
 from idgan.metrics import factor_vae_metric, mutual_information_gap
 from idgan.networks import ModelConfig, VAEConfig
-from idgan.recipes import as_system, defaults, describe, override, recipe_of
-from idgan.sampler import Sampler, posterior_bank
+from idgan.networks.modules import usable_device
+from idgan.recipes import apply_method, defaults, describe, override, recipe_of
+from idgan.rng import make_rng
+from idgan.sampler import Sampler
 from idgan.training.bundle import bundle
-from idgan.training.checkpoint import differences, step_of
+from idgan.training.checkpoint import SETTINGS_FILE, differences, read_settings, step_of
 from idgan.training.distributed import barrier, process_group
-from idgan.training.evaluation import coarsened
-from idgan.training.feature_distance import content_key
-from idgan.training.grid_codes import mean_codes
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
-from idgan.training.stage_1 import STATE_FILE, borrow_vae, digest, trained_vae
-from idgan.zoo import usable_device
+from idgan.training.stage_1 import STATE_FILE, load_pretrained_vae, state_dict_sha256, trained_vae
 from idgan.zoo.weights import CHECKPOINT_FILE
 
 __all__ = ["STAGES", "STAGE_1", "Run", "train"]
 
 STAGES = ("vae", "gan")
-STAGE_1 = ("vae_stage.", "vae_from")
+STAGE_1 = ("vae_stage.", "init_vae_from")
 """The settings on which only stage 1 depends."""
 STAGE_2 = ("gan_stage.", "generator.", "generator_init", "discriminator.")
 """The settings on which only stage 2 depends."""
@@ -43,7 +43,7 @@ def train(
     recipe,
     out,
     *,
-    system="id-gan",
+    method="id-gan",
     stage="all",
     vae=None,
     settings=None,
@@ -73,7 +73,7 @@ def train(
 
     Args:
         recipe: a name (`idgan.list_models()`) or a `Recipe`.
-        system: which of the systems of the paper to train by the recipe's settings, a name in `idgan.recipes.SYSTEMS`: "beta-vae", "gan" ...
+        method: which of the methods of the paper to train by the recipe's settings, a name in `idgan.recipes.METHODS`: "beta-vae", "gan" ...
         stage: "all", "vae" or "gan".
         vae: a VAE to take instead of training stage 1: what `idgan.load` takes, or the directory of a run whose stage 1 is finished.
         settings: dotted path in the recipe -> value, such as {"gan_stage.steps": 5000, "seed": 1}.
@@ -89,11 +89,11 @@ def train(
         `Path` of the bundled checkpoint, which `idgan.load` takes; with stage "vae", or with networks of your own, of the directory.
 
     Raises:
-        UnknownModelError, InvalidInputError: no such recipe, system, setting or stage, or a network that does not fit.
+        UnknownModelError, InvalidInputError: no such recipe, method, setting or stage, or a network that does not fit.
         RunMismatchError: `out` holds a run with other settings, or on other data; the message lists what differs.
         DivergedError: training has diverged; the last saved state is intact.
     """
-    recipe = override(as_system(recipe_of(recipe) if isinstance(recipe, str) else recipe, system), settings or {})
+    recipe = override(apply_method(recipe_of(recipe) if isinstance(recipe, str) else recipe, method), settings or {})
     refuse_stage(recipe, stage, vae)
     with cpu(threads):
         with process_group(usable_device(device)) as group:
@@ -118,7 +118,9 @@ def refuse_stage(recipe, stage, vae=None):
     if stage != "all" and stage not in recipe.stages:
         raise InvalidInputError(f"there is no stage {stage!r} here; the only one is {recipe.stages[0]!r}")
     if vae is not None and (stage == "vae" or len(recipe.stages) < 2):
-        raise InvalidInputError(f"stage 1 is taken from {vae}: there is {'none' if stage == 'vae' else 'no stage 2'} to train")
+        raise InvalidInputError(
+            f"stage 1 is taken from {vae}: there is {'none' if stage == 'vae' else 'no stage 2'} to train"
+        )
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def cpu(threads):
 
 
 class Run:
-    """A recipe, its data set `source`, and the directory `out` that holds its stages.
+    """A recipe, its data set `dataset`, and the directory `out` that holds its stages.
 
     A stage may be given other `steps`, if it has not gone past them; stage 2 may be set otherwise as long as it has not begun; every other
     setting must be equal. With `vae` (see `train`) there is no stage 1: that VAE's weights take the place of its settings.
@@ -146,25 +148,29 @@ class Run:
         RunError: it holds something else.
     """
 
-    def __init__(self, recipe, out, source, group, *, vae=None, data=None, progress=True, save_seconds=60.0, compile=False):
+    def __init__(
+        self, recipe, out, dataset, group, *, vae=None, data=None, progress=True, save_seconds=60.0, compile=False
+    ):
         self.recipe = recipe
         self.out = out
-        self.source = source
-        self.given = None if data is None or getattr(source, "factors", None) is not None else str(data)
+        self.dataset = dataset
+        self.given = None if data is None or getattr(dataset, "factors", None) is not None else str(data)
         """Where the images are, if the recipe does not know: they may be other ones than its own. None for sets with ground-truth factors."""
         self.group = group
         self.progress = progress
         self.save_seconds = save_seconds
         self.compile = compile
-        self.batches = {name: batches_of(recipe, name, source, group) for name in recipe.stages}
+        self.batches = {name: batches_of(recipe, name, dataset, group) for name in recipe.stages}
         self.config = ModelConfig(recipe.vae, recipe.generator)
         self.result = out / CHECKPOINT_FILE if self.config.of_the_package else out
         """What the run leaves: its checkpoint, or where there is none its directory."""
         self.history = {}
         """What each stage did: steps, seconds, for a selected encoder the step and score of the selection, for a taken one where from."""
         select = {name: getattr(recipe, f"{name}_stage").select_every for name in recipe.stages}
-        if select.get("gan") or (select.get("vae") and getattr(source, "factors", None) is None):
-            raise InvalidInputError("select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors")
+        if select.get("gan") or (select.get("vae") and getattr(dataset, "factors", None) is None):
+            raise InvalidInputError(
+                "select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors"
+            )
         self.settings = describe(recipe)
         """The settings that determine the result."""
         with seeded(recipe.seed):
@@ -172,21 +178,23 @@ class Run:
             self.objective = recipe.vae_stage.objective.build(self.vae) if recipe.vae_stage else None
             """The objective of the stage that is training, or was last."""
             self.generator, self.discriminator = recipe.build("generator"), recipe.build("discriminator")
-        if vae is None and recipe.vae_from:
-            borrow_vae(self.vae, recipe.vae_from)
-            self.settings["vae_from_sha256"] = digest(self.vae)
+        if vae is None and recipe.init_vae_from:
+            load_pretrained_vae(self.vae, recipe.init_vae_from)
+            self.settings["init_vae_from_sha256"] = state_dict_sha256(self.vae)
         if vae is not None:
-            self.history["vae"] = borrow_vae(self.vae, vae)
+            self.history["vae"] = load_pretrained_vae(self.vae, vae)
             self.settings = {key: value for key, value in self.settings.items() if not key.startswith(STAGE_1)}
-            self.settings["vae_sha256"] = digest(self.vae)
+            self.settings["vae_sha256"] = state_dict_sha256(self.vae)
         self._claim()
 
     def _claim(self):
         """Make the directory this run's; every process looks before one of them writes."""
-        path = self.out / "recipe.json"
+        path = self.out / SETTINGS_FILE
         here = json.loads(json.dumps(self.settings))
         if path.exists():
-            there = {key: value for key, value in defaults(self.recipe).items() if key in here} | json.loads(path.read_text())
+            there = {key: value for key, value in defaults(self.recipe).items() if key in here} | read_settings(
+                self.out
+            )
             done = {name: step_of(self.out / name / STATE_FILE) for name in STAGES}
             if not done["gan"]:
                 there = {key: value for key, value in there.items() if not key.startswith(STAGE_2)}
@@ -195,7 +203,9 @@ class Run:
                 if (steps := f"{name}_stage.steps") in here:
                     there[steps] = max(done[name], here[steps])
             if changed := differences(there, here):
-                raise RunMismatchError(f"{self.out} holds a run with other settings ({changed}). Use those, or another directory")
+                raise RunMismatchError(
+                    f"{self.out} holds a run with other settings ({changed}). Use those, or another directory"
+                )
         elif self.out.exists() and any(not item.name.startswith(".") for item in self.out.iterdir()):
             raise RunError(f"{self.out} is neither empty nor a run (it has no recipe.json); choose another directory")
         barrier()
@@ -220,7 +230,7 @@ class Run:
         """Stage 2, on `vae`. Leaves the moving average of the generator (or its last weights) in `generator`."""
         with seeded(self.recipe.seed):
             self.objective = self.recipe.gan_stage.objective.build(self.vae, self.generator, self.discriminator)
-        trainer = self._trainer("gan", self.picture, identity={"encoder": digest(self.vae)})
+        trainer = self._trainer("gan", self.picture, identity={"encoder": state_dict_sha256(self.vae)})
         self.generator = trainer.ema.module if trainer.ema else self.objective.generator
         trainer.fit()
         self.history["gan"] = {"steps": trainer.step, "seconds": round(trainer.seconds)}
@@ -228,13 +238,15 @@ class Run:
     def _trainer(self, name, draw, *, identity=None, **options):
         stage = getattr(self.recipe, f"{name}_stage")
         leader = self.group.rank == 0
-        report = Report(self.out / name, f"{self.recipe.name} {name}", draw=draw, quiet=not self.progress, leader=leader)
+        report = Report(
+            self.out / name, f"{self.recipe.name} {name}", draw=draw, quiet=not self.progress, leader=leader
+        )
         return Trainer(
             stage,
             self.objective.to(self.group.device),
             self.batches[name],
             self.out / name / STATE_FILE,
-            identity=(identity or {}) | {"data": content_key(self.source)},
+            identity=(identity or {}) | {"data": content_key(self.dataset)},
             report=report,
             save_seconds=self.save_seconds,
             leader=leader,
@@ -244,18 +256,18 @@ class Run:
 
     # -------------------------------------------------------------- looking at it
 
-    def draws(self, purpose):
+    def rng(self, purpose):
         """The CPU generator of this run for one of the purposes beside training (`BANK`, `SELECTION`, `SHOWN`)."""
-        return generator_of(self.recipe.seed, purpose)
+        return make_rng(self.recipe.seed, purpose)
 
     def judge(self):
         """How disentangled the encoder is now: ((MIG + FactorVAE metric) / 2, what to log), on a grid of at most 8 values a factor.
 
         The reported metrics are over the whole grid, and other draws.
         """
-        grid, indices = coarsened(self.source.factors)
-        table = mean_codes(self.vae, self.source, indices, self.group.device)
-        seed = self.draws(SELECTION).initial_seed() % 2**31
+        grid, indices = coarsened(self.dataset.factors)
+        table = mean_codes(self.vae, self.dataset, indices, self.group.device)
+        seed = self.rng(SELECTION).initial_seed() % 2**31
         mig = mutual_information_gap(table.__getitem__, grid, seed=seed)
         fvm = factor_vae_metric(table.__getitem__, grid, seed=seed)
         return (mig.value + fvm.value) / 2, {"mig": mig.value, "fvm": fvm.value, "mig_gaps": mig.details["gaps"]}
@@ -267,9 +279,11 @@ class Run:
 
     def vae_picture(self, vae):
         """What `vae` makes of some images of the data set, a PIL image."""
-        indices = torch.randint(len(self.source), (32,), generator=self.draws(SHOWN))
-        x = encoder_view(self.source.images(indices, self.draws(SHOWN)), vae.config.resolution)
-        return vae_sheet(copy.deepcopy(vae).eval(), x.to(self.group.device))  # looking at batch statistics would change them
+        indices = torch.randint(len(self.dataset), (32,), generator=self.rng(SHOWN))
+        x = encoder_view(self.dataset.images(indices, self.rng(SHOWN)), vae.config.resolution)
+        return vae_sheet(
+            copy.deepcopy(vae).eval(), x.to(self.group.device)
+        )  # looking at batch statistics would change them
 
     def picture(self):
         """What the generator draws now, beside what the decoder makes of the same codes, if there is one."""
@@ -277,14 +291,20 @@ class Run:
             return self.vae_picture(self.generator)
         sampler = self.sampler(bank_size=256, info={"training": {"untrained": self.untrained()}})
         codes = sampler.codes(32, seed=0)
-        return sample_sheet(sampler, *codes) if hasattr(self.vae, "decode") else grid(sampler.sample(*codes).cpu())
+        return (
+            sample_sheet(sampler, *codes)
+            if hasattr(self.vae, "decode")
+            else contact_sheet(sampler.sample(*codes).cpu())
+        )
 
     def untrained(self):
-        """Which of "encoder" and "decoder" of the package's VAE no stage trains, for its system has no use of them; of your own, none."""
+        """Which of "encoder" and "decoder" of the package's VAE no stage trains, for its method has no use of them; of your own, none."""
         if "vae" in self.recipe.stages or type(self.config.vae) is not VAEConfig:
             return []
         moved = {id(parameter) for phase in self.objective.phases for parameter in self.objective.parameters_of(phase)}
-        return [part for part in ("encoder", "decoder") if moved.isdisjoint(map(id, getattr(self.vae, part).parameters()))]
+        return [
+            part for part in ("encoder", "decoder") if moved.isdisjoint(map(id, getattr(self.vae, part).parameters()))
+        ]
 
     def sampler(self, bank_size=None, info=None):
         """A copy of the networks as they are now, as a `Sampler`.
@@ -292,13 +312,15 @@ class Run:
         Its bank holds posteriors of random training images; where training draws codes from N(0, I), it is that distribution.
         """
         bank = None
-        if self.objective.prior == "posterior":
-            bank = posterior_bank(self.vae, self.source, bank_size or self.recipe.bank_size, self.draws(BANK), self.group.device)
+        if self.objective.prior == "aggregated":
+            bank = posterior_bank(
+                self.vae, self.dataset, bank_size or self.recipe.bank_size, self.rng(BANK), self.group.device
+            )
         generator = self.generator.as_generator() if self.decodes else copy.deepcopy(self.generator)
         return Sampler(self.config, copy.deepcopy(self.vae), generator, bank, info)
 
 
-def batches_of(recipe, name, source, group):
+def batches_of(recipe, name, dataset, group):
     """The `Batches` of the stage called `name` of `recipe`, for one process of `group` (a device, rank and world size).
 
     Raises:
@@ -306,14 +328,14 @@ def batches_of(recipe, name, source, group):
     """
     stage = getattr(recipe, f"{name}_stage")
     return Batches(
-        source,
+        dataset,
         stage.batch_size,
         seed=len(STAGES) * recipe.seed + STAGES.index(name),
         rank=group.rank,
         world_size=group.world_size,
-        parts=stage.accumulate,
+        parts=stage.accumulation_steps,
         flip=stage.flip,
-        dequantise=stage.dequantise,
+        dequantize=stage.dequantize,
         device=group.device,
     )
 

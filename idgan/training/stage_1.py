@@ -1,15 +1,14 @@
 """What stage 1 leaves for stage 2: a VAE, from this run, another run, or a checkpoint."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from idgan.errors import InvalidInputError, RunError
-from idgan.training.checkpoint import load_state, step_of
-from idgan.zoo import find, list_models
+from idgan.training.checkpoint import load_state, read_settings, step_of
+from idgan.zoo import list_models, resolve
 from idgan.zoo.weights import part_of, read_checkpoint
 
-__all__ = ["STATE_FILE", "borrow_vae", "digest", "trained_vae"]
+__all__ = ["STATE_FILE", "load_pretrained_vae", "state_dict_sha256", "trained_vae"]
 
 STATE_FILE = "state.safetensors"
 
@@ -34,7 +33,7 @@ def trained_vae(run, steps):
     return part_of(state["objective"], "vae."), history
 
 
-def borrow_vae(vae, where):
+def load_pretrained_vae(vae, where):
     """Fill `vae` with the weights of the VAE at `where`: anything `idgan.load` takes, or a run directory whose stage 1 is finished.
 
     Returns:
@@ -47,20 +46,23 @@ def borrow_vae(vae, where):
     """
     run = Path(where)
     if str(where) not in list_models() and (run / "vae" / STATE_FILE).exists():
-        weights, history = trained_vae(run, json.loads((run / "recipe.json").read_text())["vae_stage.steps"])
+        weights, history = trained_vae(run, read_settings(run)["vae_stage.steps"])
     else:
-        sampler = read_checkpoint(find(where).path)
-        training = sampler.info.get("training", {})
+        sampler = read_checkpoint(resolve(where).path)
         if "encoder" in sampler.untrained:
-            raise InvalidInputError(f"the encoder of {where} has not been trained: its system, {training.get('system')}, has no use of one")
-        weights, history = sampler.vae.state_dict(), training.get("stages", {}).get("vae", {})
-    shapes, there = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (vae.state_dict(), weights))
+            raise InvalidInputError(
+                f"the encoder of {where} has not been trained: its method, {sampler.record.method}, has no use of one"
+            )
+        weights, history = sampler.vae.state_dict(), sampler.record.stages.get("vae", {})
+    shapes, there = (
+        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (vae.state_dict(), weights)
+    )
     if shapes != there:
         raise InvalidInputError(f"the VAE of {where} has other shapes than the recipe's, {vae.config}")
     vae.load_state_dict(weights)
     return {"steps": 0, "seconds": 0, **history, "from": str(where)}
 
 
-def digest(vae):
+def state_dict_sha256(vae):
     """Hex sha256 of the weights of `vae`."""
     return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in vae.state_dict().values())).hexdigest()

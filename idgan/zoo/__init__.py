@@ -2,7 +2,7 @@
 
 import importlib
 
-__all__ = ["TOLERANCES", "Found", "find", "info", "list_models", "load", "usable_device", "verify"]
+__all__ = ["TOLERANCES", "ResolvedCheckpoint", "info", "list_models", "load", "resolve", "verify"]
 
 
 def __getattr__(name):  # on first use: who only reads the manifest need not import torch

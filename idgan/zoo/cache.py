@@ -56,7 +56,12 @@ def scan(cache_dir=None):
 
 def verify(cache_dir=None):
     """Hash every file whose content is known, from the manifest or the hub. A list of (`CachedFile`, what is wrong in words or None)."""
-    return [(file, fault_of(file.path, file.sha256, file.bytes)) for repo in scan(cache_dir) for file in repo.files if file.sha256]
+    return [
+        (file, fault_of(file.path, file.sha256, file.bytes))
+        for repo in scan(cache_dir)
+        for file in repo.files
+        if file.sha256
+    ]
 
 
 def clean(cache_dir=None, repo=None):
@@ -67,7 +72,9 @@ def clean(cache_dir=None, repo=None):
     for held in _all_repos(cache_dir):
         if held.repo_id == repo:
             freed += sum(_delete(path) for path in _partials(held.repo_path))
-            strategy = scan_cache_dir(cache_dir).delete_revisions(*(revision.commit_hash for revision in held.revisions))
+            strategy = scan_cache_dir(cache_dir).delete_revisions(
+                *(revision.commit_hash for revision in held.revisions)
+            )
             strategy.execute()
             freed += strategy.expected_freed_size
     return freed
@@ -89,7 +96,9 @@ def _described(repo, pins):
             files.append(CachedFile(file.file_name, revision.commit_hash, file.file_path, sha256, size))
     files.sort(key=lambda file: (file.revision, file.name))
     partials = tuple(_partials(repo.repo_path))
-    return CachedRepo(repo.repo_id, repo.size_on_disk + sum(path.stat().st_size for path in partials), tuple(files), partials)
+    return CachedRepo(
+        repo.repo_id, repo.size_on_disk + sum(path.stat().st_size for path in partials), tuple(files), partials
+    )
 
 
 def _holds_checkpoint(repo):

@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml)", re.IGNORECASE)
 
 
-def fetch(repo, file, *, revision, sha256=None, bytes=None, endpoint=None, cache_dir=None, token=None, local_files_only=False):
+def fetch(
+    repo, file, *, revision, sha256=None, bytes=None, endpoint=None, cache_dir=None, token=None, local_files_only=False
+):
     """Path of `file` of the hub repository `repo` at `revision`, in the local cache, verified.
 
     A cached file at a 40-hex commit costs no request. A branch or tag is looked up each time, and its cached copy serves when the hub does
@@ -32,7 +34,9 @@ def fetch(repo, file, *, revision, sha256=None, bytes=None, endpoint=None, cache
         HubError: a subclass says why the hub could not serve the file; that the hub cannot be reached is known in under five seconds.
         OSError: the cache cannot be written; the message names the directory and the size.
     """
-    from idgan.zoo.remote import Remote  # here, because huggingface_hub takes a tenth of a second that embedded weights do not need
+    from idgan.zoo.remote import (
+        Remote,  # here, because huggingface_hub takes a tenth of a second that embedded weights do not need
+    )
 
     remote = Remote(repo, file, revision, endpoint=endpoint, cache_dir=cache_dir, token=token, offline=local_files_only)
     path = remote.cached()
@@ -61,7 +65,9 @@ def locate(weights, **options):
     """Path of a manifest entry's `Weights`, verified: inside the package when embedded, else fetched with the `options` of `fetch`."""
     if weights.embedded:
         return verify(PACKAGE / "weights" / weights.file, sha256=weights.sha256, bytes=weights.bytes)
-    return fetch(weights.repo, weights.file, revision=weights.revision, sha256=weights.sha256, bytes=weights.bytes, **options)
+    return fetch(
+        weights.repo, weights.file, revision=weights.revision, sha256=weights.sha256, bytes=weights.bytes, **options
+    )
 
 
 def verify(path, *, sha256=None, bytes=None):
@@ -80,7 +86,11 @@ def fault_of(path, sha256=None, bytes=None):
         stat = os.stat(path)
         actual = _hash_of(os.fspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) if sha256 else None
         with open(path, "rb") as file:
-            page = ", which is a web page: the server answered with HTML instead of the file" if WEB_PAGE.match(file.read(512)) else ""
+            page = (
+                ", which is a web page: the server answered with HTML instead of the file"
+                if WEB_PAGE.match(file.read(512))
+                else ""
+            )
     except FileNotFoundError:
         return "there is no such file"
     if bytes not in (None, stat.st_size):

@@ -48,7 +48,9 @@ def export(sampler, path, *, part="generator", format="onnx"):
     network = PARTS[part](sampler)
     inputs, outputs = network.example(sampler, EXAMPLE_BATCH)
     with tempfile.TemporaryDirectory() as directory, torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's, on the retirement of TorchScript and the internals of its exporters
+        warnings.simplefilter(
+            "ignore"
+        )  # PyTorch's, on the retirement of TorchScript and the internals of its exporters
         file = Path(directory) / "network.pt2"  # the one suffix that a reader insists on
         write(network, inputs, list(outputs), file)
         differences = dict.fromkeys(outputs, 0.0)
@@ -57,10 +59,18 @@ def export(sampler, path, *, part="generator", format="onnx"):
             for name, found in zip(expected, run(file, given)):
                 differences[name] = max(differences[name], _difference(found, expected[name]))
         if max(differences.values()) > TOLERANCE:
-            raise IdganError(f"{path} was not written: the {format} {part} differs from the sampler by {differences}; at most {TOLERANCE}")
+            raise IdganError(
+                f"{path} was not written: the {format} {part} differs from the sampler by {differences}; at most {TOLERANCE}"
+            )
         write_atomically(path, file.read_bytes())
     shapes = [{name: ("N", *tensor.shape[1:]) for name, tensor in tensors.items()} for tensors in (inputs, outputs)]
-    return {"path": str(path), "bytes": Path(path).stat().st_size, "inputs": shapes[0], "outputs": shapes[1], "differences": differences}
+    return {
+        "path": str(path),
+        "bytes": Path(path).stat().st_size,
+        "inputs": shapes[0],
+        "outputs": shapes[1],
+        "differences": differences,
+    }
 
 
 def _difference(found, expected):
@@ -145,14 +155,22 @@ def _write_onnx(network, inputs, outputs, file):
         _import(library)
     axes = ({0: "batch"}, *({} for _ in list(inputs)[1:]))  # a name for the batch; all inputs share it
     program = torch.onnx.export(
-        _exported_program(network, inputs), dynamo=True, verbose=False, input_names=list(inputs), output_names=outputs, dynamic_shapes=axes
+        _exported_program(network, inputs),
+        dynamo=True,
+        verbose=False,
+        input_names=list(inputs),
+        output_names=outputs,
+        dynamic_shapes=axes,
     )
     file.write_bytes(program.model_proto.SerializeToString())
 
 
 def _run_onnx(file, inputs):
     session = _import("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
-    return [torch.from_numpy(found) for found in session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})]
+    return [
+        torch.from_numpy(found)
+        for found in session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    ]
 
 
 def _listed(found):

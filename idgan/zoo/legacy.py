@@ -15,10 +15,11 @@ from torch.nn.functional import leaky_relu
 
 from idgan.data import open_dataset
 from idgan.errors import CheckpointError, InvalidInputError
+from idgan.evaluation.grid_codes import posterior_bank
 from idgan.files import sha256_of
 from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, ResNetGeneratorConfig, VAEConfig
-from idgan.networks.conv import downward_stack, upward_stack
-from idgan.sampler import Sampler, posterior_bank
+from idgan.networks.conv import conv_decoder, conv_encoder
+from idgan.sampler import Sampler
 from idgan.zoo.weights import check_tensors, part_of
 
 __all__ = ["convert"]
@@ -49,14 +50,19 @@ def convert(vae, gan, *, data=None, data_path=None, name=None, bank_size=4096):
     """
     vae_config, autoencoder, vae_steps = _read_vae(vae)
     generator_config, generator, gan_steps = _read_generator(gan, vae_config)
-    origin = {"vae": {"sha256": sha256_of(vae), "steps": vae_steps}, "gan": {"sha256": sha256_of(gan), "steps": gan_steps}}
+    origin = {
+        "vae": {"sha256": sha256_of(vae), "steps": vae_steps},
+        "gan": {"sha256": sha256_of(gan), "steps": gan_steps},
+    }
     info = {"data": data, "training": {"converted_from": origin}} | ({"name": name} if name else {})
     bank = None
     if data is not None:
-        source = open_dataset(data, data_path)
-        if source.image_channels != autoencoder.config.image_channels:
-            raise InvalidInputError(f"the images of {data} have {source.image_channels} channels, the VAE's {autoencoder.config.image_channels}")
-        bank = posterior_bank(autoencoder, source, bank_size, torch.Generator().manual_seed(0))
+        dataset = open_dataset(data, data_path)
+        if dataset.image_channels != autoencoder.config.image_channels:
+            raise InvalidInputError(
+                f"the images of {data} have {dataset.image_channels} channels, the VAE's {autoencoder.config.image_channels}"
+            )
+        bank = posterior_bank(autoencoder, dataset, bank_size, torch.Generator().manual_seed(0))
     return Sampler(ModelConfig(vae_config, generator_config), autoencoder, generator, bank, info)
 
 
@@ -78,7 +84,7 @@ class Stack:
 
 def _encoder(ours, config):
     """The encoder, whose first fully connected layer the reference writes as a convolution over the whole 4x4 input."""
-    conv = downward_stack(config.image_channels, 2 * config.c_dim)
+    conv = conv_encoder(config.image_channels, 2 * config.c_dim)
     reference = nn.Sequential(*conv[:8], nn.Conv2d(64, 256, 4), nn.ReLU(), nn.Flatten(), conv[11])
 
     def translate(state):
@@ -90,8 +96,10 @@ def _encoder(ours, config):
 
 def _decoder(ours, inputs, image_channels, *output):
     """The decoder, or the generator with its `output` layer: the second fully connected layer is a transposed convolution of one pixel."""
-    up = upward_stack(inputs, image_channels)
-    reference = nn.Sequential(up[0], nn.Unflatten(1, (256, 1, 1)), nn.ReLU(), nn.ConvTranspose2d(256, 64, 4), nn.ReLU(), *up[5:], *output)
+    up = conv_decoder(inputs, image_channels)
+    reference = nn.Sequential(
+        up[0], nn.Unflatten(1, (256, 1, 1)), nn.ReLU(), nn.ConvTranspose2d(256, 64, 4), nn.ReLU(), *up[5:], *output
+    )
 
     def translate(state):
         rest = {name: tensor for name, tensor in state.items() if not name.startswith("3.")}
@@ -153,9 +161,14 @@ def _conv_generator(path, state, vae):
 def _resnet_generator(path, state, vae):
     """Tables A.4 to A.7, natural images: as `_conv_generator`. The number of blocks tells the resolution."""
     blocks = {key.split(".")[1] for key in state if key.startswith("resnet.")}
-    base, widest = state["conv_img.weight"].shape[1:2].numel(), state["fc.bias"].numel() // 16 if "fc.bias" in state else 0
+    base, widest = (
+        state["conv_img.weight"].shape[1:2].numel(),
+        state["fc.bias"].numel() // 16 if "fc.bias" in state else 0,
+    )
     if not (2 <= len(blocks) <= 12 and 1 <= base <= widest <= WIDEST):
-        raise CheckpointError(f"{path}: its ResNet generator has {len(blocks)} blocks, {widest} to {base} channels wide; no such network")
+        raise CheckpointError(
+            f"{path}: its ResNet generator has {len(blocks)} blocks, {widest} to {base} channels wide; no such network"
+        )
     config = ResNetGeneratorConfig(
         resolution=4 << len(blocks) - 1,
         base_width=base,
@@ -172,7 +185,9 @@ def _s_dim(path, weight, vae):
     """How many inputs the first layer of a generator has beside the code."""
     inputs = weight.shape[-1]
     if not vae.c_dim <= inputs <= vae.c_dim + WIDEST:
-        raise CheckpointError(f"{path}: a generator of {inputs} inputs does not go with the {vae.c_dim} code dimensions of the VAE file")
+        raise CheckpointError(
+            f"{path}: a generator of {inputs} inputs does not go with the {vae.c_dim} code dimensions of the VAE file"
+        )
     return inputs - vae.c_dim
 
 
@@ -191,7 +206,10 @@ def _read_vae(path):
     config = VAEConfig(c_dim, image_channels)
     with torch.device("meta"):
         vae = VAE(config)
-        stacks = {"encoder.layer.": _encoder(vae.encoder, config), "decoder.layer.": _decoder(vae.decoder, c_dim, image_channels)}
+        stacks = {
+            "encoder.layer.": _encoder(vae.encoder, config),
+            "decoder.layer.": _decoder(vae.decoder, c_dim, image_channels),
+        }
     _fill(path, _tensors(path, "net", states["net"]), stacks)
     return config, vae, _integer(path, "iter", file["iter"])
 
@@ -202,7 +220,9 @@ def _read_generator(path, vae):
     state = _tensors(path, "generator_test", file["generator_test"])
     family = next((family for key, family in GENERATORS.items() if key in state), None)
     if family is None:
-        raise CheckpointError(f"{path}: generator_test has none of {', '.join(GENERATORS)}, by one of which generators are told apart")
+        raise CheckpointError(
+            f"{path}: generator_test has none of {', '.join(GENERATORS)}, by one of which generators are told apart"
+        )
     with torch.device("meta"):
         config, network, stacks = family(path, state, vae)
     _fill(path, state, stacks)
@@ -211,7 +231,11 @@ def _read_generator(path, vae):
 
 def _fill(path, state, stacks):
     """Give our layers the tensors of `state`, all of them and no others, and see that they compute what the reference's layers do."""
-    expected = {prefix + name: tensor.shape for prefix, stack in stacks.items() for name, tensor in stack.reference.state_dict().items()}
+    expected = {
+        prefix + name: tensor.shape
+        for prefix, stack in stacks.items()
+        for name, tensor in stack.reference.state_dict().items()
+    }
     check_tensors(path, state, expected)
     for prefix, stack in stacks.items():
         part = part_of(state, prefix)
@@ -220,7 +244,9 @@ def _fill(path, state, stacks):
         stack.ours.load_state_dict(translated, assign=True)
         difference = _difference(stack)
         if not difference <= TOLERANCE:
-            raise CheckpointError(f"{path}: {prefix}* computes something else after conversion (relative difference {difference:.1e})")
+            raise CheckpointError(
+                f"{path}: {prefix}* computes something else after conversion (relative difference {difference:.1e})"
+            )
 
 
 @torch.no_grad()
@@ -239,7 +265,9 @@ def _unpickle(path):
     except Exception as error:  # a malformed or hostile pickle may provoke any
         cause = error.__context__ or error  # around it, PyTorch puts the advice to try again without the guard
         reason = f"{type(cause).__name__}: {cause}"
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint of plain data, and nothing in it was run ({reason:.200})") from cause
+        raise CheckpointError(
+            f"{path} is not a PyTorch checkpoint of plain data, and nothing in it was run ({reason:.200})"
+        ) from cause
 
 
 def _only(path, what, values, keys):
@@ -260,7 +288,9 @@ def _integer(path, key, value, least=0, most=2**63):
 
 def _tensors(path, what, state):
     """A state dict of plain tensors, without the `module.` that DataParallel puts before every key."""
-    if not isinstance(state, dict) or not all(isinstance(key, str) and _is_plain(tensor) for key, tensor in state.items()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and _is_plain(tensor) for key, tensor in state.items()
+    ):
         raise CheckpointError(f"{path}: {what} must be a state dict, names and plain tensors")
     wrapped = all(key.startswith("module.") for key in state)
     return {key.removeprefix("module.") if wrapped else key: tensor.detach() for key, tensor in state.items()}

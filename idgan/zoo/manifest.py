@@ -20,7 +20,9 @@ MAX_BYTES = 4 << 20  # a manifest is read whole; nothing honest comes near
 PACKAGE = Path(__file__).resolve().parents[1]
 
 MODEL_NAME = r"[a-z0-9][a-z0-9-]{0,99}"
-FILE_NAME = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}"  # no separator, no "..": it can only name a file in one folder
+FILE_NAME = (
+    r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}"  # no separator, no "..": it can only name a file in one folder
+)
 REPO_NAME = r"(?!.*(\.\.|--))[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 COMMIT = r"[0-9a-f]{40}"
 SHA256 = r"[0-9a-f]{64}"
@@ -96,7 +98,9 @@ class _Checked:
         known = [spec.name for spec in fields(cls)]
         for name in value:
             if name not in known:
-                raise ManifestError(f"unknown field {_brief(name)}{_nearest(name, known)}; the fields are {', '.join(known)}")
+                raise ManifestError(
+                    f"unknown field {_brief(name)}{_nearest(name, known)}; the fields are {', '.join(known)}"
+                )
         for spec in fields(cls):
             if spec.default is MISSING and spec.name not in value:
                 raise ManifestError(f"field {spec.name!r} is missing; it takes {spec.metadata['accepted']}")
@@ -111,19 +115,23 @@ class DataSet(_Checked):
     """The data a checkpoint was trained on, and the terms that data came under."""
 
     name: str = field(metadata=LINE)
-    licence: str = field(metadata=LINE)
+    license: str = field(metadata=LINE)
 
 
 @dataclass(frozen=True)
 class Weights(_Checked):
     """Where the bytes are and what they must be: a file inside the package (`embedded`), or one commit of a hub repository."""
 
-    file: str = field(metadata=_takes("a plain file name ending in .safetensors", _matches(FILE_NAME + r"(?<=\.safetensors)")))
+    file: str = field(
+        metadata=_takes("a plain file name ending in .safetensors", _matches(FILE_NAME + r"(?<=\.safetensors)"))
+    )
     sha256: str = field(metadata=_takes("64 lower-case hex digits", _matches(SHA256)))
     bytes: int = field(metadata=POSITIVE)
     embedded: bool = field(default=False, metadata=_takes("true or false", _is(bool)))
     repo: str | None = field(default=None, metadata=_takes('"organisation/name"', _optional(_matches(REPO_NAME))))
-    revision: str | None = field(default=None, metadata=_takes("a commit of 40 lower-case hex digits", _optional(_matches(COMMIT))))
+    revision: str | None = field(
+        default=None, metadata=_takes("a commit of 40 lower-case hex digits", _optional(_matches(COMMIT)))
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -141,8 +149,8 @@ class Entry(_Checked):
 
     status: str = field(metadata=_takes('"released" or "recipe"', lambda value: value in ("released", "recipe")))
     description: str = field(metadata=LINE)
-    licence: str = field(metadata=_takes("an SPDX licence expression for the weights", _matches(LICENCE)))
-    data: DataSet = field(metadata=_takes("an object with name and licence", _is(DataSet)))
+    license: str = field(metadata=_takes("an SPDX license expression for the weights", _matches(LICENCE)))
+    data: DataSet = field(metadata=_takes("an object with name and license", _is(DataSet)))
     resolution: int = field(metadata=POSITIVE)
     image_channels: int = field(metadata=_takes("1 or 3", lambda value: type(value) is int and value in (1, 3)))
     c_dim: int = field(metadata=POSITIVE)
@@ -163,7 +171,9 @@ class Entry(_Checked):
             raise ManifestError("fields 'weights' and 'training' must be given: the status is \"released\"")
         for name in TRAINING_FIELDS if self.training is not None else ():
             if self.training.get(name) is None:
-                raise ManifestError(f"field 'training.{name}' is missing; training records {', '.join(TRAINING_FIELDS)}")
+                raise ManifestError(
+                    f"field 'training.{name}' is missing; training records {', '.join(TRAINING_FIELDS)}"
+                )
 
     @classmethod
     def from_json(cls, value):
@@ -178,7 +188,11 @@ class Entry(_Checked):
 
     def to_json(self):
         """The JSON object `from_json` reads, fields in order."""
-        parts = {"data": vars(self.data), "weights": self.weights and self.weights.to_json(), "metrics": list(self.metrics)}
+        parts = {
+            "data": vars(self.data),
+            "weights": self.weights and self.weights.to_json(),
+            "metrics": list(self.metrics),
+        }
         return {**vars(self), **parts}
 
 
@@ -256,11 +270,19 @@ def _parse(content):
     if len(content) > MAX_BYTES:
         raise ManifestError(f"larger than the {MAX_BYTES:,} bytes a manifest may have")
     with _speaking_of("not valid JSON"):
-        document = json.loads(content, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite)
-    if not isinstance(document, dict) or document.keys() != {"schema", "models"} or not isinstance(document["models"], dict):
+        document = json.loads(
+            content, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite
+        )
+    if (
+        not isinstance(document, dict)
+        or document.keys() != {"schema", "models"}
+        or not isinstance(document["models"], dict)
+    ):
         raise ManifestError('a manifest is an object {"schema": ' + str(SCHEMA) + ', "models": {name: entry}}')
     if type(document["schema"]) is not int or document["schema"] != SCHEMA:
-        raise ManifestError(f"schema {_brief(document['schema'])}; this idgan reads schema {SCHEMA}: a newer file needs a newer idgan")
+        raise ManifestError(
+            f"schema {_brief(document['schema'])}; this idgan reads schema {SCHEMA}: a newer file needs a newer idgan"
+        )
     return {name: _entry(name, value) for name, value in document["models"].items()}
 
 

@@ -17,12 +17,13 @@ from idgan.errors import (
     UnknownModelError,
 )
 from idgan.networks import ModelConfig
+from idgan.networks.modules import usable_device
 from idgan.sampler import Sampler
 from idgan.zoo.download import fetch, locate
 from idgan.zoo.manifest import Manifest
 from idgan.zoo.weights import CHECKPOINT_FILE, golden_differences, read_checkpoint
 
-__all__ = ["TOLERANCES", "Found", "find", "info", "list_models", "load", "usable_device", "verify"]
+__all__ = ["TOLERANCES", "ResolvedCheckpoint", "info", "list_models", "load", "resolve", "verify"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
@@ -60,8 +61,13 @@ def load(
     """
     dtype, device = _dtype(dtype), usable_device(device)
     if pretrained:
-        found = find(
-            name, revision=revision, cache_dir=cache_dir, endpoint=endpoint, token=token, local_files_only=local_files_only
+        found = resolve(
+            name,
+            revision=revision,
+            cache_dir=cache_dir,
+            endpoint=endpoint,
+            token=token,
+            local_files_only=local_files_only,
         )
         sampler = read_checkpoint(found.path)
         sampler.info.setdefault("name", found.name)
@@ -74,7 +80,7 @@ def load(
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedCheckpoint:
     """Where a checkpoint is: its `name`, the `path` of the verified file, and its manifest `entry` (None for files and repositories)."""
 
     name: str
@@ -82,22 +88,24 @@ class Found:
     entry: object = None
 
 
-def find(name, *, revision=None, **options):
-    """Find (and if need be download) and verify the checkpoint called `name`; everything else as in `load`. Returns `Found`."""
+def resolve(name, *, revision=None, **options):
+    """Find (and if need be download) and verify the checkpoint called `name`; everything else as in `load`. Returns `ResolvedCheckpoint`."""
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
     elsewhere = not (name in manifest.entries or os.path.exists(name) or name.endswith(".safetensors"))
     on_hub = elsewhere and re.fullmatch(r"\w[^/]*/[^/]+", repo)
     if revision is not None and (at or not on_hub):
-        raise InvalidInputError(f"revision {revision!r} is for hub repositories (org/repo) that name none themselves, not for {name}")
+        raise InvalidInputError(
+            f"revision {revision!r} is for hub repositories (org/repo) that name none themselves, not for {name}"
+        )
     if on_hub:
-        return Found(repo, _from_hub(repo, pinned if at else revision or "main", options))
+        return ResolvedCheckpoint(repo, _from_hub(repo, pinned if at else revision or "main", options))
     if name in manifest.entries:
-        return Found(name, _published(name, manifest[name], options), manifest[name])
+        return ResolvedCheckpoint(name, _published(name, manifest[name], options), manifest[name])
     if os.path.isfile(name):
-        return Found(Path(name).stem, Path(name))
+        return ResolvedCheckpoint(Path(name).stem, Path(name))
     if os.path.isdir(name):
-        return Found(Path(name).resolve().name, _of_run(Path(name)))
+        return ResolvedCheckpoint(Path(name).resolve().name, _of_run(Path(name)))
     if "/" in name or name.endswith(".safetensors"):
         raise UnknownModelError(f"{name!r} is neither a directory nor a file here, and not a hub repository (org/repo)")
     return manifest[name]  # raises UnknownModelError with the nearest name
@@ -121,7 +129,9 @@ def _not_trained(name, entry):
 def _of_run(directory):
     path = directory / CHECKPOINT_FILE
     if not path.is_file():
-        raise CheckpointError(f"{directory} has no {CHECKPOINT_FILE}: it is no finished run. The `idgan train` that made it continues it")
+        raise CheckpointError(
+            f"{directory} has no {CHECKPOINT_FILE}: it is no finished run. The `idgan train` that made it continues it"
+        )
     return path
 
 
@@ -141,7 +151,7 @@ def list_models(*, status=None):
 
 
 def info(name):
-    """What the manifest says of checkpoint `name`, as a dict: status, licences, shapes, training, metrics."""
+    """What the manifest says of checkpoint `name`, as a dict: status, licenses, shapes, training, metrics."""
     return Manifest.load()[name].to_json()
 
 
@@ -154,7 +164,7 @@ def verify(name, **options):
     Raises:
         CorruptWeightsError, CheckpointError: the file itself is not what was promised. `options`: as in `load`.
     """
-    found = find(name, **options)
+    found = resolve(name, **options)
     differences = golden_differences(found.path)
     return {
         "name": found.name,
@@ -162,16 +172,6 @@ def verify(name, **options):
         "differences": differences,
         "ok": all(differences[key] <= tolerance for key, tolerance in TOLERANCES.items()),
     }
-
-
-def usable_device(device):
-    """The `torch.device` called `device`, "auto" for CUDA where there is one; InvalidInputError where it cannot be used."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=torch.device(device)).device
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise InvalidInputError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 def _dtype(dtype):

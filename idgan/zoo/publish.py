@@ -18,15 +18,15 @@ __all__ = ["NO_COMMIT", "embed", "entry_of", "model_card", "publish"]
 RESULTS_FILE = "results.json"
 RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, "recipe.json", "samples.png", "traversals.png")
 PUBLISHED, TITLE = "id-gan", "ID-GAN"
-"""The system that recipes are of."""
+"""The method that recipes are of."""
 NO_COMMIT = "0" * 40
 """Stands in an entry where the commit will be, as long as nothing is published."""
 
 
-def entry_of(run, weights, *, description=None, licence=None, data=None):
+def entry_of(run, weights, *, description=None, license=None, data=None):
     """The manifest `Entry` of the finished run in the directory `run`, whose file is where `weights` (a `Weights`) says.
 
-    What is not given of description, licence and data (a `DataSet`) is what the package's manifest says of the recipe, unless the run was
+    What is not given of description, license and data (a `DataSet`) is what the package's manifest says of the recipe, unless the run was
     trained on images of its own (`--data`); everything else is read from the run.
 
     Raises:
@@ -37,26 +37,30 @@ def entry_of(run, weights, *, description=None, licence=None, data=None):
     run = Path(run)
     for name in (CHECKPOINT_FILE, RESULTS_FILE):
         if not (run / name).is_file():
-            raise RunError(f"{run} has no {name}: finish it with `idgan train`, and measure it with `idgan evaluate {run}`")
+            raise RunError(
+                f"{run} has no {name}: finish it with `idgan train`, and measure it with `idgan evaluate {run}`"
+            )
     try:
         results = json.loads((run / RESULTS_FILE).read_text())
         measured, metrics = results["sha256"], results["metrics"]
     except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{run / RESULTS_FILE} holds no results of this package: delete it, and measure anew: `idgan evaluate {run}`") from error
+        raise RunError(
+            f"{run / RESULTS_FILE} holds no results of this package: delete it, and measure anew: `idgan evaluate {run}`"
+        ) from error
     if measured != sha256_of(run / CHECKPOINT_FILE):
         raise RunError(f"{run / RESULTS_FILE} belongs to another checkpoint; measure this one: `idgan evaluate {run}`")
     sampler = read_checkpoint(run / CHECKPOINT_FILE)
     training = sampler.info["training"]
-    if None in (description, licence, data):
+    if None in (description, license, data):
         if training.get("data"):
             other = f"{run} was trained on {training['data']}, which need not be what {training['recipe']} is of"
-            raise InvalidInputError(f"{other}: give --description, --licence and --data")
+            raise InvalidInputError(f"{other}: give --description, --license and --data")
         known = Manifest.read(package_manifest())[training["recipe"]]
-        description, licence, data = description or known.description, licence or known.licence, data or known.data
+        description, license, data = description or known.description, license or known.license, data or known.data
     return Entry(
         status="released",
         description=description,
-        licence=licence,
+        license=license,
         data=data,
         resolution=sampler.resolution,
         image_channels=sampler.image_channels,
@@ -70,22 +74,24 @@ def entry_of(run, weights, *, description=None, licence=None, data=None):
 
 
 def refuse_name(name, training):
-    """Refuse the name of a recipe for a run, whose checkpoint says `training` of itself, of another system than that recipe's."""
-    system = _system(training)
-    if system not in (None, PUBLISHED) and name in Manifest.read(package_manifest()).entries:
-        raise InvalidInputError(f"this run is of the system {system}, and {name!r} is an {TITLE}: choose another name, such as {name}-{system}")
+    """Refuse the name of a recipe for a run, whose checkpoint says `training` of itself, of another method than that recipe's."""
+    method = _system(training)
+    if method not in (None, PUBLISHED) and name in Manifest.read(package_manifest()).entries:
+        raise InvalidInputError(
+            f"this run is of the method {method}, and {name!r} is an {TITLE}: choose another name, such as {name}-{method}"
+        )
 
 
 def _system(training):
-    """The system that a checkpoint says it is: a name, or None where it is by no recipe of the package."""
-    return training.get("system", PUBLISHED)
+    """The method that a checkpoint says it is: a name, or None where it is by no recipe of the package."""
+    return training.get("method", PUBLISHED)
 
 
 def embed(run, checkout):
     """Make the finished run in the directory `run` the embedded checkpoint of its recipe, in the source tree `checkout`; -> its `Entry`.
 
     Raises:
-        InvalidInputError: the run is of a system that is only compared with the recipe's.
+        InvalidInputError: the run is of a method that is only compared with the recipe's.
         RunError: it is not finished or not measured.
     """
     path = Path(run) / CHECKPOINT_FILE
@@ -116,23 +122,30 @@ def publish(run, repo, *, name=None, private=False, tag=None, dry_run=False, end
         tag: a tag for the commit; a tag of that name that is elsewhere stays there, and is an error.
         dry_run: send nothing; the entry's revision is `NO_COMMIT`.
         endpoint, token: as in `idgan.load`.
-        terms: description, licence and data, as in `entry_of`.
+        terms: description, license and data, as in `entry_of`.
 
     Returns:
         (entry, files): the manifest `Entry` that pins the commit, and what the commit holds, file name -> bytes.
 
     Raises:
         RunError: the run is not finished, not measured, or does not compute its golden outputs.
-        InvalidInputError: the repository or the manifest's entry would be called like a recipe, and the run is not of its system.
+        InvalidInputError: the repository or the manifest's entry would be called like a recipe, and the run is not of its method.
         HubError: a subclass says why the hub did not take it.
     """
     run = Path(run)
-    for value, pattern, accepted in ((repo, REPO_NAME, '"organisation/name"'), (tag or "x", r"\w[\w.-]*", "a tag: letters, digits, . _ -")):
+    for value, pattern, accepted in (
+        (repo, REPO_NAME, '"organisation/name"'),
+        (tag or "x", r"\w[\w.-]*", "a tag: letters, digits, . _ -"),
+    ):
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise InvalidInputError(f"{value!r} is not {accepted}")
     for file in RUN_FILES:
         if not (run / file).is_file():
-            advice = f"measure it: `idgan evaluate {run}`" if file == RESULTS_FILE else "the `idgan train` that made it continues it"
+            advice = (
+                f"measure it: `idgan evaluate {run}`"
+                if file == RESULTS_FILE
+                else "the `idgan train` that made it continues it"
+            )
             raise RunError(f"{run} has no {file}, so it is no finished run; {advice}")
     files = {file: (run / file).read_bytes() for file in RUN_FILES}
     content = files[CHECKPOINT_FILE]
@@ -141,7 +154,9 @@ def publish(run, repo, *, name=None, private=False, tag=None, dry_run=False, end
     for taken in {repo.partition("/")[2], name}:
         refuse_name(taken, entry.training)
     if not zoo.verify(run.resolve() / CHECKPOINT_FILE)["ok"]:
-        raise RunError(f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was published")
+        raise RunError(
+            f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was published"
+        )
     files["README.md"] = model_card(entry, read_checkpoint(run / CHECKPOINT_FILE)).encode()
     if not dry_run:
         commit = _upload(repo, files, private, tag, endpoint, token)
@@ -164,15 +179,21 @@ def _upload(repo, files, private, tag, endpoint, token):
         api.create_repo(repo, private=private, exist_ok=True)
         head = api.model_info(repo)
         if private and not head.private:
-            raise HubError(f"{repo} exists and is public: make it private first, or publish without --private. Nothing was published")
+            raise HubError(
+                f"{repo} exists and is public: make it private first, or publish without --private. Nothing was published"
+            )
         commit, held = head.sha, {item.path: item for item in api.list_repo_tree(repo, revision=head.sha)}
         if not all(name in held and _is_same(held[name], content) for name, content in files.items()):
             operations = [CommitOperationAdd(name, content) for name, content in files.items()]
-            commit = api.create_commit(repo, operations, commit_message="Publish a checkpoint", parent_commit=head.sha).oid
+            commit = api.create_commit(
+                repo, operations, commit_message="Publish a checkpoint", parent_commit=head.sha
+            ).oid
         if tag is not None:
             api.create_tag(repo, tag=tag, revision=commit, exist_ok=True)
             if (there := api.model_info(repo, revision=tag).sha) != commit:
-                raise HubError(f"{repo}@{tag} is {there} already, and stays there; {commit} is published without a tag. Choose another")
+                raise HubError(
+                    f"{repo}@{tag} is {there} already, and stays there; {commit} is published without a tag. Choose another"
+                )
     return commit
 
 
@@ -197,9 +218,13 @@ def _publishing(remote):
             ) from error
         status = error.response.status_code
         if status == 403:
-            raise HubAuthError(f"{remote.repo}: this token may not write there; use one with write access to {remote.repo}.") from error
+            raise HubAuthError(
+                f"{remote.repo}: this token may not write there; use one with write access to {remote.repo}."
+            ) from error
         if status == 412:
-            raise HubError(f"{remote.repo} was changed by someone else meanwhile. Nothing was published; publish again.") from error
+            raise HubError(
+                f"{remote.repo} was changed by someone else meanwhile. Nothing was published; publish again."
+            ) from error
         raise hub.translated(error, remote) from error
     except (hub.client.OfflineModeIsEnabled, hub.client.LocalTokenNotFoundError, hub.client.HFValidationError) as error:
         raise hub.translated(error, remote) from error
@@ -211,21 +236,29 @@ def _publishing(remote):
 def model_card(entry, sampler):
     """The README.md (Markdown, with the hub's front matter) of the checkpoint that `entry` describes and `sampler` holds."""
     training, repo = entry.training, entry.weights.repo
-    spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.licence) is not None
-    licence = [f"license: {entry.licence.lower()}"] if spdx else ["license: other", f"license_name: {json.dumps(entry.licence.lower())}"]
+    spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.license) is not None
+    license = (
+        [f"license: {entry.license.lower()}"]
+        if spdx
+        else ["license: other", f"license_name: {json.dumps(entry.license.lower())}"]
+    )
     reads = "encoder" not in sampler.untrained
-    limits = [f"- Weights: {entry.licence}. Data: {entry.data.name}, {entry.data.licence}; its terms bind here too."]
+    limits = [f"- Weights: {entry.license}. Data: {entry.data.name}, {entry.data.license}; its terms bind here too."]
     if reads:
-        limits += [f"- It knows {entry.data.name} and nothing else: other images are encoded as if they came from there, biases included."]
+        limits += [
+            f"- It knows {entry.data.name} and nothing else: other images are encoded as if they came from there, biases included."
+        ]
     if idle := entry.c_dim - len(sampler.active_dims):
         limits += [f"- {idle} of {entry.c_dim} dimensions of c carry nothing."]
-    limits += ["- What dimensions of c mean was found without labels: nothing guarantees that one dimension is one property."]
+    limits += [
+        "- What dimensions of c mean was found without labels: nothing guarantees that one dimension is one property."
+    ]
     if reads:
         limits += ["- Encoding keeps only what c holds: an image is not reproduced exactly."]
     return "\n".join(
         [
             "---",
-            *licence,
+            *license,
             "library_name: idgan",
             "pipeline_tag: unconditional-image-generation",
             "tags: [idgan, gan, vae, disentanglement]",
@@ -241,7 +274,7 @@ def model_card(entry, sampler):
             f"\nSteps {json.dumps(training['steps'])}, seed {training['seed']}, {training['wall_time_seconds'] / 3600:.1f} hours on"
             f" {training['hardware']}, with {', '.join(f'{name} {version}' for name, version in training['versions'].items())}."
             " All settings are in recipe.json.",
-            "\n## Licence and limits\n",
+            "\n## License and limits\n",
             *limits,
             "",
         ]
@@ -249,15 +282,19 @@ def model_card(entry, sampler):
 
 
 def _kind(entry, sampler):
-    """What system the checkpoint is of, and what it makes of what: a few sentences."""
-    system, live = _system(entry.training), len(sampler.active_dims)
+    """What method the checkpoint is of, and what it makes of what: a few sentences."""
+    method, live = _system(entry.training), len(sampler.active_dims)
     told = f" ({live} carry information)" if any(sampler.dim_kl) else ""
     code = f"code c of {entry.c_dim} dimensions{told}"
-    images = f"{entry.resolution}x{entry.resolution} {'colour' if entry.image_channels == 3 else 'grey'} images"
+    images = f"{entry.resolution}x{entry.resolution} {'color' if entry.image_channels == 3 else 'gray'} images"
     nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
-    if system == PUBLISHED:
+    if method == PUBLISHED:
         return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN makes sharp {images} from c{nuisance}."
-    which = f"This is no {TITLE} but the system `{system}`, which {TITLE} is compared with." if system else "The recipe is its maker's own."
+    which = (
+        f"This is no {TITLE} but the method `{method}`, which {TITLE} is compared with."
+        if method
+        else "The recipe is its maker's own."
+    )
     noise = f" Not trained, and so not served: its {' and '.join(sampler.untrained)}." if sampler.untrained else ""
     return f"{which}\nIt makes {images} from a {code}{nuisance}.{noise}"
 

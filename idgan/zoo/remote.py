@@ -15,7 +15,15 @@ from concurrent.futures import TimeoutError as DeadlineError
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from huggingface_hub import constants, get_hf_file_metadata, get_session, get_token, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    get_session,
+    get_token,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub import errors as client
 from huggingface_hub.utils import hf_raise_for_status
 
@@ -47,7 +55,11 @@ class Remote:
         self.repo, self.file, self.revision, self.cache_dir, self.token = repo, file, revision, cache_dir, token
         self.endpoint = _checked_endpoint(constants.ENDPOINT if endpoint is None else endpoint)
         self.pinned = re.fullmatch(COMMIT, revision) is not None
-        self.offline = offline or constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
+        self.offline = (
+            offline
+            or constants.HF_HUB_OFFLINE
+            or os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
+        )
         self.size = self.etag = None
 
     def __str__(self):
@@ -99,7 +111,9 @@ class Remote:
             etag_timeout=_seconds("HF_HUB_ETAG_TIMEOUT"),
         )
         if force and not (os.path.islink(path) and os.path.basename(os.readlink(path)) == self.etag):
-            os.unlink(path)  # the client fetched the blob, and left what stood in its place: a copy, or a link to a blob of another ETag
+            os.unlink(
+                path
+            )  # the client fetched the blob, and left what stood in its place: a copy, or a link to a blob of another ETag
             return self._transfer(force=False)
         return Path(path)
 
@@ -115,7 +129,9 @@ class Remote:
                 except client.HTTPError as error:
                     if not is_broken_connection(error):
                         raise
-                return get_hf_file_metadata(url, token=self.token, timeout=seconds, endpoint=self.endpoint)  # a connection may break once
+                return get_hf_file_metadata(
+                    url, token=self.token, timeout=seconds, endpoint=self.endpoint
+                )  # a connection may break once
 
         try:
             answer = _within(seconds, ask)
@@ -147,7 +163,9 @@ def refuse_odd_token(token):
     """The client quotes a token that cannot go into a header in its error; this one does not."""
     token = token if isinstance(token, str) else get_token()
     if token and not re.fullmatch(r"[!-~]+", token):
-        raise errors.HubAuthError("the hub token holds spaces or characters that no token has; set it again (it is not shown here)")
+        raise errors.HubAuthError(
+            "the hub token holds spaces or characters that no token has; set it again (it is not shown here)"
+        )
 
 
 def _seconds(variable):
@@ -193,7 +211,10 @@ class _Limits:
     def _before(self, request):
         if threading.get_ident() != self.thread:
             return
-        if (position := request.headers.get("Range")) not in (None, self.position):  # it resumes further on: that is progress
+        if (position := request.headers.get("Range")) not in (
+            None,
+            self.position,
+        ):  # it resumes further on: that is progress
             self.position = position
             self.asked.clear()
         self.asked[request.method] += 1
@@ -215,9 +236,13 @@ class _Limits:
             hf_raise_for_status(response)
         etags = response.headers.get("X-Linked-Etag", ""), response.headers.get("ETag", "").removeprefix("W/")
         if re.search(r"[/\\]|\.\.", "".join(etags)):
-            raise errors.HubServerError(f"{self.remote}: {self.remote.host} states an ETag that would name a file outside the cache: {etags}.")
+            raise errors.HubServerError(
+                f"{self.remote}: {self.remote.host} states an ETag that would name a file outside the cache: {etags}."
+            )
         if response.request.method == "GET" and response.headers.get("Content-Type", "").startswith("text/html"):
-            raise errors.CorruptWeightsError(f"{self.remote}: {self.remote.host} answered with a web page instead of the file.")
+            raise errors.CorruptWeightsError(
+                f"{self.remote}: {self.remote.host} answered with a web page instead of the file."
+            )
 
 
 # ------------------------------------------------------------------ what went wrong
@@ -227,12 +252,24 @@ NO_ACCESS = "does not exist, was renamed, or is private. If it is private, log i
 GATED = "its terms must be accepted first, at {remote.host}/{remote.repo}; then log in (`hf auth login`, or HF_TOKEN)"
 KINDS = (  # the client's error, ours, advice; the first that fits counts
     (client.GatedRepoError, errors.GatedRepoError, GATED),
-    ((client.RepositoryNotFoundError, client.DisabledRepoError), errors.RepoNotFoundError, "the repository " + NO_ACCESS),
+    (
+        (client.RepositoryNotFoundError, client.DisabledRepoError),
+        errors.RepoNotFoundError,
+        "the repository " + NO_ACCESS,
+    ),
     (client.RevisionNotFoundError, errors.RevisionNotFoundError, "the repository has no revision {remote.revision}"),
-    (client.RemoteEntryNotFoundError, errors.FileMissingError, "the repository holds no such file: moved, or not an idgan checkpoint"),
+    (
+        client.RemoteEntryNotFoundError,
+        errors.FileMissingError,
+        "the repository holds no such file: moved, or not an idgan checkpoint",
+    ),
     (client.OfflineModeIsEnabled, errors.HubOfflineError, "it is not cached, and offline mode is on"),
     (client.FileMetadataError, errors.HubUnreachableError, NOT_A_HUB),
-    (client.LocalTokenNotFoundError, errors.HubAuthError, "token=True, but nobody is logged in (`hf auth login`, or HF_TOKEN)"),
+    (
+        client.LocalTokenNotFoundError,
+        errors.HubAuthError,
+        "token=True, but nobody is logged in (`hf auth login`, or HF_TOKEN)",
+    ),
     (client.HFValidationError, errors.InvalidInputError, "the hub accepts no such name"),
 )
 STATUSES = {
@@ -251,7 +288,9 @@ def is_broken_connection(error):
 def translated(error, remote):
     """Our error for what the client raised."""
     cause = error
-    while (isinstance(cause, client.LocalEntryNotFoundError) or type(cause) is ValueError) and cause.__cause__:  # the client's wrappers
+    while (
+        isinstance(cause, client.LocalEntryNotFoundError) or type(cause) is ValueError
+    ) and cause.__cause__:  # the client's wrappers
         cause = cause.__cause__
     for kind, ours, advice in KINDS:
         if isinstance(cause, kind):
@@ -269,7 +308,9 @@ def translated(error, remote):
     if isinstance(cause, OSError) and cause.errno is not None:
         size = "" if remote.size is None else f" ({remote.size:,} bytes)"
         where = remote.cache_dir or constants.HF_HUB_CACHE
-        return type(cause)(cause.errno, f"could not store {remote}{size} in {where}: {cause.strerror}. Make room, or set HF_HUB_CACHE")
+        return type(cause)(
+            cause.errno, f"could not store {remote}{size} in {where}: {cause.strerror}. Make room, or set HF_HUB_CACHE"
+        )
     if type(cause) is OSError:  # the client counts the bytes
         return errors.DownloadInterruptedError(f"{remote}: {remote.host} did not send what it announced ({cause})")
     return errors.HubError(f"{remote}: the download failed: {type(cause).__name__}: {cause}")

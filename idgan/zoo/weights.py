@@ -13,7 +13,15 @@ from idgan.images import encoder_view
 from idgan.networks import ModelConfig, Posterior
 from idgan.sampler import Sampler
 
-__all__ = ["CHECKPOINT_FILE", "FORMAT", "check_tensors", "golden_differences", "part_of", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "CHECKPOINT_FILE",
+    "FORMAT",
+    "check_tensors",
+    "golden_differences",
+    "part_of",
+    "read_checkpoint",
+    "write_checkpoint",
+]
 
 FORMAT = "idgan-1"
 CHECKPOINT_FILE = "model.safetensors"
@@ -28,7 +36,11 @@ def write_checkpoint(path, sampler):
     `sampler.info` (a JSON-able dict) goes along. Equal samplers make equal files. Returns the path.
     """
     sampler = copy.deepcopy(sampler).float()
-    tensors = {f"{part}.{name}": tensor for part in ("vae", "generator") for name, tensor in getattr(sampler, part).state_dict().items()}
+    tensors = {
+        f"{part}.{name}": tensor
+        for part in ("vae", "generator")
+        for name, tensor in getattr(sampler, part).state_dict().items()
+    }
     tensors |= {"bank.mean": sampler.bank.mean, "bank.logvar": sampler.bank.logvar}
     c, s = sampler.codes(GOLDEN_COUNT, seed=0)
     tensors |= {f"golden.{name}": value for name, value in zip(GOLDENS, (c, s, *golden_outputs(sampler, c, s)))}
@@ -92,7 +104,9 @@ def _read(path):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not an idgan checkpoint (format {metadata.get('format')!r:.100}, not {FORMAT!r})")
+                raise CheckpointError(
+                    f"{path} is not an idgan checkpoint (format {metadata.get('format')!r:.100}, not {FORMAT!r})"
+                )
             # Copied: what safe_open returns is mapped from the file, and someone who overwrites that in place would take the process down.
             return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118 (safe_open is not a dict)
     except SafetensorError as error:
@@ -109,7 +123,11 @@ def _build(path, tensors, metadata):
         raise CheckpointError(f"{path}: its metadata does not describe an idgan model ({error})") from error
     with torch.device("meta"):  # shapes only: no memory is taken for what a hostile config claims
         networks = {"vae": config.vae.build(), "generator": config.generator.build()}
-    expected = {f"{part}.{name}": tensor.shape for part, network in networks.items() for name, tensor in network.state_dict().items()}
+    expected = {
+        f"{part}.{name}": tensor.shape
+        for part, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
     bank = Posterior(tensors.get("bank.mean"), tensors.get("bank.logvar"))
     rows = 0 if bank.mean is None else bank.mean.shape[:1].numel()
     expected |= {"bank.mean": (rows, config.c_dim), "bank.logvar": (rows, config.c_dim)}
@@ -130,7 +148,9 @@ def check_tensors(path, tensors, expected):
     """Hold `tensors` to `expected`, name -> shape: all of them and no other, float32 and finite."""
     if tensors.keys() != expected.keys():
         missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        raise CheckpointError(f"{path}: tensors missing: {missing[:5] or 'none'}; not expected: {surplus[:5] or 'none'}")
+        raise CheckpointError(
+            f"{path}: tensors missing: {missing[:5] or 'none'}; not expected: {surplus[:5] or 'none'}"
+        )
     for name, tensor in tensors.items():
         found, shape = tuple(tensor.shape), tuple(expected[name])
         if tensor.dtype != torch.float32 or found != shape:

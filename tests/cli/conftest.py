@@ -20,7 +20,9 @@ def checkpoint(tmp_path_factory):
     mean, logvar = torch.zeros(16, 3), torch.zeros(16, 3)
     mean[:, 0], mean[:, 2], logvar[:, [0, 2]] = 0.5 * torch.randn(16), 2 * torch.randn(16), -2.0
     config = ModelConfig(VAEConfig(3), ConvGeneratorConfig(3, 2))
-    sampler = Sampler(config, bank=Posterior(mean, logvar), info={"name": "small", "data": "dsprites", "training": {"seed": 7}})
+    sampler = Sampler(
+        config, bank=Posterior(mean, logvar), info={"name": "small", "data": "dsprites", "training": {"seed": 7}}
+    )
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small.safetensors", sampler)
 
 

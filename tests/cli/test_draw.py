@@ -8,7 +8,14 @@ import torch
 from PIL import Image
 
 import idgan
-from idgan.figures import code_grid_sheet, edit_sheet, reconstruction_sheet, sample_sheet, traversal_frames, traversal_sheet
+from idgan.figures import (
+    code_grid_sheet,
+    edit_sheet,
+    reconstruction_sheet,
+    sample_sheet,
+    traversal_frames,
+    traversal_sheet,
+)
 from idgan.images import as_batch, psnr, save_png, to_pil
 
 
@@ -20,7 +27,9 @@ def sampler(directory):
 def shows(path, picture):
     """Whether the file at `path` holds the pixels of the PIL image `picture`."""
     with Image.open(path) as file:
-        return file.size == picture.size and np.array_equal(np.asarray(file.convert("RGB")), np.asarray(picture.convert("RGB")))
+        return file.size == picture.size and np.array_equal(
+            np.asarray(file.convert("RGB")), np.asarray(picture.convert("RGB"))
+        )
 
 
 # ------------------------------------------------------------------ sample
@@ -43,14 +52,20 @@ def test_sample_from_a_run_into_a_file(run, sampler, directory):
 def test_separate_images_do_not_depend_on_the_others(run, sampler, directory):
     output = run("sample", "small.safetensors", "--seeds", "4,0-1", "--separate", "images")
     assert output == "images: samples of small.safetensors (3), 64x64, one a seed\n"
-    assert sorted(path.name for path in directory.glob("images/*")) == ["seed000000.png", "seed000001.png", "seed000004.png"]
+    assert sorted(path.name for path in directory.glob("images/*")) == [
+        "seed000000.png",
+        "seed000001.png",
+        "seed000004.png",
+    ]
     for seed in (0, 1, 4):
         assert shows(f"images/seed{seed:06d}.png", to_pil(sampler.sample(seed=seed))[0])
 
 
 def test_sample_crosses_codes_with_nuisances(run, sampler):
     output = run("sample", "small.safetensors", "--grid")
-    assert output.startswith("small-grid.png: 8 codes of small.safetensors, a row each, with 8 nuisances, a column each")
+    assert output.startswith(
+        "small-grid.png: 8 codes of small.safetensors, a row each, with 8 nuisances, a column each"
+    )
     codes = [sampler.codes(1, seed) for seed in range(8)]
     assert shows("small-grid.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes))))
     run("sample", "small.safetensors", "--grid", "--seeds", "4,9", "--out", "two.png")
@@ -62,8 +77,12 @@ def test_sample_refuses(fail, directory):
     assert "'1-0' is neither a number nor a range" in fail("sample", "small.safetensors", "--seeds", "1-0", code=2)
     assert "give one of them" in fail("sample", "small.safetensors", "--out", "a.png", "--separate", "b", code=2)
     assert "give one of them" in fail("sample", "small.safetensors", "--grid", "--separate", "b", code=2)
-    assert "a sheet of 1,001 images is too large, 1,000 fit; --separate" in fail("sample", "small.safetensors", "--seeds", "0-1000", code=2)
-    assert "a sheet of 1,024 images is too large" in fail("sample", "small.safetensors", "--grid", "--seeds", "0-31", code=2)
+    assert "a sheet of 1,001 images is too large, 1,000 fit; --separate" in fail(
+        "sample", "small.safetensors", "--seeds", "0-1000", code=2
+    )
+    assert "a sheet of 1,024 images is too large" in fail(
+        "sample", "small.safetensors", "--grid", "--seeds", "0-31", code=2
+    )
     assert "must end in .png, not 'a.jpg'" in fail("sample", "small.safetensors", "--out", "a.jpg")
     assert "device 'gpu' cannot be used here" in fail("sample", "small.safetensors", "--device", "gpu")
     assert "is not a whole safetensors file" in fail("sample", "one.png")
@@ -82,7 +101,21 @@ def test_traverse_shows_the_live_dimensions(run, sampler):
 
 
 def test_traverse_from_an_image(run, sampler):
-    output = run("traverse", "runs/small", "--image", "two.png", "--dims", "0-1", "--span", "-1", "0.5", "--steps", "2", "--out", "t.png")
+    output = run(
+        "traverse",
+        "runs/small",
+        "--image",
+        "two.png",
+        "--dims",
+        "0-1",
+        "--span",
+        "-1",
+        "0.5",
+        "--steps",
+        "2",
+        "--out",
+        "t.png",
+    )
     assert output.startswith("t.png: dimensions 0, 1 from -1 to 0.5;")
     assert shows("t.png", traversal_sheet(sampler, sampler.encode("two.png"), dims=[0, 1], span=(-1, 0.5), steps=2))
 
@@ -99,7 +132,9 @@ def test_an_animation_goes_there_and_back(run, sampler):
 
 
 def test_traverse_refuses(fail):
-    assert "no code dimension 3: they are 0 to 2, live ones [2, 0]" in fail("traverse", "small.safetensors", "--dims", "3")
+    assert "no code dimension 3: they are 0 to 2, live ones [2, 0]" in fail(
+        "traverse", "small.safetensors", "--dims", "3"
+    )
     assert "'x' is neither a number" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
     assert "'' is neither a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
     assert "span must be two finite numbers" in fail("traverse", "small.safetensors", "--span", "0", "nan")
@@ -117,12 +152,19 @@ def test_encode_prints_json(run, sampler):
     assert [code["image"] for code in result["codes"]] == ["one.png", "two.png"]
     posterior = sampler.posterior(["one.png", "two.png"])
     assert torch.allclose(torch.tensor([code["mean"] for code in result["codes"]]), posterior.mean, atol=1e-6)
-    assert torch.allclose(torch.tensor([code["std"] for code in result["codes"]]).log() * 2, posterior.logvar, atol=1e-5)
+    assert torch.allclose(
+        torch.tensor([code["std"] for code in result["codes"]]).log() * 2, posterior.logvar, atol=1e-5
+    )
 
 
 def test_encode_writes_json(run, directory):
-    assert run("encode", "small.safetensors", "one.png", "--out", "codes.json") == "codes.json: codes of 3 dimensions (1)\n"
-    assert json.loads((directory / "codes.json").read_text()) == json.loads(run("encode", "small.safetensors", "one.png"))
+    assert (
+        run("encode", "small.safetensors", "one.png", "--out", "codes.json")
+        == "codes.json: codes of 3 dimensions (1)\n"
+    )
+    assert json.loads((directory / "codes.json").read_text()) == json.loads(
+        run("encode", "small.safetensors", "one.png")
+    )
 
 
 def test_encode_refuses(fail, run, directory):
@@ -143,7 +185,10 @@ def test_reconstruct_stands_beside_the_original_and_says_how_close_it_is(run, sa
     x = as_batch(["one.png", "two.png"], channels=1, resolution=64)
     drawn = (sampler.decode(sampler.posterior(x).mean), sampler.reconstruct(x, seed=3))
     decoder, generator = (f"{psnr(y, x).mean():.1f}" for y in drawn)
-    assert output == f"small-reconstruction.png: originals and reconstructions (2); PSNR decoder {decoder}, generator {generator} dB\n"
+    assert (
+        output
+        == f"small-reconstruction.png: originals and reconstructions (2); PSNR decoder {decoder}, generator {generator} dB\n"
+    )
     assert shows("small-reconstruction.png", reconstruction_sheet(sampler, ["one.png", "two.png"], seed=3))
 
 
@@ -190,5 +235,7 @@ def test_edit_of_a_photo(run, sampler):
 def test_edit_refuses(fail):
     assert "Missing option '--set'" in fail("edit", "small.safetensors", "one.png", code=2)
     assert "'0' is not DIMENSION=AMOUNT" in fail("edit", "small.safetensors", "one.png", "--set", "0", code=2)
-    assert "dimension 0 is there twice" in fail("edit", "small.safetensors", "one.png", "--set", "0=1", "--set", "0=2", code=2)
+    assert "dimension 0 is there twice" in fail(
+        "edit", "small.safetensors", "one.png", "--set", "0=1", "--set", "0=2", code=2
+    )
     assert "no code dimension 9" in fail("edit", "small.safetensors", "one.png", "--set", "9=1")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from idgan.recipes import RECIPES, SYSTEMS, as_system, describe, override
+from idgan.recipes import METHODS, RECIPES, apply_method, describe, override
 from idgan.recipes.recipe import PRECISIONS
 
 
@@ -20,7 +20,9 @@ def test_a_dry_run_prints_what_it_would_take_and_writes_nothing(run, directory):
     settings, _, estimate = output.partition("\n\n")
     recipe = override(RECIPES["dsprites"](), {"vae_stage.batch_size": 2, "gan_stage.batch_size": 2})
     assert settings.splitlines() == [f"{path}={value}" for path, value in describe(recipe).items()]
-    assert re.match(r"parameters  vae [\d,]+, tc_discriminator 5,018,002, generator [\d,]+, discriminator [\d,]+\n", estimate)
+    assert re.match(
+        r"parameters  vae [\d,]+, tc_discriminator 5,018,002, generator [\d,]+, discriminator [\d,]+\n", estimate
+    )
     for stage, steps in ("vae", "9,000"), ("gan", "12,000"):
         cost = rf"{stage} stage   {steps} steps at batch size 2, each [\d.]+ GFLOP, in [\d.]+ GiB of tensors .*"
         assert re.search(cost + r"\n +[\d.]+ s a step here: [\d.]+ (minutes|hours) in all", estimate)
@@ -36,34 +38,51 @@ def test_a_dry_run_without_the_data_says_so(run, fail, directory, monkeypatch):
 
 
 def test_options_override_the_recipe(run):
-    settings = ["--set", "gan_stage.objective.id_weight = 1e-4", "--set", "vae_stage.precision=tf32", "--seed", "7", "--batch-size", "4"]
+    settings = [
+        "--set",
+        "gan_stage.objective.id_weight = 1e-4",
+        "--set",
+        "vae_stage.precision=tf32",
+        "--seed",
+        "7",
+        "--batch-size",
+        "4",
+    ]
     before, after = shown(run), shown(run, *settings, "--steps", "5")
     changed = {path: value for path, value in after.items() if value != before[path]}
     expected = {"gan_stage.objective.id_weight": "0.0001", "vae_stage.precision": "tf32", "seed": "7"}
-    expected |= {f"{stage}_stage.{name}": value for stage in ("vae", "gan") for name, value in (("batch_size", "4"), ("steps", "5"))}
+    expected |= {
+        f"{stage}_stage.{name}": value
+        for stage in ("vae", "gan")
+        for name, value in (("batch_size", "4"), ("steps", "5"))
+    }
     assert changed == {path: value for path, value in expected.items() if value != before[path]}
 
 
 def test_steps_are_those_of_the_stage(run):
     settings = shown(run, "--stage", "gan", "--steps", "5")
-    assert (settings["vae_stage.steps"], settings["gan_stage.steps"], settings["gan_stage.batch_size"]) == ("9000", "5", "2")
+    assert (settings["vae_stage.steps"], settings["gan_stage.steps"], settings["gan_stage.batch_size"]) == (
+        "9000",
+        "5",
+        "2",
+    )
 
 
 def test_a_system_has_the_steps_of_its_own_stage(run):
-    settings = shown(run, "--system", "gan", "--steps", "5")
-    expected = override(as_system(RECIPES["dsprites"](), "gan"), {"gan_stage.steps": 5, "gan_stage.batch_size": 2})
+    settings = shown(run, "--method", "gan", "--steps", "5")
+    expected = override(apply_method(RECIPES["dsprites"](), "gan"), {"gan_stage.steps": 5, "gan_stage.batch_size": 2})
     assert settings == {path: str(value) for path, value in describe(expected).items()}
     assert (settings["vae_stage"], settings["gan_stage.steps"]) == ("None", "5")
 
 
 def test_help_names_every_system(run):
     words = set(re.findall(r"[a-z][a-z-]+", run("train", "--help")))
-    assert set(SYSTEMS) <= words
+    assert set(METHODS) <= words
 
 
 def test_a_system_is_trained_into_a_directory_of_its_own(run, directory):
     steps = ["--steps", "1", "--batch-size", "2", "--set", "bank_size=4", "--set", "vae_stage.select_every=0"]
-    output = run("train", "dsprites", "--system", "vae", "--no-evaluate", "--device", "cpu", *steps)
+    output = run("train", "dsprites", "--method", "vae", "--no-evaluate", "--device", "cpu", *steps)
     assert "runs/dsprites-vae/model.safetensors: done" in output
     assert not (directory / "runs/dsprites").exists()
 
@@ -71,13 +90,17 @@ def test_a_system_is_trained_into_a_directory_of_its_own(run, directory):
 def test_train_refuses(fail):
     assert "'steps' is not PATH=VALUE" in fail("train", "dsprites", "--set", "steps", code=2)
     assert "no setting 'gan.steps'" in fail("train", "dsprites", "--dry-run", "--set", "gan.steps=5")
-    assert "vae_stage.steps must be of type int" in fail("train", "dsprites", "--dry-run", "--set", "vae_stage.steps=many")
+    assert "vae_stage.steps must be of type int" in fail(
+        "train", "dsprites", "--dry-run", "--set", "vae_stage.steps=many"
+    )
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits", "--dry-run")
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits")
-    assert "no system is called 'vgan'; the systems are id-gan, " in fail("train", "dsprites", "--system", "vgan")
+    assert "no method is called 'vgan'; the methods are id-gan, " in fail("train", "dsprites", "--method", "vgan")
     assert "is not in the range x>=1" in fail("train", "dsprites", "--steps", "0", code=2)
     for dry in ([], ["--dry-run", "--steps", "5"]):
-        assert "no stage 'gan' here; the only one is 'vae'" in fail("train", "dsprites", "--system", "vae", "--stage", "gan", *dry)
+        assert "no stage 'gan' here; the only one is 'vae'" in fail(
+            "train", "dsprites", "--method", "vae", "--stage", "gan", *dry
+        )
         assert "there is none to train" in fail("train", "dsprites", "--stage", "vae", "--vae", "dsprites", *dry)
     assert not Path("runs/dsprites").exists()
 
@@ -96,5 +119,5 @@ def test_the_examples_of_help_are_settings_of_their_recipes(run):
     assert len(examples) > 5
     for name, options in examples:
         override(RECIPES[name](), dict(setting.split("=") for setting in re.findall(r"--set (\S+=\S+)", options)))
-    assert "gan_stage.objective.r1_every=16" in text
+    assert "gan_stage.objective.r1_interval=16" in text
     assert set(PRECISIONS) <= set(re.findall(r"\w+", text))

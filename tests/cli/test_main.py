@@ -27,7 +27,9 @@ def idgan(*arguments):
     return subprocess.run([sys.executable, "-m", "idgan", *arguments], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("words", "command"), list(commands()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("words", "command"), list(commands()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_every_command_has_help_with_an_example_that_parses(words, command):
     result = CliRunner().invoke(main, [*words, "--help"])
     assert result.exit_code == 0
@@ -36,7 +38,9 @@ def test_every_command_has_help_with_an_example_that_parses(words, command):
     known = {option for parameter in command.params for option in parameter.opts}
     for example in examples if not isinstance(command, click.Group) else []:
         assert set(re.findall(r"(?<= )--[a-z-]+", example)) <= known
-    undescribed = {parameter.name for parameter in command.params if isinstance(parameter, click.Option) and not parameter.help}
+    undescribed = {
+        parameter.name for parameter in command.params if isinstance(parameter, click.Option) and not parameter.help
+    }
     assert undescribed <= {"seed", "format", "part"}  # which their names and choices describe
 
 
@@ -78,7 +82,10 @@ def test_unknown_commands_and_options(fail):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "could not write 5 bytes to a.png"), "Error: [Errno 28] could not write 5 bytes to a.png"),
+        (
+            OSError(errno.ENOSPC, "could not write 5 bytes to a.png"),
+            "Error: [Errno 28] could not write 5 bytes to a.png",
+        ),
         (FileNotFoundError(errno.ENOENT, "No such file", "a\nb"), r"Error: [Errno 2] No such file: 'a\nb'"),
         (KeyboardInterrupt(), "Error: interrupted"),
         (KeyboardInterrupt("stopped at step 5"), "Error: stopped at step 5"),

@@ -8,11 +8,11 @@ from click.testing import CliRunner
 
 from idgan.cli import main
 from idgan.cli.measure import evaluate
+from idgan.evaluation.measure import METRICS, ON_REQUEST
 from idgan.files import sha256_of
 from idgan.metrics import code_alignment
 from idgan.networks import ConvGeneratorConfig, ModelConfig, VAEConfig
 from idgan.sampler import Sampler
-from idgan.training.evaluation import METRICS, ON_REQUEST
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 
@@ -24,7 +24,9 @@ def quick(monkeypatch):
     def measure(subject):
         c, s = subject.sampler.codes(64, subject.seed)
         measured.append(subject.seed)
-        return code_alignment(subject.sampler.encode(subject.sampler.sample(c, s)), c, live=subject.sampler.live, seed=subject.seed)
+        return code_alignment(
+            subject.sampler.encode(subject.sampler.sample(c, s)), c, live=subject.sampler.active, seed=subject.seed
+        )
 
     monkeypatch.setitem(METRICS, "quick", measure)
     return measured
@@ -54,14 +56,25 @@ def test_the_same_command_again_shows_what_the_file_holds(run, quick):
 
 def test_prior_samples_and_extractor(run, directory, monkeypatch):
     monkeypatch.setenv("IDGAN_DATA", str(directory / "data"))
-    options = ("--metrics", "r_id, fid,fid-decoder", "--prior", "posterior,normal", "--samples", "40", "--extractor", "dsprites-convnet")
+    options = (
+        "--metrics",
+        "r_id, fid,fid-decoder",
+        "--prior",
+        "aggregated,normal",
+        "--samples",
+        "40",
+        "--extractor",
+        "dsprites-convnet",
+    )
     heading, *rows, _ = run("evaluate", "small.safetensors", "--out", "r.json", *options).splitlines()
     names = ["r_id", "FD-dsprites-convnet", "FD-dsprites-convnet-decoder"]
     assert [row.split()[0] for row in rows] == [name + suffix for name in names for suffix in ("", "-normal")]
     # Columns begin where their headings do, however long the names.
     for number, (column, width) in enumerate((("samples", 2), ("seed", 1))):
         start = heading.index(column)
-        assert {row[start : start + width] for row in rows} == {("40", "0")[number]} and {row[start - 1] for row in rows} == {" "}
+        assert {row[start : start + width] for row in rows} == {("40", "0")[number]} and {
+            row[start - 1] for row in rows
+        } == {" "}
     assert all("±" in row[heading.index("value") : heading.index("samples")] for row in rows)
     assert all("dsprites-convnet v" in row and "40 real vs 40 generated" in row for row in rows[2:])
 
@@ -115,7 +128,9 @@ def test_data_is_opened_only_for_metrics_that_read_it(run, fail, faces):
 
 def test_a_checkpoint_that_names_no_data_is_measured_without(run, fail, faces):
     sampler = read_checkpoint(faces)
-    write_checkpoint("converted.safetensors", Sampler(sampler.config, info={"name": "converted", "data": None, "training": {}}))
+    write_checkpoint(
+        "converted.safetensors", Sampler(sampler.config, info={"name": "converted", "data": None, "training": {}})
+    )
     note, *lines = run("evaluate", "converted.safetensors", "--samples", "20").splitlines()
     assert "needs no data set" in note
     assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "converted-results.json:"]
@@ -129,16 +144,27 @@ def test_help_names_every_metric(run):
         base = name.removesuffix("-decoder")
         assert base in text
         assert (base in starred) == (base in ON_REQUEST)
-    assert {name for parameter in evaluate.params for name in parameter.opts} >= {"--metrics", "--prior", "--samples", "--extractor", "--out"}
+    assert {name for parameter in evaluate.params for name in parameter.opts} >= {
+        "--metrics",
+        "--prior",
+        "--samples",
+        "--extractor",
+        "--out",
+    }
 
 
 def test_evaluate_refuses(fail, directory):
     assert "unknown metric 'fid5'" in fail("evaluate", "small.safetensors", "--metrics", "fid5")
     assert "priors=('uniform',)" in fail("evaluate", "small.safetensors", "--metrics", "r_id", "--prior", "uniform")
-    assert "unknown extractor 'vgg'; known: dsprites-convnet" in fail("evaluate", "small.safetensors", "--metrics", "fid", "--extractor", "vgg")
+    assert "unknown extractor 'vgg'; known: dsprites-convnet" in fail(
+        "evaluate", "small.safetensors", "--metrics", "fid", "--extractor", "vgg"
+    )
     assert "x>=2" in fail("evaluate", "small.safetensors", "--samples", "1", code=2)
     (directory / "notes.json").write_text("precious")
     assert "holds no results" in fail("evaluate", "small.safetensors", "--out", "notes.json")
     assert (directory / "notes.json").read_text() == "precious"
-    write_checkpoint("unknown.safetensors", Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3)), info={"name": "x", "data": "sprites"}))
+    write_checkpoint(
+        "unknown.safetensors",
+        Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3)), info={"name": "x", "data": "sprites"}),
+    )
     assert "unknown data set" in fail("evaluate", "unknown.safetensors")

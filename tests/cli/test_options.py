@@ -12,7 +12,15 @@ from idgan.cli.options import default_out, parse_changes, parse_numbers
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
-    [("0", [0]), ("0-3", [0, 1, 2, 3]), ("0-2,42", [0, 1, 2, 42]), ("7,3", [7, 3]), (" 1 , 2-2 ", [1, 2]), ("3,3", [3, 3]), (None, None)],
+    [
+        ("0", [0]),
+        ("0-3", [0, 1, 2, 3]),
+        ("0-2,42", [0, 1, 2, 42]),
+        ("7,3", [7, 3]),
+        (" 1 , 2-2 ", [1, 2]),
+        ("3,3", [3, 3]),
+        (None, None),
+    ],
 )
 def test_numbers(text, numbers):
     assert parse_numbers(None, None, text) == numbers
@@ -44,7 +52,9 @@ def test_changes(texts, changes):
     assert parse_changes(None, None, texts) == changes
 
 
-@pytest.mark.parametrize("text", ["3", "=1", "3=", "a=1", "-1=1", "3=1=2", "3=nan", "3=inf", "3=one", "3=1,4=2", "1.0=2"])
+@pytest.mark.parametrize(
+    "text", ["3", "=1", "3=", "a=1", "-1=1", "3=1=2", "3=nan", "3=inf", "3=one", "3=1,4=2", "1.0=2"]
+)
 def test_what_are_no_changes(text):
     with pytest.raises(click.BadParameter, match=r"is not DIMENSION=AMOUNT, such as 3=\+1\.5"):
         parse_changes(None, None, [text])

@@ -16,7 +16,9 @@ def run_directory(path):
     lines = [json.dumps({"step": i, "kl": float(i)}) for i in range(3)] + ['{"step": 3, "k']  # the last was cut short
     (path / "vae" / "log.jsonl").write_text("\n".join(lines))
     details = {"mutual_information": [[0.5, 0.0], [0.1, 0.2]], "entropy": [1.0, 0.7], "gaps": {"x": 0.4, "y": 0.3}}
-    (path / "results.json").write_text(json.dumps({"metrics": [{"name": "mig", "value": 0.35, "details": details}, {"name": "fvm", "value": 0.5}]}))
+    (path / "results.json").write_text(
+        json.dumps({"metrics": [{"name": "mig", "value": 0.35, "details": details}, {"name": "fvm", "value": 0.5}]})
+    )
     return path
 
 
@@ -42,7 +44,9 @@ def test_a_directory_that_is_no_run_is_said_to_be_none(tmp_path):
     assert "nothing to plot" in result.output
 
 
-@pytest.mark.parametrize("content", ["", '{"metrics": [', "[]", '{"metrics": 3}', '{"metrics": [{"name": "mig", "value": 0.3}]}', "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", '{"metrics": [', "[]", '{"metrics": 3}', '{"metrics": [{"name": "mig", "value": 0.3}]}', "\xff"]
+)
 def test_damaged_results_are_named(tmp_path, content):
     run = run_directory(tmp_path / "run")
     (run / "results.json").write_bytes(content.encode("latin-1"))

@@ -9,13 +9,13 @@ import torch
 from click.testing import CliRunner
 
 from idgan.cli import main
+from idgan.evaluation.results import write_results
 from idgan.files import sha256_of
 from idgan.images import save_png
-from idgan.training.results import write_results
 from idgan.zoo.publish import NO_COMMIT
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
-TERMS = ("--description", "Sprites", "--licence", "MIT", "--data", "ours", "our own")
+TERMS = ("--description", "Sprites", "--license", "MIT", "--data", "ours", "our own")
 
 
 @pytest.fixture
@@ -24,7 +24,12 @@ def finished(directory):
     path = directory / "runs/small/model.safetensors"
     sampler = read_checkpoint(path)
     text = dict.fromkeys(("recipe", "command", "hardware"), "x")
-    sampler.info["training"] = text | {"seed": 0, "steps": {"vae": 1}, "versions": {"idgan": "1"}, "wall_time_seconds": 1.0}
+    sampler.info["training"] = text | {
+        "seed": 0,
+        "steps": {"vae": 1},
+        "versions": {"idgan": "1"},
+        "wall_time_seconds": 1.0,
+    }
     write_checkpoint(path, sampler)
     for name in ("samples.png", "traversals.png"):
         save_png(torch.rand(1, 8, 8), path.with_name(name))
@@ -41,7 +46,11 @@ def test_a_dry_run_prints_the_entry_and_writes_nothing(run, finished):
     entry = json.loads("{" + document)["small"]
     assert entry["weights"]["repo"] == "org/small"
     assert entry["weights"]["revision"] == NO_COMMIT
-    assert (entry["description"], entry["licence"], entry["data"]) == ("Sprites", "MIT", {"name": "ours", "licence": "our own"})
+    assert (entry["description"], entry["license"], entry["data"]) == (
+        "Sprites",
+        "MIT",
+        {"name": "ours", "license": "our own"},
+    )
     assert len(listed.splitlines()) == 6
     assert all(line.startswith("would publish org/small/") for line in listed.splitlines())
     assert not Path("zoo.json").exists()
@@ -49,10 +58,10 @@ def test_a_dry_run_prints_the_entry_and_writes_nothing(run, finished):
 
 @pytest.fixture
 def baseline(finished):
-    """runs/gan, a finished and measured run of the system `gan`."""
+    """runs/gan, a finished and measured run of the method `gan`."""
     path = Path(shutil.copytree(finished, "runs/gan"), "model.safetensors")
     sampler = read_checkpoint(path)
-    sampler.info["training"]["system"] = "gan"
+    sampler.info["training"]["method"] = "gan"
     write_checkpoint(path, sampler)
     write_results(path.with_name("results.json"), "x", sha256_of(path), [])
     return "runs/gan"
@@ -64,9 +73,13 @@ def test_publish_refuses_before_anything_is_sent(fail, finished, baseline):
     assert 'is not "organisation/name"' in fail("publish", finished, "--repo", "small", *TERMS)
     assert "no checkpoint is called 'x'" in fail("publish", finished, "--repo", "org/small")
     assert "give one with --name" in fail("publish", finished, "--repo", "org/Small", "--manifest", "zoo.json", *TERMS)
-    assert "the system gan, and 'dsprites' is an ID-GAN" in fail("publish", baseline, "--repo", "org/x", "--name", "dsprites", "--dry-run", *TERMS)
+    assert "the method gan, and 'dsprites' is an ID-GAN" in fail(
+        "publish", baseline, "--repo", "org/x", "--name", "dsprites", "--dry-run", *TERMS
+    )
     Path("zoo.json").write_text("[]")
-    assert "zoo.json: a manifest is an object" in fail("publish", finished, "--repo", "org/small", "--manifest", "zoo.json", *TERMS)
+    assert "zoo.json: a manifest is an object" in fail(
+        "publish", finished, "--repo", "org/small", "--manifest", "zoo.json", *TERMS
+    )
     Path(finished, "results.json").unlink()
     assert "idgan evaluate" in fail("publish", finished, "--repo", "org/small", *TERMS)
 

@@ -9,9 +9,9 @@ from safetensors import safe_open
 
 from idgan import zoo
 from idgan.cli import main
+from idgan.evaluation.results import write_results
 from idgan.files import sha256_of
 from idgan.metrics import MetricResult
-from idgan.training.results import write_results
 
 
 def test_list_has_a_line_a_model(run):
@@ -28,18 +28,29 @@ def test_list_as_json(run, status):
 
 
 def test_list_as_markdown_has_the_papers_metrics(run, directory, monkeypatch):
-    entry = {"status": "recipe", "description": "A test", "licence": "Apache-2.0", "data": {"name": "Sprites", "licence": "CC0-1.0"}}
+    entry = {
+        "status": "recipe",
+        "description": "A test",
+        "license": "Apache-2.0",
+        "data": {"name": "Sprites", "license": "CC0-1.0"},
+    }
     entry |= {"resolution": 64, "image_channels": 3, "c_dim": 3, "s_dim": 2}
-    results = [("fvm", 0.111, "disentanglement_lib: ..."), ("fvm", 0.876, "paper: ..."), ("mig", 0.345, "disentanglement_lib: ...")]
-    entry["metrics"] = [dict(zip(("name", "value", "protocol"), result), samples=1, seed=0, versions={}) for result in results]
+    results = [
+        ("fvm", 0.111, "disentanglement_lib: ..."),
+        ("fvm", 0.876, "paper: ..."),
+        ("mig", 0.345, "disentanglement_lib: ..."),
+    ]
+    entry["metrics"] = [
+        dict(zip(("name", "value", "protocol"), result), samples=1, seed=0, versions={}) for result in results
+    ]
     models = {"measured": entry, "unmeasured": entry | {"metrics": []}}
     (directory / "more.json").write_text(json.dumps({"schema": 1, "models": models}))
     monkeypatch.setenv("IDGAN_MANIFEST", str(directory / "more.json"))
     lines = run("list", "--markdown").splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + len(zoo.list_models())
-    assert "| `measured` | 64x64, colour | 3 | 2 | recipe | 0.88 | 0.34 | Sprites (CC0-1.0) |" in lines
-    assert "| `unmeasured` | 64x64, colour | 3 | 2 | recipe |  |  | Sprites (CC0-1.0) |" in lines
+    assert "| `measured` | 64x64, color | 3 | 2 | recipe | 0.88 | 0.34 | Sprites (CC0-1.0) |" in lines
+    assert "| `unmeasured` | 64x64, color | 3 | 2 | recipe |  |  | Sprites (CC0-1.0) |" in lines
 
 
 def test_info_of_a_file(run):
@@ -61,8 +72,12 @@ def test_info_of_a_file(run):
 def test_info_of_a_run_has_what_it_measured(run, directory):
     assert json.loads(run("info", "runs/small", "--json"))["metrics"] == []
     path = directory / "runs/small/model.safetensors"
-    write_results(path.with_name("results.json"), "small", sha256_of(path), [MetricResult("mig", 0.25, "of a test", 100, 0)])
-    assert [(metric["name"], metric["value"]) for metric in json.loads(run("info", "runs/small", "--json"))["metrics"]] == [("mig", 0.25)]
+    write_results(
+        path.with_name("results.json"), "small", sha256_of(path), [MetricResult("mig", 0.25, "of a test", 100, 0)]
+    )
+    assert [
+        (metric["name"], metric["value"]) for metric in json.loads(run("info", "runs/small", "--json"))["metrics"]
+    ] == [("mig", 0.25)]
     assert "of a test" in run("info", "runs/small")
 
 

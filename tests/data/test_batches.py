@@ -4,14 +4,15 @@ import time
 import pytest
 import torch
 
-from idgan.data import Batches, ColorDSprites, DSprites, NoisyDSprites, ReadAhead, generator_of
+from idgan.data import Batches, ColorDSprites, DSprites, NoisyDSprites, Prefetcher
 from idgan.errors import DataError, InvalidInputError
+from idgan.rng import make_rng
 
 SOURCES = [DSprites, ColorDSprites, NoisyDSprites]
 
 
 class Plain:
-    """Ten grey images, each of one level and with its left half darker, so that a flip and an index can be read off."""
+    """Ten gray images, each of one level and with its left half darker, so that a flip and an index can be read off."""
 
     resolution, image_channels = 8, 3
 
@@ -38,26 +39,26 @@ def test_a_batch_and_its_parts_know_the_size_of_the_data_set():
 
 
 def test_a_generator_is_a_function_of_its_key():
-    assert torch.equal(torch.rand(5, generator=generator_of(3, 7)), torch.rand(5, generator=generator_of(3, 7)))
+    assert torch.equal(torch.rand(5, generator=make_rng(3, 7)), torch.rand(5, generator=make_rng(3, 7)))
 
 
 def test_every_part_of_the_key_counts_and_so_does_their_order():
     keys = [(), (0,), (0, 0), (0, 1), (1, 0), (1, 1), (0, -1), (-1, 0), (2**40, 0), (0, 2**40), (0, 0, 0)]
-    draws = [tuple(torch.rand(4, generator=generator_of(*key)).tolist()) for key in keys]
+    draws = [tuple(torch.rand(4, generator=make_rng(*key)).tolist()) for key in keys]
     assert len(set(draws)) == len(keys)
 
 
 def test_streams_of_near_keys_are_unrelated():
     n = 4000
     keys = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (0, -1), (2, 0)]
-    streams = torch.stack([torch.randn(n, generator=generator_of(*key)) for key in keys])
+    streams = torch.stack([torch.randn(n, generator=make_rng(*key)) for key in keys])
     off_diagonal = torch.corrcoef(streams) - torch.eye(len(keys))
     assert off_diagonal.abs().max() < 5 / n**0.5
 
 
 def test_first_draws_of_consecutive_steps_are_uniform_and_unrelated():
     n = 4000
-    first = torch.stack([torch.rand((), generator=generator_of(0, step)) for step in range(n)])
+    first = torch.stack([torch.rand((), generator=make_rng(0, step)) for step in range(n)])
     counts = torch.histc(first, 10, 0, 1)
     assert (counts - n / 10).abs().max() < 5 * (n * 0.09) ** 0.5
     for lag in (1, 2):
@@ -69,17 +70,17 @@ def test_first_draws_of_consecutive_steps_are_uniform_and_unrelated():
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_batch_does_not_depend_on_what_was_asked_before(source):
-    batches = Batches(source(), 6, seed=1, flip=True, dequantise=True)
+    batches = Batches(source(), 6, seed=1, flip=True, dequantize=True)
     in_order = [everything(batches(step)) for step in range(4)]
     torch.rand(3)  # nor on the global generator
     for step in (3, 0, 2, 2):
         assert torch.equal(everything(batches(step)), in_order[step])
-    assert torch.equal(everything(Batches(source(), 6, seed=1, flip=True, dequantise=True)(3)), in_order[3])
+    assert torch.equal(everything(Batches(source(), 6, seed=1, flip=True, dequantize=True)(3)), in_order[3])
 
 
 def test_a_batch_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    everything(Batches(NoisyDSprites(), 4, seed=0, flip=True, dequantise=True)(0))
+    everything(Batches(NoisyDSprites(), 4, seed=0, flip=True, dequantize=True)(0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -136,7 +137,7 @@ def test_once_remembers_a_none():
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_the_processes_see_together_what_one_would(source, world_size):
-    options = {"flip": True, "dequantise": True}
+    options = {"flip": True, "dequantize": True}
     whole = Batches(source(), 6, seed=0, **options)
     shares = [Batches(source(), 6, seed=0, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
     for step in (0, 5):
@@ -153,7 +154,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(batch_size, world_size
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_parts_of_a_batch_are_together_the_batch(source):
-    batches = Batches(source(), 12, seed=0, rank=1, world_size=2, parts=3, flip=True, dequantise=True)
+    batches = Batches(source(), 12, seed=0, rank=1, world_size=2, parts=3, flip=True, dequantize=True)
     whole, parts = batches(5), batches(5).split(3)
     assert [len(part.x) for part in parts] == [2, 2, 2]
     assert [part.step for part in parts] == [5, 5, 5]
@@ -174,7 +175,10 @@ def test_pooled_values_are_the_mean_over_the_parts_once_all_are_there():
 
 
 def test_a_batch_that_cannot_be_parted_equally_is_refused():
-    with pytest.raises(InvalidInputError, match="batch of 12 cannot be shared equally by 2 processes in 4 parts each; choose a multiple of 8"):
+    with pytest.raises(
+        InvalidInputError,
+        match="batch of 12 cannot be shared equally by 2 processes in 4 parts each; choose a multiple of 8",
+    ):
         Batches(Plain(), 12, seed=0, world_size=2, parts=4)
 
 
@@ -202,16 +206,16 @@ def readers():
 
 
 def test_batches_read_ahead_are_the_same_whatever_steps_are_asked_for():
-    options = {"flip": True, "dequantise": True}
+    options = {"flip": True, "dequantize": True}
     expected = Batches(Plain(), 6, seed=1, **options)
-    with ReadAhead(Batches(Streaming(), 6, seed=1, **options), steps=9) as batches:
+    with Prefetcher(Batches(Streaming(), 6, seed=1, **options), steps=9) as batches:
         for step in (2, 3, 4, 7, 8, 0, 0, 1, 8):
             assert torch.equal(everything(batches(step)), everything(expected(step)))
 
 
 def test_one_batch_is_read_ahead_in_a_thread_and_none_past_the_end():
     source = Streaming()
-    with ReadAhead(Batches(source, 2, seed=0), steps=4) as batches:
+    with Prefetcher(Batches(source, 2, seed=0), steps=4) as batches:
         for step in range(4):
             batches(step)
             assert step + 1 <= len(source.threads) <= step + 2
@@ -222,14 +226,14 @@ def test_one_batch_is_read_ahead_in_a_thread_and_none_past_the_end():
 
 
 def test_what_stays_in_memory_is_not_read_ahead():
-    with ReadAhead(Batches(Plain(), 2, seed=0), steps=9) as batches:
+    with Prefetcher(Batches(Plain(), 2, seed=0), steps=9) as batches:
         assert torch.equal(batches(3).x, Batches(Plain(), 2, seed=0)(3).x)
         assert not readers()
 
 
 def test_an_error_comes_with_its_own_batch_and_leaves_no_thread():
     with pytest.raises(DataError, match=r"000007\.jpg cannot be used"):
-        with ReadAhead(Batches(Streaming(damaged=3), 2, seed=0), steps=9) as batches:
+        with Prefetcher(Batches(Streaming(damaged=3), 2, seed=0), steps=9) as batches:
             for step in range(9):
                 batches(step)
                 reached = step
@@ -240,7 +244,7 @@ def test_an_error_comes_with_its_own_batch_and_leaves_no_thread():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_leaves_no_thread(error):
     with pytest.raises(error):
-        with ReadAhead(Batches(Streaming(), 2, seed=0), steps=9) as batches:
+        with Prefetcher(Batches(Streaming(), 2, seed=0), steps=9) as batches:
             batches(0)
             assert readers()
             raise error
@@ -263,8 +267,8 @@ def test_flips_mirror_about_half_of_the_images_left_to_right():
     assert 0.42 < mirrored[visible].float().mean() < 0.58
 
 
-def test_dequantisation_adds_less_than_one_grey_level_to_each_pixel():
-    plain, noisy = Batches(Plain(), 100, seed=0)(3).x, Batches(Plain(), 100, seed=0, dequantise=True)(3).x
+def test_dequantisation_adds_less_than_one_gray_level_to_each_pixel():
+    plain, noisy = Batches(Plain(), 100, seed=0)(3).x, Batches(Plain(), 100, seed=0, dequantize=True)(3).x
     added = (noisy - plain) * 256
     assert added.min() > -1e-4  # rounding of float32
     assert added.max() < 1 + 1e-4
@@ -274,5 +278,5 @@ def test_dequantisation_adds_less_than_one_grey_level_to_each_pixel():
 
 
 def test_dequantisation_leaves_images_and_flips_as_they_were():
-    flipped, both = (Batches(Plain(), 20, seed=0, flip=True, dequantise=noise)(0).x for noise in (False, True))
+    flipped, both = (Batches(Plain(), 20, seed=0, flip=True, dequantize=noise)(0).x for noise in (False, True))
     assert ((both - flipped).abs() <= 1 / 256 + 1e-6).all()

@@ -12,7 +12,7 @@ SQUARE, ELLIPSE, HEART = range(3)
 FACTORS = DSprites.factors
 
 # (factors, (top, left), sprite): each verified pixel by pixel against the published image. In the last two the outline runs
-# exactly through a pixel centre: a bottom edge, where the pixel is on, and a right edge, where it is off.
+# exactly through a pixel center: a bottom edge, where the pixel is on, and a right edge, where it is off.
 GOLDEN = [
     (
         (SQUARE, 0, 9, 5, 5),
@@ -125,7 +125,9 @@ def test_it_is_a_source_of_binary_images():
     assert source.images(torch.empty(0, dtype=torch.long)).shape == (0, 1, 64, 64)
 
 
-@pytest.mark.parametrize("indices", [torch.tensor([737_280]), torch.tensor([-1]), torch.tensor([0.5]), torch.tensor([[0]]), [0]])
+@pytest.mark.parametrize(
+    "indices", [torch.tensor([737_280]), torch.tensor([-1]), torch.tensor([0.5]), torch.tensor([[0]]), [0]]
+)
 def test_bad_indices_are_refused(indices):
     with pytest.raises(InvalidInputError, match="indices"):
         DSprites().images(indices)
@@ -160,7 +162,9 @@ def test_genuine_images_are_reproduced(shared):
     assert (wrong == 0).float().mean() > 0.9998 and wrong.max() == 1
 
 
-@pytest.mark.parametrize("factors, corner, sprite", GOLDEN, ids=["square", "ellipse", "heart", "bottom edge", "right edge"])
+@pytest.mark.parametrize(
+    "factors, corner, sprite", GOLDEN, ids=["square", "ellipse", "heart", "bottom edge", "right edge"]
+)
 def test_golden_images(factors, corner, sprite):
     rows = torch.tensor([[pixel == "#" for pixel in line] for line in sprite.split()]).float()
     (top, left), (height, width) = corner, rows.shape
@@ -169,14 +173,18 @@ def test_golden_images(factors, corner, sprite):
     assert torch.equal(images(index_of(*factors))[0], expected)
 
 
-def test_pixels_are_those_whose_centre_is_inside_the_outline():
-    """Against the drawing rule worked out in floating point; only centres within 1/100 px of the outline may differ."""
+def test_pixels_are_those_whose_center_is_inside_the_outline():
+    """Against the drawing rule worked out in floating point; only centers within 1/100 px of the outline may differ."""
     pixels = np.stack(np.meshgrid(np.arange(64) + 0.5, np.arange(64) + 0.5), axis=-1)
     indices = torch.randint(len(FACTORS), (20,))
     for image, (shape, scale, k, x, y) in zip(images(indices), FACTORS.factors(indices).tolist()):
         angle, size = -2 * math.pi * k / 39, 64 * (0.5 + 0.1 * scale)
-        centre = 16 + 32 * np.array([x, y]) / 31
-        upright = (pixels - centre) @ np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / size
+        center = 16 + 32 * np.array([x, y]) / 31
+        upright = (
+            (pixels - center)
+            @ np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+            / size
+        )
         near, inside = _inside(shape, upright[..., 0] / 0.15, upright[..., 1] / 0.15, tolerance=0.01 / size / 0.15)
         assert not ((image.numpy() == 1) != inside)[~near].any()
 
@@ -190,7 +198,10 @@ def _inside(shape, x, y, tolerance):
         tolerance = tolerance + 0.001
     else:
         t = 2 * np.pi * np.arange(150) / 150
-        a = np.stack([np.sin(t) ** 3, -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 14.5 - 0.15], axis=-1)
+        a = np.stack(
+            [np.sin(t) ** 3, -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 14.5 - 0.15],
+            axis=-1,
+        )
         b = np.roll(a, -1, axis=0)
         p = np.stack([x, y], axis=-1)[..., None, :]
         along = np.clip(((p - a) * (b - a)).sum(-1) / ((b - a) ** 2).sum(-1), 0, 1)[..., None]
@@ -212,13 +223,15 @@ def test_positions_a_whole_number_of_pixels_apart_are_translations():
     assert torch.equal(images(poses(0, 31)), origin.roll(32, dims=1))
 
 
-def test_positions_move_the_centre_of_mass():
-    factors = torch.tensor([[shape, 5, 7, x, y] for shape in (SQUARE, ELLIPSE) for x, y in [(0, 31), (10, 20), (17, 3)]])
+def test_positions_move_the_center_of_mass():
+    factors = torch.tensor(
+        [[shape, 5, 7, x, y] for shape in (SQUARE, ELLIPSE) for x, y in [(0, 31), (10, 20), (17, 3)]]
+    )
     x = images(FACTORS.indices(factors))
     at = torch.arange(64) + 0.5
     mass = x.sum((1, 2))
-    centre = torch.stack([x.sum(1) @ at / mass, x.sum(2) @ at / mass], dim=1)
-    assert (centre - (16 + 32 * factors[:, 3:] / 31)).abs().max() < 0.15
+    center = torch.stack([x.sum(1) @ at / mass, x.sum(2) @ at / mass], dim=1)
+    assert (center - (16 + 32 * factors[:, 3:] / 31)).abs().max() < 0.15
 
 
 @pytest.mark.parametrize("scale", range(6))
@@ -240,7 +253,7 @@ def test_the_last_orientation_is_the_first():
 
 
 def test_opposite_orientations_are_mirror_images():
-    """The outlines are symmetric about their vertical axis; only centres that fall on an outline break the tie differently."""
+    """The outlines are symmetric about their vertical axis; only centers that fall on an outline break the tie differently."""
     x = images(poses(0, 0)).view(18, 40, 64, 64)[..., :32]
     differing = (x != x.flip(1).flip(3)).sum((2, 3))
     assert differing.max() <= 2 and (differing == 0).float().mean() > 0.95
@@ -254,7 +267,10 @@ COUNT = 1000
 
 def published():
     """The members of a small npz laid out like the published one, pickled metadata included."""
-    return {"imgs": render(torch.arange(COUNT)).numpy().astype(np.uint8), "metadata": np.array({"title": "dSprites"}, dtype=object)}
+    return {
+        "imgs": render(torch.arange(COUNT)).numpy().astype(np.uint8),
+        "metadata": np.array({"title": "dSprites"}, dtype=object),
+    }
 
 
 def test_a_file_in_the_published_layout_is_read_packed(tmp_path):
@@ -305,7 +321,12 @@ def test_a_damaged_file_is_refused(tmp_path, compression):
     path = tmp_path / "dsprites.npz"
     (np.savez if compression == zipfile.ZIP_STORED else np.savez_compressed)(path, **published())
     whole = path.read_bytes()
-    for damage in (whole[: len(whole) // 2], whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:], b"<html>not found</html>", b""):
+    for damage in (
+        whole[: len(whole) // 2],
+        whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:],
+        b"<html>not found</html>",
+        b"",
+    ):
         path.write_bytes(damage)
         with pytest.raises(DataError, match="dsprites.npz cannot be read"):
             read_published(path, COUNT)

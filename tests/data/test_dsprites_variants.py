@@ -48,7 +48,7 @@ def masks(indices=INDICES):
 # ------------------------------------------------------------------ every variant
 
 
-def test_it_is_a_source_of_colour_images(source):
+def test_it_is_a_source_of_color_images(source):
     assert (source.resolution, source.image_channels, len(source)) == (64, 3, 737_280)
     assert source.factors == DSprites.factors and source.stochastic
     x = source.images(INDICES, seeded())
@@ -88,39 +88,39 @@ def test_a_gpu_gives_the_same_images(source):
 # ------------------------------------------------------------------ Color-dSprites
 
 
-def colours(source, n=4000):
-    """(n, 3) colours the sprite is drawn in; pixel (32, 32) of this index lies inside it."""
+def colors(source, n=4000):
+    """(n, 3) colors the sprite is drawn in; pixel (32, 32) of this index lies inside it."""
     index = source.factors.indices(torch.tensor([[0, 5, 0, 15, 15]]))
     return source.images(index.expand(n), seeded())[:, :, 32, 32]
 
 
 @pytest.mark.parametrize("levels", [2, 8])
-def test_a_colour_channel_takes_evenly_spaced_levels_equally_often(levels):
-    values, counts = colours(ColorDSprites(levels=levels)).unique(return_counts=True)
+def test_a_color_channel_takes_evenly_spaced_levels_equally_often(levels):
+    values, counts = colors(ColorDSprites(levels=levels)).unique(return_counts=True)
     assert torch.allclose(values, torch.linspace(0, 1, levels))
     assert ((counts - 12_000 / levels).abs() < 5 * (12_000 / levels) ** 0.5).all()
 
 
-def test_uniform_colours_lie_in_the_upper_half():
-    drawn = colours(ColorDSprites(colors="uniform"))
+def test_uniform_colors_lie_in_the_upper_half():
+    drawn = colors(ColorDSprites(colors="uniform"))
     assert drawn.min() >= 0.5 and drawn.max() <= 1
     assert drawn.mean() == pytest.approx(0.75, abs=0.01) and drawn.var() == pytest.approx(0.25 / 12, rel=0.05)
 
 
 def test_channels_are_drawn_independently():
-    assert torch.corrcoef(colours(ColorDSprites()).T).fill_diagonal_(0).abs().max() < 0.08
+    assert torch.corrcoef(colors(ColorDSprites()).T).fill_diagonal_(0).abs().max() < 0.08
 
 
-def test_a_sprite_has_one_colour_on_black():
+def test_a_sprite_has_one_color_on_black():
     x = ColorDSprites(colors="uniform").images(INDICES, seeded())
     sprite = masks().expand_as(x)
     assert not x[~sprite].any()
-    colour = x.amax((2, 3), keepdim=True).expand_as(x)
-    assert torch.equal(x[sprite], colour[sprite])
+    color = x.amax((2, 3), keepdim=True).expand_as(x)
+    assert torch.equal(x[sprite], color[sprite])
 
 
 @pytest.mark.parametrize("options, message", [({"colors": "rainbow"}, "rainbow"), ({"levels": 1}, "levels")])
-def test_unknown_colours_are_refused(options, message):
+def test_unknown_colors_are_refused(options, message):
     with pytest.raises(InvalidInputError, match=message):
         ColorDSprites(**options)
 
@@ -170,7 +170,9 @@ def test_a_background_is_half_a_crop_and_half_one_shift(picture):
     source = ScreamDSprites(picture)
     height, width = 274, 215
     y, x = torch.arange(height) / height, torch.arange(width) / width
-    squares = torch.stack([y.square()[:, None].expand(height, width), x.square().expand(height, width), torch.full((height, width), 0.3)])
+    squares = torch.stack(
+        [y.square()[:, None].expand(height, width), x.square().expand(height, width), torch.full((height, width), 0.3)]
+    )
     source.painting = squares  # the first difference of y^2 tells where a crop was made, whatever its shift
     background = source.paint(torch.zeros(2000, 1, 64, 64), seeded())
     top = (background[:, 0, 1, 0] - background[:, 0, 0, 0]).mul(height**2).sub(0.5).round().long()
@@ -179,7 +181,9 @@ def test_a_background_is_half_a_crop_and_half_one_shift(picture):
     assert (top.min(), top.max(), left.min(), left.max()) == (0, height - 64, 0, width - 64)
     shift = 2 * background[:, :, 0, 0] - squares[:, top, left].T
     assert shift.min() > -1e-6 and shift.max() < 1 + 1e-6
-    assert shift.mean().item() == pytest.approx(1 / 2, abs=0.02) and shift.var().item() == pytest.approx(1 / 12, abs=0.005)
+    assert shift.mean().item() == pytest.approx(1 / 2, abs=0.02) and shift.var().item() == pytest.approx(
+        1 / 12, abs=0.005
+    )
     for i in range(20):
         crop = squares[:, top[i] : top[i] + 64, left[i] : left[i] + 64]
         assert torch.allclose(background[i], (crop + shift[i, :, None, None]) / 2, atol=1e-6)
@@ -275,7 +279,9 @@ def serve(monkeypatch):
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(dsprites_variants, "SCREAM_URL", f"http://127.0.0.1:{server.server_port}/scream.jpg")
-    yield lambda status, content, length=None: answer.update(status=status, content=content, length=length or len(content))
+    yield lambda status, content, length=None: answer.update(
+        status=status, content=content, length=length or len(content)
+    )
     server.shutdown()
     server.server_close()
 

@@ -33,7 +33,7 @@ def unit(image):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five pictures of 40 x 32 and below, whose centre squares differ."""
+    """Five pictures of 40 x 32 and below, whose center squares differ."""
     path = tmp_path / "pictures"
     path.mkdir()
     for i in range(5):
@@ -48,7 +48,7 @@ def source(request, folder, tmp_path):
         return PreparedImages(prepare_images("folder", folder, tmp_path / "out", 32).path)
     if request.param == "files":
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(sys.modules["idgan.data.prepare"], "LARGEST_IN_ARRAY", 16)
+            patched.setattr(sys.modules["idgan.data.prepare"], "MAX_ARRAY_RESOLUTION", 16)
             return PreparedImages(prepare_images("folder", folder, tmp_path / "out", 32).path)
     if request.param == "zip":
         with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
@@ -74,7 +74,7 @@ def test_bad_indices_are_refused(source, indices):
 
 def test_batches_are_a_function_of_the_step_whatever_the_number_of_processes(source):
     def batch(step, **options):
-        return Batches(source, 6, seed=3, flip=True, dequantise=True, **options)(step).x
+        return Batches(source, 6, seed=3, flip=True, dequantize=True, **options)(step).x
 
     halves = torch.cat([batch(7, rank=rank, world_size=2) for rank in range(2)])
     assert torch.equal(batch(7), halves)
@@ -212,9 +212,9 @@ def rgb(content):
 
 
 def test_every_kind_of_pixel_becomes_rgb():
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert (rgb(encoded(Image.fromarray(grey))) == grey[:, :, None]).all()
-    assert (rgb(encoded(Image.fromarray(grey.astype(np.uint16) * 257))) == grey[:, :, None]).all()
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert (rgb(encoded(Image.fromarray(gray))) == gray[:, :, None]).all()
+    assert (rgb(encoded(Image.fromarray(gray.astype(np.uint16) * 257))) == gray[:, :, None]).all()
     assert (rgb(encoded(Image.new("1", (4, 4), 1))) == 255).all()
     assert (rgb(encoded(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), "JPEG")) > 250).all()
     palette = Image.new("P", (4, 4), 1)
@@ -237,5 +237,8 @@ def test_images_are_turned_upright():
 def test_decompression_bombs_are_refused(monkeypatch):
     bomb = encoded(Image.new("RGB", (40, 40)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match=r"40 x 40 pixels are more than Pillow's limit"), pytest.warns(Image.DecompressionBombWarning):
+    with (
+        pytest.raises(ValueError, match=r"40 x 40 pixels are more than Pillow's limit"),
+        pytest.warns(Image.DecompressionBombWarning),
+    ):
         decode(bomb)

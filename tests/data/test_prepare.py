@@ -92,7 +92,9 @@ def test_the_crop_is_exact_and_nothing_outside_it_matters(tmp_path, kind, size, 
     inside = noise(box[2] - box[0], box[3] - box[1])
     image = Image.new("RGB", size, "red")
     image.paste(inside, box[:2])
-    made = prepare_images(kind, write_tree(tmp_path / "source", {"000001.png": encoded(image)}), tmp_path / "out", resolution)
+    made = prepare_images(
+        kind, write_tree(tmp_path / "source", {"000001.png": encoded(image)}), tmp_path / "out", resolution
+    )
     assert (pixels(made)[0] == np.asarray(inside.resize((resolution, resolution), LANCZOS))).all()
 
 
@@ -143,7 +145,11 @@ def test_large_images_become_files(tmp_path):
 
 def test_folders_and_archives_of_all_kinds_give_the_same(tmp_path):
     files = faces(5)
-    noisy = files | {"__MACOSX/img_align_celeba/._000001.jpg": b"-", "img_align_celeba/.hidden.jpg": b"-", "list_attr_celeba.txt": b"-"}
+    noisy = files | {
+        "__MACOSX/img_align_celeba/._000001.jpg": b"-",
+        "img_align_celeba/.hidden.jpg": b"-",
+        "list_attr_celeba.txt": b"-",
+    }
     several = tmp_path / "several"
     several.mkdir()
     sources = [
@@ -189,7 +195,9 @@ def test_what_is_missing_is_said_with_where_to_get_it(tmp_path, kind):
         prepare_images(kind, tmp_path / "nowhere", tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", [b"<html>quota exceeded</html>", b"", encoded(noise(8, 8)), b"7z\xbc\xaf\x27\x1c" + b"\0" * 600])
+@pytest.mark.parametrize(
+    "content", [b"<html>quota exceeded</html>", b"", encoded(noise(8, 8)), b"7z\xbc\xaf\x27\x1c" + b"\0" * 600]
+)
 def test_what_is_no_archive_is_refused(tmp_path, content):
     path = write_tree(tmp_path, {"img_align_celeba.zip": content}) / "img_align_celeba.zip"
     with pytest.raises(DataError, match="cannot be read as a zip or tar archive"):
@@ -209,7 +217,11 @@ def test_missing_images_are_named(tmp_path):
     made = prepare_images("celeba", write_zip(tmp_path / "a.zip", files), tmp_path / "out")
     assert "202,595 of the 202,599 published images are missing (2, 5 to 8, 10 to 202599)" in made.notes[0]
     assert "https://mmlab.ie.cuhk.edu.hk" in made.notes[0]
-    views = {f"rendered_chairs/{chair}/renders/image_{i:03d}.png": encoded(Image.new("RGB", (60, 60))) for chair in "ab" for i in range(62)}
+    views = {
+        f"rendered_chairs/{chair}/renders/image_{i:03d}.png": encoded(Image.new("RGB", (60, 60)))
+        for chair in "ab"
+        for i in range(62)
+    }
     del views["rendered_chairs/b/renders/image_007.png"]
     made = prepare_images("chairs", write_zip(tmp_path / "b.zip", views), tmp_path / "chairs")
     assert "86,243 of the 86,366 published images are missing (1 views of b)" in made.notes[0]
@@ -238,13 +250,17 @@ def test_damaged_images_are_left_out_and_reported(tmp_path, damaged):
 
 def test_more_than_one_percent_of_damaged_images_is_an_error(tmp_path, damaged):
     source = write_tree(tmp_path / "source", damaged | {"201.jpg": b""})
-    with pytest.raises(DataError, match=r"250 images more than 1% cannot be used: source/010.jpg .*source/200.jpg .*source/201.jpg"):
+    with pytest.raises(
+        DataError, match=r"250 images more than 1% cannot be used: source/010.jpg .*source/200.jpg .*source/201.jpg"
+    ):
         prepare_images("folder", source, tmp_path / "out", 16)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_damaged_member_of_an_archive_is_left_out(tmp_path, damaged):
-    path = write_zip(tmp_path / "a.zip", {name: damaged[name] for name in sorted(damaged) if name not in ("010.jpg", "200.jpg")})
+    path = write_zip(
+        tmp_path / "a.zip", {name: damaged[name] for name in sorted(damaged) if name not in ("010.jpg", "200.jpg")}
+    )
     content = bytearray(path.read_bytes())
     content[content.index(damaged["100.jpg"]) + 400] ^= 1
     path.write_bytes(content)
@@ -255,7 +271,9 @@ def test_a_damaged_member_of_an_archive_is_left_out(tmp_path, damaged):
 
 def test_tiny_images_are_odd_and_small_ones_are_enlarged(tmp_path):
     source = write_tree(tmp_path / "source", {"a.png": encoded(noise(32, 40)), "b.png": encoded(noise(64, 64))})
-    assert prepare_images("folder", source, tmp_path / "out").notes == ["1 images were cut from less than 64 px, and enlarged"]
+    assert prepare_images("folder", source, tmp_path / "out").notes == [
+        "1 images were cut from less than 64 px, and enlarged"
+    ]
     write_tree(source, {"c.png": encoded(noise(15, 400))})
     with pytest.raises(DataError, match="it is 15 x 400 px, too small"):
         prepare_images("folder", source, tmp_path / "other")
@@ -272,7 +290,7 @@ deal_with = module._Preparation._deal_with
 def dying(self, name, future):
     deal_with(self, name, future)
     if self.done == 45:
-        self.storage.flush()  # as if the system had written what it holds back
+        self.storage.flush()  # as if the method had written what it holds back
         os.kill(os.getpid(), signal.SIGKILL)
 module._Preparation._deal_with = dying
 prepare_images("celeba", sys.argv[1], sys.argv[2])
@@ -283,7 +301,9 @@ prepare_images("celeba", sys.argv[1], sys.argv[2])
 def converted(monkeypatch):
     """The names of the images that are converted, as it happens."""
     names, convert = [], Preparation._convert
-    monkeypatch.setattr(Preparation, "_convert", lambda self, name, content: (names.append(name), convert(self, name, content))[1])
+    monkeypatch.setattr(
+        Preparation, "_convert", lambda self, name, content: (names.append(name), convert(self, name, content))[1]
+    )
     return names
 
 
@@ -291,7 +311,11 @@ def assert_same(made, whole):
     assert index(made) == index(whole)
     names = sorted(path.relative_to(made.path) for path in made.path.rglob("*"))
     assert names == sorted(path.relative_to(whole.path) for path in whole.path.rglob("*"))
-    assert all((made.path / name).read_bytes() == (whole.path / name).read_bytes() for name in names if (made.path / name).is_file())
+    assert all(
+        (made.path / name).read_bytes() == (whole.path / name).read_bytes()
+        for name in names
+        if (made.path / name).is_file()
+    )
 
 
 def test_a_killed_preparation_goes_on_where_it_was(tmp_path, converted):
@@ -304,7 +328,9 @@ def test_a_killed_preparation_goes_on_where_it_was(tmp_path, converted):
         open_dataset("celeba-64", tmp_path / "out.partial")
 
     made = prepare_images("celeba", source, tmp_path / "out")
-    assert sorted(converted) == [f"img_align_celeba/{i:06d}.jpg" for i in range(41, 111)]  # 45 were done, 40 of them noted
+    assert sorted(converted) == [
+        f"img_align_celeba/{i:06d}.jpg" for i in range(41, 111)
+    ]  # 45 were done, 40 of them noted
     assert list(made.skipped) == ["img_align_celeba/000003.jpg"]
     assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out"}
     assert_same(made, prepare_images("celeba", source, tmp_path / "whole"))
@@ -378,7 +404,9 @@ def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
         prepare_images("celeba", write_zip(tmp_path / "a.zip", faces(1)), tmp_path / "out")
 
 
-@pytest.mark.parametrize("options", [{"kind": "cats"}, {"resolution": 4}, {"resolution": 9999}, {"limit": 0}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "options", [{"kind": "cats"}, {"resolution": 4}, {"resolution": 9999}, {"limit": 0}, {"workers": 0}]
+)
 def test_bad_arguments_are_refused(tmp_path, options):
     with pytest.raises(InvalidInputError):
         prepare_images(**{"kind": "folder", "source": tmp_path, "out": tmp_path / "out"} | options)
@@ -400,14 +428,23 @@ def annotations(boxes):
 
 
 def test_cars_are_cut_by_their_boxes(tmp_path):
-    boxes = {"1.png": (10, 20, 110, 90), "2.png": (0, 0, 63, 100), "3.png": (30, 40, 94, 104), "4.png": (50, 30, 135, 97)}
+    boxes = {
+        "1.png": (10, 20, 110, 90),
+        "2.png": (0, 0, 63, 100),
+        "3.png": (30, 40, 94, 104),
+        "4.png": (50, 30, 135, 97),
+    }
     boxes["9.png"] = (0, 0, 80, 80)
     photos = {f"{i}.png": noise(128, 96, i) for i in range(1, 6)} | {"3.png": noise(200, 200, 3)}
     source = write_tree(tmp_path / "cars", {f"cars_train/{name}": encoded(photo) for name, photo in photos.items()})
     write_tree(source, {"devkit/cars_train_annos.mat": annotations(boxes), "cars_test/1.png": encoded(noise(99, 99))})
     made = prepare_images("cars", source, tmp_path / "out")
     assert [Path(name).name for name in index(made)["names"]] == ["1.png", "3.png", "4.png"]
-    cuts = [photos["1.png"].crop(boxes["1.png"]), photos["3.png"].crop(boxes["3.png"]), photos["4.png"].crop((50, 30, 128, 96))]
+    cuts = [
+        photos["1.png"].crop(boxes["1.png"]),
+        photos["3.png"].crop(boxes["3.png"]),
+        photos["4.png"].crop((50, 30, 128, 96)),
+    ]
     assert all((found == np.asarray(cut.resize((64, 64), LANCZOS))).all() for found, cut in zip(pixels(made), cuts))
     notes = " / ".join(made.notes)
     assert "16,181 of the 16,185 published images are missing" in notes
@@ -425,14 +462,19 @@ def test_cars_of_one_folder_and_of_archives(tmp_path):
     downloads.mkdir()
     write_tar(downloads / "cars_test.tgz", files, "w:gz")
     write_tar(downloads / "car_devkit.tgz", {"devkit/cars_test_annos.mat": boxes}, "w:gz")
-    made = [prepare_images("cars", source, tmp_path / f"out{i}") for i, source in enumerate((home, home / "cars_test", downloads))]
+    made = [
+        prepare_images("cars", source, tmp_path / f"out{i}")
+        for i, source in enumerate((home, home / "cars_test", downloads))
+    ]
     assert len({index(each)["sha256"] for each in made}) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file" + b"\0" * 200])
 def test_damaged_annotations_are_refused(tmp_path, content):
     pytest.importorskip("scipy")
-    source = write_tree(tmp_path / "cars", {"cars_train/1.png": encoded(noise(80, 80)), "cars_train_annos.mat": content})
+    source = write_tree(
+        tmp_path / "cars", {"cars_train/1.png": encoded(noise(80, 80)), "cars_train_annos.mat": content}
+    )
     with pytest.raises(DataError, match="annotation file of Stanford Cars"):
         prepare_images("cars", source, tmp_path / "out")
 
@@ -443,10 +485,16 @@ def test_genuine_cars_come_out_as_the_genuine_crops(shared, tmp_path):
     assert made.images == 81
     with zipfile.ZipFile(shared("data/cars/cars_64.zip")) as genuine:
         crops = {Path(name).name: name for name in genuine.namelist()}
-        pairs = [(found, crops[Path(name).name]) for name, found in zip(index(made)["names"], pixels(made)) if Path(name).name in crops]
-        differences = [np.abs(found - np.asarray(Image.open(genuine.open(name)), float)).mean() for found, name in pairs]
+        pairs = [
+            (found, crops[Path(name).name])
+            for name, found in zip(index(made)["names"], pixels(made))
+            if Path(name).name in crops
+        ]
+        differences = [
+            np.abs(found - np.asarray(Image.open(genuine.open(name)), float)).mean() for found, name in pairs
+        ]
     assert len(differences) == 75
-    assert max(differences) < 3.5  # grey levels: both were compressed; a box off by one pixel gives 10, bicubic 4.1
+    assert max(differences) < 3.5  # gray levels: both were compressed; a box off by one pixel gives 10, bicubic 4.1
 
 
 def test_genuine_boxes_drop_the_same_cars(shared):
@@ -454,7 +502,11 @@ def test_genuine_boxes_drop_the_same_cars(shared):
     from idgan.data.cars import SMALLEST, read_boxes
 
     path = shared("data/cars/cars_train_annos.mat")
-    kept = {name.removeprefix("cars_train/") for name, box in read_boxes(path.read_bytes(), path.name).items() if box.side >= SMALLEST}
+    kept = {
+        name.removeprefix("cars_train/")
+        for name, box in read_boxes(path.read_bytes(), path.name).items()
+        if box.side >= SMALLEST
+    }
     with zipfile.ZipFile(shared("data/cars/cars_64.zip")) as genuine:
         crops = {Path(name).name for name in genuine.namelist()}
     assert {name for name in kept if name <= max(crops)} == crops
@@ -465,7 +517,9 @@ def test_genuine_boxes_drop_the_same_cars(shared):
 
 def test_the_command_puts_images_where_the_data_set_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("IDGAN_DATA", str(tmp_path / "data"))
-    result = CliRunner().invoke(main, ["prepare", "celeba", str(write_zip(tmp_path / "a.zip", faces(3))), "--limit", "2"])
+    result = CliRunner().invoke(
+        main, ["prepare", "celeba", str(write_zip(tmp_path / "a.zip", faces(3))), "--limit", "2"]
+    )
     assert result.exit_code == 0, result.output
     assert "celeba-64: 2 images of 64x64" in result.stdout
     assert "note: 202,596 of the 202,599" in result.stderr

@@ -7,13 +7,13 @@ from idgan.data.factors import FactorGrid
 
 
 @pytest.fixture
-def grid():
+def contact_sheet():
     return FactorGrid((3, 4, 5), ("shape", "scale", "angle"))
 
 
 @pytest.fixture
 def perfect(grid):
-    """(60, 3): each factor, standardised, in a dimension of its own."""
+    """(60, 3): each factor, standardized, in a dimension of its own."""
     factors = grid.factors(torch.arange(len(grid))).double()
     return (factors - factors.mean(dim=0)) / factors.std(dim=0)
 

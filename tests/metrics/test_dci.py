@@ -26,7 +26,10 @@ def test_importance_in_closed_form():
     pairs = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
     assert disentanglement(pairs) == completeness(pairs) == pytest.approx(1 - np.log(2) / np.log(3))
     # One dimension holds everything: it is entangled, yet each factor is complete.
-    assert disentanglement(np.array([[1.0, 1], [0, 0]])) == pytest.approx(0) and completeness(np.array([[1.0, 1], [0, 0]])) == 1
+    assert (
+        disentanglement(np.array([[1.0, 1], [0, 0]])) == pytest.approx(0)
+        and completeness(np.array([[1.0, 1], [0, 0]])) == 1
+    )
     assert disentanglement(np.zeros((2, 3))) == 0
 
 

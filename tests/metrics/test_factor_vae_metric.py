@@ -33,7 +33,9 @@ def test_held_out_votes_are_not_the_trained_ones(grid, noise):
     # Three votes are remembered; on 5,000 others that memory is worth chance.
     result = score(noise, grid, "disentanglement_lib", votes=3)
     assert result.details["train_accuracy"] >= 2 / 3 and result.value == pytest.approx(1 / 3, abs=0.05)
-    assert result.value == result.details["eval_accuracy"] == pytest.approx(round(result.value * 5000) / 5000, abs=1e-12)
+    assert (
+        result.value == result.details["eval_accuracy"] == pytest.approx(round(result.value * 5000) / 5000, abs=1e-12)
+    )
 
 
 def test_a_factor_the_code_ignores_costs_its_votes(grid, perfect, lookup):
@@ -71,7 +73,9 @@ def test_a_dead_code_scores_zero_and_says_so(grid, lookup):
 
 def test_global_variance_is_exact_over_the_grid(grid, perfect, lookup):
     assert score(lookup(3 * perfect), grid).details["variance"] == pytest.approx([9, 9, 9])
-    assert score(lookup(3 * perfect), grid, variance_points=50).details["variance"] != pytest.approx([9, 9, 9], rel=1e-6)
+    assert score(lookup(3 * perfect), grid, variance_points=50).details["variance"] != pytest.approx(
+        [9, 9, 9], rel=1e-6
+    )
 
 
 def test_few_large_calls_and_the_same_score_from_small_ones(grid, perfect, lookup, monkeypatch):
@@ -92,7 +96,10 @@ def test_few_large_calls_and_the_same_score_from_small_ones(grid, perfect, looku
 
 def test_protocol_states_what_was_done(grid, perfect, lookup):
     paper = score(lookup(perfect), grid)
-    assert paper.protocol.startswith("paper: train accuracy, 800 votes of 100; variance over the whole grid") and paper.samples == 80_000
+    assert (
+        paper.protocol.startswith("paper: train accuracy, 800 votes of 100; variance over the whole grid")
+        and paper.samples == 80_000
+    )
     fewer = score(lookup(perfect), grid, votes=50, variance_points=1000)
     assert "50 votes of 100; variance over 1000 points" in fewer.protocol and fewer.samples == 5_000
     library = score(lookup(perfect), grid, "disentanglement_lib")

@@ -53,7 +53,9 @@ def test_identical_sets_are_at_zero_and_a_shift_costs_its_square(samples):
     features = torch.randn(samples, 40) * 3
     shift = torch.randn(40)
     assert frechet_distance(statistics(features), statistics(features)) < 1e-10
-    assert frechet_distance(statistics(features), statistics(features + shift)) == pytest.approx(shift.square().sum().item(), rel=1e-5)
+    assert frechet_distance(statistics(features), statistics(features + shift)) == pytest.approx(
+        shift.square().sum().item(), rel=1e-5
+    )
 
 
 def test_agrees_with_the_matrix_square_root():
@@ -91,7 +93,7 @@ def test_stored_statistics_go_on_where_they_were():
 
 
 def test_fewer_samples_than_dimensions_lose_no_digits():
-    # tr (A B)^(1/2) is also the sum of the singular values of the 20 x 20 matrix X Y' of centred samples, over N - 1.
+    # tr (A B)^(1/2) is also the sum of the singular values of the 20 x 20 matrix X Y' of centerd samples, over N - 1.
     random = np.random.default_rng(0)
     x, y = random.normal(size=(20, 300)), random.normal(size=(20, 300)) + 0.1
     a, b = statistics(x), statistics(y)
@@ -114,7 +116,10 @@ def test_empty_dimensions_change_nothing():
     random = np.random.default_rng(0)
     a, b = random.normal(size=(50, 6)), 2 * random.normal(size=(50, 6)) + 1
     embedding = np.linalg.qr(random.normal(size=(200, 6)))[0].T
-    low, high = frechet_distance(statistics(a), statistics(b)), frechet_distance(statistics(a @ embedding), statistics(b @ embedding))
+    low, high = (
+        frechet_distance(statistics(a), statistics(b)),
+        frechet_distance(statistics(a @ embedding), statistics(b @ embedding)),
+    )
     assert high == pytest.approx(low, rel=1e-10)
 
 
@@ -139,7 +144,9 @@ def in_parts(features, parts=10):
 def test_the_distance_of_parts_is_that_of_the_whole():
     real, fake = np.random.default_rng(0).normal(size=(2, 45, 3))
     options = {"features": "noise", "seed": 0}
-    whole, parts = (fid(statistics(real), made, **options) for made in (statistics(fake), [*in_parts(fake), FeatureStatistics()]))
+    whole, parts = (
+        fid(statistics(real), made, **options) for made in (statistics(fake), [*in_parts(fake), FeatureStatistics()])
+    )
     assert parts.value == pytest.approx(whole.value, rel=1e-10)
     assert (parts.samples, parts.protocol, whole.confidence) == (45, whole.protocol, None)
     assert fid(statistics(real), [statistics(fake)], **options).confidence is None
@@ -158,8 +165,12 @@ def test_confidence_is_the_deviation_over_other_generated_images(shift, least, m
 def test_confidence_stands_sets_that_do_not_vary():
     flat, random = statistics(np.ones((20, 3))), np.random.default_rng(0).normal(size=(40, 3))
     assert fid(flat, in_parts(random), features="", seed=0).confidence > 0
-    assert fid(statistics(random), in_parts(np.ones((20, 3))), features="", seed=0).confidence == pytest.approx(0, abs=1e-12)
-    apart = fid(with_moments(np.zeros(2), [1, 0]), [with_moments([0, i], [0, 1]) for i in range(3)], features="", seed=0)
+    assert fid(statistics(random), in_parts(np.ones((20, 3))), features="", seed=0).confidence == pytest.approx(
+        0, abs=1e-12
+    )
+    apart = fid(
+        with_moments(np.zeros(2), [1, 0]), [with_moments([0, i], [0, 1]) for i in range(3)], features="", seed=0
+    )
     assert 0 < apart.confidence < 10
 
 

@@ -9,7 +9,14 @@ from idgan.metrics import gilbo
 from idgan.networks.vae import Posterior
 
 GAINS = torch.tensor([2.0, 0.5])
-FAST = {"samples": 2000, "batch_size": 256, "learning_rates": (3e-2, 3e-3), "check_every": 50, "patience": 2, "tolerance": 0.005}
+FAST = {
+    "samples": 2000,
+    "batch_size": 256,
+    "learning_rates": (3e-2, 3e-3),
+    "check_every": 50,
+    "patience": 2,
+    "tolerance": 0.005,
+}
 
 
 class LinearEncoder(nn.Module):
@@ -37,7 +44,9 @@ def test_reaches_the_mutual_information_of_a_linear_generator():
     result = gilbo(linear_generator, LinearEncoder(), log_prior, seed=0, **FAST)
     information = (1 + GAINS.square()).log().sum().item() / 2
     assert result.value == pytest.approx(information, abs=4 * result.confidence + 0.02)
-    assert result.details["held_out"][0] < result.value and len(result.details["held_out"]) * 50 == result.details["steps"]
+    assert (
+        result.details["held_out"][0] < result.value and len(result.details["held_out"]) * 50 == result.details["steps"]
+    )
 
 
 def test_a_generator_that_ignores_the_code_scores_zero():
@@ -88,7 +97,14 @@ def test_a_diverging_encoder_is_reported():
 
 def test_progress_is_silent_unless_asked_for(capsys):
     for progress in (False, True):
-        gilbo(linear_generator, LinearEncoder(), log_prior, seed=0, progress=progress, **{**FAST, "samples": 100, "patience": 1})
+        gilbo(
+            linear_generator,
+            LinearEncoder(),
+            log_prior,
+            seed=0,
+            progress=progress,
+            **{**FAST, "samples": 100, "patience": 1},
+        )
         assert ("gilbo" in capsys.readouterr().err) == progress
 
 

@@ -52,7 +52,9 @@ def test_confidence_is_the_deviation_over_repeated_draws(size):
     told = np.sqrt(np.mean([result.confidence**2 for result in results]))
     assert told == pytest.approx(np.std([result.value for result in results], ddof=1), rel=0.25)
     # The deviation over subsets is that of a single subset, and depends on its size.
-    assert results[0].confidence == pytest.approx(results[0].details["subset_deviation"] * (size / (100 - size) + 1 / 50) ** 0.5)
+    assert results[0].confidence == pytest.approx(
+        results[0].details["subset_deviation"] * (size / (100 - size) + 1 / 50) ** 0.5
+    )
 
 
 def test_a_subset_that_is_all_of_a_set_has_no_confidence():

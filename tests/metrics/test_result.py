@@ -19,7 +19,13 @@ def test_details_of_any_kind_survive_json():
     }
     result = MetricResult("fvm", np.float32(0.5), "paper", np.int64(800), seed=0, details=details)
     told = json.loads(json.dumps(result.to_dict()))
-    assert told["details"] == {"array": [[1, 0], [0, 1]], "tensor": [0, 1, 2], "flag": True, "mask": [True, False], "3": [4, None, "a"]}
+    assert told["details"] == {
+        "array": [[1, 0], [0, 1]],
+        "tensor": [0, 1, 2],
+        "flag": True,
+        "mask": [True, False],
+        "3": [4, None, "a"],
+    }
     assert told["details"]["flag"] is told["details"]["mask"][0] is True
     assert MetricResult(**told) == result
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, he_normal
-from idgan.networks.conv import downward_stack, upward_stack
+from idgan.networks.conv import conv_decoder, conv_encoder
 
 
 def count(module):
@@ -51,7 +51,7 @@ def test_logits_are_not_bounded_below_by_a_rectifier():
 
 def test_the_generator_is_the_decoders_stack_with_tanh_and_the_discriminator_the_encoders():
     generator, discriminator = ConvGeneratorConfig(c_dim=5, s_dim=2).build(), ConvDiscriminatorConfig().build()
-    up, down = upward_stack(7, 1), downward_stack(1, 1)
+    up, down = conv_decoder(7, 1), conv_encoder(1, 1)
     up.load_state_dict({name.removeprefix("layers."): tensor for name, tensor in generator.state_dict().items()})
     down.load_state_dict({name.removeprefix("layers."): tensor for name, tensor in discriminator.state_dict().items()})
     code, x = torch.randn(2, 7), torch.rand(2, 1, 64, 64)
@@ -78,7 +78,9 @@ def test_he_normal_keeps_the_variance_that_torchs_own_weights_lose():
 
 def test_he_normal_takes_the_fan_in_of_each_kind_of_layer():
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Linear(50, 400), nn.Conv2d(8, 400, 3), nn.ConvTranspose2d(64, 64, 4, stride=2, bias=False))
+    layers = nn.Sequential(
+        nn.Linear(50, 400), nn.Conv2d(8, 400, 3), nn.ConvTranspose2d(64, 64, 4, stride=2, bias=False)
+    )
     he_normal(layers)
     for layer, fan_in in zip(layers, (50, 8 * 9, 64 * 4)):
         assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)

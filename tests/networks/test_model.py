@@ -28,7 +28,9 @@ def test_a_generator_without_nuisance_is_a_model():
     assert ModelConfig.from_dict(described(generator={"s_dim": 0})).s_dim == 0
 
 
-@pytest.mark.parametrize("generator", [ConvGeneratorConfig(c_dim=7, image_channels=3), ConvGeneratorConfig(c_dim=6, image_channels=1)])
+@pytest.mark.parametrize(
+    "generator", [ConvGeneratorConfig(c_dim=7, image_channels=3), ConvGeneratorConfig(c_dim=6, image_channels=1)]
+)
 def test_parts_that_do_not_fit_are_refused(generator):
     with pytest.raises(InvalidInputError, match="in the VAE"):
         ModelConfig(CONFIG.vae, generator)

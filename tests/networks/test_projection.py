@@ -9,7 +9,9 @@ NETWORKS = [
     ResNetDiscriminatorConfig(resolution=64, base_width=2, max_width=4),
     ResNetDiscriminatorConfig(resolution=16, base_width=2, max_width=4),
 ]
-every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda config: f"{type(config).__name__}-{config.resolution}")
+every_network = pytest.mark.parametrize(
+    "network", NETWORKS, ids=lambda config: f"{type(config).__name__}-{config.resolution}"
+)
 
 
 @pytest.fixture
@@ -36,7 +38,10 @@ def test_the_logit_is_linear_in_the_code_with_a_slope_that_depends_on_the_image(
     a, b, zero = torch.randn(3, 4), torch.randn(3, 4), torch.zeros(3, 4)
     base = discriminator(x, zero)
     torch.testing.assert_close(
-        discriminator(x, a + 2 * b) - base, discriminator(x, a) - base + 2 * (discriminator(x, b) - base), rtol=1e-3, atol=1e-5
+        discriminator(x, a + 2 * b) - base,
+        discriminator(x, a) - base + 2 * (discriminator(x, b) - base),
+        rtol=1e-3,
+        atol=1e-5,
     )
     code = torch.ones(1, 4).expand(3, 4)
     slopes = discriminator(x, code) - base
@@ -53,10 +58,16 @@ def test_a_pair_is_judged_on_its_own(network, images):
 
 
 def test_to_both_families_the_projection_adds_one_row_of_features_a_code_dimension():
-    features = {ConvDiscriminatorConfig(): 256, ResNetDiscriminatorConfig(resolution=64, base_width=2, max_width=4): 4 * 16}
+    features = {
+        ConvDiscriminatorConfig(): 256,
+        ResNetDiscriminatorConfig(resolution=64, base_width=2, max_width=4): 4 * 16,
+    }
     for network, width in features.items():
         discriminator = ProjectionDiscriminatorConfig(network, c_dim=7).build()
-        assert sum(p.numel() for p in discriminator.parameters()) == sum(p.numel() for p in network.build().parameters()) + 7 * width
+        assert (
+            sum(p.numel() for p in discriminator.parameters())
+            == sum(p.numel() for p in network.build().parameters()) + 7 * width
+        )
 
 
 def test_it_can_learn_to_refuse_a_code_of_another_image():

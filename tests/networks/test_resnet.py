@@ -65,8 +65,12 @@ def test_widths_double_at_each_halving_up_to_the_most(resolution, levels):
 
 @pytest.mark.parametrize(("resolution", "channels"), [(8, 1), (32, 3), (128, 3)])
 def test_shapes(resolution, channels):
-    generator = ResNetGeneratorConfig(c_dim=5, s_dim=3, resolution=resolution, base_width=2, max_width=8, image_channels=channels).build()
-    discriminator = ResNetDiscriminatorConfig(resolution=resolution, base_width=2, max_width=8, image_channels=channels).build()
+    generator = ResNetGeneratorConfig(
+        c_dim=5, s_dim=3, resolution=resolution, base_width=2, max_width=8, image_channels=channels
+    ).build()
+    discriminator = ResNetDiscriminatorConfig(
+        resolution=resolution, base_width=2, max_width=8, image_channels=channels
+    ).build()
     x = generator(torch.randn(2, 8))
     assert x.shape == (2, channels, resolution, resolution)
     assert discriminator(x).shape == (2,)
@@ -113,7 +117,9 @@ def test_generator_is_what_it_says():
     for module in blocks:
         x = blocks_by_hand(x, *parameters(module)).repeat_interleave(2, 2).repeat_interleave(2, 3)
     x = blocks_by_hand(x, *parameters(last))
-    torch.testing.assert_close(generator(code), F.conv2d(F.leaky_relu(x, 0.2), image.weight, image.bias, padding=1).tanh())
+    torch.testing.assert_close(
+        generator(code), F.conv2d(F.leaky_relu(x, 0.2), image.weight, image.bias, padding=1).tanh()
+    )
 
 
 def test_discriminator_is_what_it_says():
@@ -124,7 +130,9 @@ def test_discriminator_is_what_it_says():
     for module in blocks:
         y = F.pad(y, (1, 1, 1, 1)).unfold(2, 3, 2).unfold(3, 3, 2).mean((4, 5))
         y = blocks_by_hand(y, *parameters(module))
-    torch.testing.assert_close(discriminator(x), F.linear(F.leaky_relu(y, 0.2).flatten(1), dense.weight, dense.bias)[:, 0])
+    torch.testing.assert_close(
+        discriminator(x), F.linear(F.leaky_relu(y, 0.2).flatten(1), dense.weight, dense.bias)[:, 0]
+    )
 
 
 def test_generator_gives_signed_images():
@@ -146,7 +154,10 @@ def test_every_code_dimension_reaches_the_image():
 
 
 def test_a_batch_is_its_images():
-    generator, discriminator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(), ResNetDiscriminatorConfig(**SMALL).build()
+    generator, discriminator = (
+        ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(),
+        ResNetDiscriminatorConfig(**SMALL).build(),
+    )
     code = torch.randn(3, 7)
     x = generator(code)
     torch.testing.assert_close(torch.cat([generator(row[None]) for row in code]), x)
@@ -167,7 +178,9 @@ def test_a_model_with_a_resnet_goes_through_json():
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
-@pytest.mark.parametrize(("name", "value"), [("resolution", 96), ("resolution", 4), ("base_width", 0), ("max_width", -1), ("s_dim", "256")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("resolution", 96), ("resolution", 4), ("base_width", 0), ("max_width", -1), ("s_dim", "256")]
+)
 def test_a_model_of_an_impossible_shape_is_refused(name, value):
     values = ModelConfig(VAEConfig(c_dim=20, image_channels=3), ResNetGeneratorConfig()).to_dict()
     values["generator"][name] = value

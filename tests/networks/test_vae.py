@@ -35,7 +35,11 @@ def test_sample_is_mean_plus_std_times_noise():
 
 
 def test_sample_passes_gradients_to_both_parameters():
-    mean, logvar, noise = torch.zeros(3, 2, requires_grad=True), torch.zeros(3, 2, requires_grad=True), torch.randn(3, 2)
+    mean, logvar, noise = (
+        torch.zeros(3, 2, requires_grad=True),
+        torch.zeros(3, 2, requires_grad=True),
+        torch.randn(3, 2),
+    )
     Posterior(mean, logvar).sample(noise).sum().backward()
     assert torch.equal(mean.grad, torch.ones(3, 2))
     torch.testing.assert_close(logvar.grad, noise / 2)  # d exp(logvar / 2) / d logvar at 0
@@ -112,7 +116,7 @@ def test_an_image_is_encoded_on_its_own_whatever_else_is_in_the_batch():
     torch.testing.assert_close(vae.encode(x).mean[1:2], vae.encode(x[1:2]).mean)
 
 
-# ------------------------------------------------------------------ what other systems make of it
+# ------------------------------------------------------------------ what other methods make of it
 
 
 @pytest.mark.parametrize("channels", [1, 3])

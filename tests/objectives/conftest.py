@@ -35,8 +35,23 @@ from idgan.objectives import (
 from idgan.recipes import Adam
 
 C_DIM, S_DIM = 4, 3
-STAGE_1 = (BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig, PairwiseTCVAEConfig)
-ADVERSARIAL = (GANConfig, IDGANConfig, ConditionalGANConfig, InfoGANConfig, VAEGANConfig, EndToEndIDGANConfig, BottleneckIDGANConfig)
+STAGE_1 = (
+    BetaVAEConfig,
+    CapacityVAEConfig,
+    BetaTCVAEConfig,
+    FactorVAEConfig,
+    CapacityFactorVAEConfig,
+    PairwiseTCVAEConfig,
+)
+ADVERSARIAL = (
+    GANConfig,
+    IDGANConfig,
+    ConditionalGANConfig,
+    InfoGANConfig,
+    VAEGANConfig,
+    EndToEndIDGANConfig,
+    BottleneckIDGANConfig,
+)
 DISCRIMINATORS = {
     ConditionalGANConfig: ProjectionDiscriminatorConfig(c_dim=C_DIM),
     InfoGANConfig: LogitHeadConfig(),
@@ -64,7 +79,9 @@ def build():
             return config.build(vae, generator, DISCRIMINATORS.get(type(config), ConvDiscriminatorConfig()).build())
         objective = config.build(vae)
         if "tc_discriminator" in objective.phases:
-            objective.tc_discriminator = TCDiscriminator(C_DIM, width=32)  # a thousand wide, it would be most of the tests' time
+            objective.tc_discriminator = TCDiscriminator(
+                C_DIM, width=32
+            )  # a thousand wide, it would be most of the tests' time
         return objective
 
     return make
@@ -132,9 +149,17 @@ def two_processes():
         with socket.socket() as probe:
             probe.bind(("localhost", 0))
             port = str(probe.getsockname()[1])
-        environment = os.environ | {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": port,
+            "WORLD_SIZE": "2",
+            "OMP_NUM_THREADS": "1",
+        }
         command = [sys.executable, "-c", code]
-        processes = [subprocess.Popen(command, env=environment | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True) for rank in range(2)]
+        processes = [
+            subprocess.Popen(command, env=environment | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
+            for rank in range(2)
+        ]
         return [process.communicate(timeout=60)[0] for process in processes]
 
     return run

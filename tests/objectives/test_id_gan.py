@@ -84,13 +84,17 @@ def test_without_distillation_the_generator_has_its_adversarial_loss_only(build,
 
 def test_id_weight_changes_the_generators_gradient_only_and_in_proportion(build, batches, gradients):
     def with_weights(phase):
-        return [flat(gradients(build(IDGANConfig(id_weight=weight)), phase, batches(0))[0]) for weight in (0.0, 0.5, 1.0)]
+        return [
+            flat(gradients(build(IDGANConfig(id_weight=weight)), phase, batches(0))[0]) for weight in (0.0, 0.5, 1.0)
+        ]
 
     none, _, whole = with_weights("discriminator")
     assert torch.equal(none, whole)
     none, half, whole = with_weights("generator")
     assert (whole - none).norm() > 0
-    torch.testing.assert_close(half - none, (whole - none) / 2, rtol=1e-3, atol=1e-5 * (whole - none).abs().max().item())
+    torch.testing.assert_close(
+        half - none, (whole - none) / 2, rtol=1e-3, atol=1e-5 * (whole - none).abs().max().item()
+    )
 
 
 def test_distillation_reaches_the_generator_through_the_encoder(build, batches, gradients):
@@ -107,7 +111,9 @@ def test_distillation_reaches_the_generator_through_the_encoder(build, batches, 
 
     c, code = objective.latents(batches(0))
     likelihood = objective.vae.encode((objective.generator(code) + 1) / 2).log_prob(c).mean()
-    expected = torch.cat([g.flatten() for g in torch.autograd.grad(-likelihood, list(objective.generator.parameters()))])
+    expected = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(-likelihood, list(objective.generator.parameters()))]
+    )
     torch.testing.assert_close(added["seeing"], expected, rtol=1e-3, atol=1e-5 * expected.abs().max().item())
 
 
@@ -156,7 +162,7 @@ def test_r1_comes_at_every_step_by_default(build, batches):
 
 
 def test_lazy_r1_comes_at_multiples_and_as_many_times_as_strong(build, batches):
-    objective = build(IDGANConfig(r1_weight=2.0, r1_every=3))
+    objective = build(IDGANConfig(r1_weight=2.0, r1_interval=3))
     for step in range(7):
         losses = objective.losses("discriminator", batches(step))
         assert ("r1" in losses.logged) == (step % 3 == 0)
@@ -172,8 +178,8 @@ def test_r1_weight_0_turns_it_off(build, batches):
 
 @pytest.mark.parametrize("every", [0, -1])
 def test_r1_every_must_be_positive(every):
-    with pytest.raises(InvalidInputError, match=f"r1_every must be 1 or more, got {every}"):
-        IDGANConfig(r1_every=every)
+    with pytest.raises(InvalidInputError, match=f"r1_interval must be 1 or more, got {every}"):
+        IDGANConfig(r1_interval=every)
 
 
 def test_r1_leaves_the_batch_as_it_was(build, batches):
@@ -198,7 +204,7 @@ def test_forwards_of_the_generator_in_a_step(build, batches, train_steps, fresh,
 def test_sharing_the_forward_changes_no_bit(build, batches, train_steps, weights, precision):
     results = []
     for fresh in (False, True):
-        objective = build(IDGANConfig(fresh_fakes=fresh, r1_every=2))
+        objective = build(IDGANConfig(fresh_fakes=fresh, r1_interval=2))
         losses = train_steps(objective, [batches(step) for step in range(3)], precision)
         results.append((losses, weights(objective)))
     (shared, shared_weights), (fresh, fresh_weights) = results

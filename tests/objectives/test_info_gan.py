@@ -29,7 +29,12 @@ def test_both_phases_descend_the_code_s_likelihood(build, batches):
         objective, plain = build(InfoGANConfig(id_weight=0.5)), build(InfoGANConfig(id_weight=0.0))
         c, code = objective.latents(batches(0))
         expected = -0.5 * log_likelihood(objective, objective.generator(code), c)
-        torch.testing.assert_close(objective.losses(phase, batches(0)).total - plain.losses(phase, batches(0)).total, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            objective.losses(phase, batches(0)).total - plain.losses(phase, batches(0)).total,
+            expected,
+            rtol=1e-4,
+            atol=1e-4,
+        )
 
 
 def test_the_decoder_and_only_it_is_frozen(build):
@@ -43,7 +48,9 @@ def test_the_code_head_learns_from_fakes_only_and_in_d_s_phase(build, batches, g
     objective = build(InfoGANConfig(id_weight=0.5))
     given, _ = gradients(objective, "discriminator", batches(0))
     c, code = objective.latents(batches(0))
-    (expected,) = torch.autograd.grad(-0.5 * log_likelihood(objective, objective.generator(code).detach(), c), [objective.vae.encoder[-1].weight])
+    (expected,) = torch.autograd.grad(
+        -0.5 * log_likelihood(objective, objective.generator(code).detach(), c), [objective.vae.encoder[-1].weight]
+    )
     torch.testing.assert_close(given[head], expected)
     assert head not in gradients(objective, "generator", batches(0))[0]
 

@@ -3,7 +3,14 @@ import torch
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, EndToEndIDGANConfig, FactorVAEConfig, IDGANConfig, VAEGANConfig
+from idgan.objectives import (
+    BetaTCVAEConfig,
+    BetaVAEConfig,
+    EndToEndIDGANConfig,
+    FactorVAEConfig,
+    IDGANConfig,
+    VAEGANConfig,
+)
 
 
 def total(objective, phase, batch):
@@ -14,7 +21,10 @@ def total(objective, phase, batch):
 
 
 def test_vae_gan_without_adversarial_weight_is_the_beta_vae(build, batches, gradients):
-    joint, alone = build(VAEGANConfig(stage_1=BetaVAEConfig(beta=8.0), adversarial_weight=0.0)), build(BetaVAEConfig(beta=8.0))
+    joint, alone = (
+        build(VAEGANConfig(stage_1=BetaVAEConfig(beta=8.0), adversarial_weight=0.0)),
+        build(BetaVAEConfig(beta=8.0)),
+    )
     assert torch.equal(total(joint, "vae", batches(0)), total(alone, "vae", batches(0)))
     ours, _ = gradients(joint, "vae", batches(0))
     theirs, _ = gradients(alone, "vae", batches(0))
@@ -28,7 +38,9 @@ def test_vae_gan_adds_the_adversarial_loss_of_what_it_decodes(build, batches):
     posterior = weighted.vae.encode(batch.x)
     x_fake = 2 * weighted.vae.decode(posterior.sample(batch.normal(4))) - 1
     expected = -weighted.discriminator(x_fake).sigmoid().log().mean()
-    torch.testing.assert_close(total(weighted, "vae", batches(0)) - total(without, "vae", batches(0)), 3 * expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        total(weighted, "vae", batches(0)) - total(without, "vae", batches(0)), 3 * expected, rtol=1e-3, atol=1e-3
+    )
     torch.testing.assert_close(weighted.losses("vae", batches(0)).logged["generator_loss"], expected)
 
 
@@ -78,7 +90,9 @@ def test_to_d_and_g_end_to_end_is_id_gan_with_the_encoder_of_the_moment(build, b
         torch.testing.assert_close(gradient, theirs[name])
 
 
-@pytest.mark.parametrize("stage_1", [BetaVAEConfig(beta=8.0), FactorVAEConfig(), BetaTCVAEConfig()], ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize(
+    "stage_1", [BetaVAEConfig(beta=8.0), FactorVAEConfig(), BetaTCVAEConfig()], ids=lambda config: type(config).__name__
+)
 def test_the_vae_descends_the_sum_of_both_objectives(build, batches, stage_1):
     joint, alone = build(EndToEndIDGANConfig(id_weight=0.5, stage_1=stage_1)), build(stage_1)
     if "tc_discriminator" in joint.phases:
@@ -103,7 +117,9 @@ def test_blind_to_the_gan_the_vae_trains_as_in_stage_1(build, batches, gradients
 
 
 @pytest.mark.parametrize(("id_weight", "reads_code"), [(0.0, True), (0.5, False)])
-def test_the_gan_moves_the_encoder_by_the_codes_and_by_what_it_reads_and_not_the_decoder(build, batches, gradients, id_weight, reads_code):
+def test_the_gan_moves_the_encoder_by_the_codes_and_by_what_it_reads_and_not_the_decoder(
+    build, batches, gradients, id_weight, reads_code
+):
     joint = build(EndToEndIDGANConfig(id_weight=id_weight))
     if not reads_code:
         nn.init.zeros_(joint.generator.layers[0].weight)

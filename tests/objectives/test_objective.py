@@ -6,6 +6,7 @@ from torch import nn
 
 from idgan.data import Batches
 from idgan.errors import InvalidInputError
+from idgan.networks.modules import freeze
 from idgan.objectives import (
     BetaTCVAEConfig,
     BetaVAEConfig,
@@ -20,7 +21,6 @@ from idgan.objectives import (
     Objective,
     VAEGANConfig,
 )
-from idgan.objectives.objective import freeze
 
 
 class TwoPhases(Objective):
@@ -79,7 +79,9 @@ def test_each_phase_gives_gradients_to_its_own_parameters_and_no_others(build, c
         given, _ = gradients(objective, phase, batches(0))
         expected = {name for name, _ in objective.named_parameters() if name.startswith(moved(objective, phase))}
         assert set(given) == expected
-        assert {id(p) for p in objective.parameters_of(phase)} == {id(p) for n, p in objective.named_parameters() if n in expected}
+        assert {id(p) for p in objective.parameters_of(phase)} == {
+            id(p) for n, p in objective.named_parameters() if n in expected
+        }
         for name, gradient in given.items():
             assert gradient.isfinite().all(), name
             assert gradient.abs().sum() > 0, name
@@ -141,14 +143,25 @@ def test_state_dict_round_trip_continues_the_same(build, config, batches, train_
     assert all(torch.equal(tensor, restored.state_dict()[name]) for name, tensor in objective.state_dict().items())
 
 
-MEANS = (BetaVAEConfig, CapacityVAEConfig, GANConfig, IDGANConfig, ConditionalGANConfig, InfoGANConfig, VAEGANConfig, EndToEndIDGANConfig)
+MEANS = (
+    BetaVAEConfig,
+    CapacityVAEConfig,
+    GANConfig,
+    IDGANConfig,
+    ConditionalGANConfig,
+    InfoGANConfig,
+    VAEGANConfig,
+    EndToEndIDGANConfig,
+)
 
 
-@pytest.mark.parametrize("config", [config() for config in (*MEANS, BottleneckIDGANConfig)], ids=lambda config: type(config).__name__)
+@pytest.mark.parametrize(
+    "config", [config() for config in (*MEANS, BottleneckIDGANConfig)], ids=lambda config: type(config).__name__
+)
 def test_two_processes_average_to_the_gradient_of_one(build, config, batches, gradients):
     """Holds where the loss is a mean over images; the estimates of TC compare the images of one process among themselves."""
     for phase in build(config).phases:
-        shares = [Batches(batches.source, batches.batch_size, seed=0, rank=rank, world_size=2)(0) for rank in range(2)]
+        shares = [Batches(batches.dataset, batches.batch_size, seed=0, rank=rank, world_size=2)(0) for rank in range(2)]
         whole, _ = gradients(build(config), phase, batches(0))
         halves = [gradients(build(config), phase, share)[0] for share in shares]
         for name, gradient in whole.items():

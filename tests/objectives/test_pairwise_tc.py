@@ -37,8 +37,15 @@ def test_pairs_add_up():
     covariance[0, 1] = covariance[1, 0] = covariance[2, 3] = covariance[3, 2] = 0.8
     posteriors = mixture(covariance, 1000)
     c = draws(posteriors)
-    parts = [terms.pairwise_tc(c[:, pair], Posterior(posteriors.mean[:, pair], posteriors.logvar[:, pair])) for pair in ([0, 1], [2, 3])]
-    across = [terms.pairwise_tc(c[:, [i, j]], Posterior(posteriors.mean[:, [i, j]], posteriors.logvar[:, [i, j]])) for i in (0, 1) for j in (2, 3)]
+    parts = [
+        terms.pairwise_tc(c[:, pair], Posterior(posteriors.mean[:, pair], posteriors.logvar[:, pair]))
+        for pair in ([0, 1], [2, 3])
+    ]
+    across = [
+        terms.pairwise_tc(c[:, [i, j]], Posterior(posteriors.mean[:, [i, j]], posteriors.logvar[:, [i, j]]))
+        for i in (0, 1)
+        for j in (2, 3)
+    ]
     torch.testing.assert_close(terms.pairwise_tc(c, posteriors), sum(parts) + sum(across))
     assert min(parts) > 5 * max(across)
 
@@ -48,7 +55,9 @@ def test_it_depends_neither_on_the_order_of_dimensions_nor_on_their_scale():
     posteriors = mixture(covariance, 500)
     c, order, scale = draws(posteriors), [2, 0, 1], torch.tensor([10.0, 0.1, 1.0])
     moved = Posterior(posteriors.mean[:, order] * scale, posteriors.logvar[:, order] + 2 * scale.log())
-    torch.testing.assert_close(terms.pairwise_tc(c[:, order] * scale, moved), terms.pairwise_tc(c, posteriors), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        terms.pairwise_tc(c[:, order] * scale, moved), terms.pairwise_tc(c, posteriors), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_codes_far_from_every_posterior_are_no_nan():
@@ -81,7 +90,9 @@ def test_descent_turns_a_rotated_square_back_to_the_axes():
 
 def test_without_either_weight_it_is_the_vae(build, batches):
     config = PairwiseTCVAEConfig(tc_weight=0.0, weight=0.0)
-    assert torch.equal(build(config).losses("vae", batches(5)).total, build(BetaVAEConfig(beta=1.0)).losses("vae", batches(5)).total)
+    assert torch.equal(
+        build(config).losses("vae", batches(5)).total, build(BetaVAEConfig(beta=1.0)).losses("vae", batches(5)).total
+    )
 
 
 @pytest.mark.parametrize(("kl", "slope"), [(3.0, 1.0), (4.4, 1.0), (4.6, 8.0)])

@@ -27,7 +27,7 @@ def test_bernoulli_nll_is_that_of_torch():
     torch.testing.assert_close(terms.bernoulli_nll(logits, x), expected)
 
 
-def test_bernoulli_nll_of_grey_pixels_is_the_cross_entropy():
+def test_bernoulli_nll_of_gray_pixels_is_the_cross_entropy():
     logits, x = torch.randn(5, 1, 4, 4), torch.rand(5, 1, 4, 4)
     p = logits.sigmoid()
     torch.testing.assert_close(terms.bernoulli_nll(logits, x), -(x * p.log() + (1 - x) * (1 - p).log()).sum() / 5)
@@ -45,7 +45,9 @@ def test_reconstruction_loss_is_chosen_by_name_and_does_not_grow_with_the_batch(
     loss = terms.reconstruction_loss(logits, x, likelihood)
     function = {"bernoulli": terms.bernoulli_nll, "squared-error": terms.squared_error}[likelihood]
     assert torch.equal(loss, function(logits, x))
-    torch.testing.assert_close(terms.reconstruction_loss(logits.repeat(3, 1, 1, 1), x.repeat(3, 1, 1, 1), likelihood), loss)
+    torch.testing.assert_close(
+        terms.reconstruction_loss(logits.repeat(3, 1, 1, 1), x.repeat(3, 1, 1, 1), likelihood), loss
+    )
 
 
 def test_kl_divergence_is_that_of_torch():
@@ -76,7 +78,9 @@ def test_tc_estimate_of_the_perfect_critic_is_the_total_correlation():
     first, noise = torch.randn(n, dtype=torch.float64), torch.randn(n, dtype=torch.float64)
     c = torch.stack([first, rho * first + math.sqrt(1 - rho**2) * noise], 1)
     joint = torch.distributions.MultivariateNormal(torch.zeros(2).double(), torch.tensor([[1, rho], [rho, 1]]).double())
-    logits = torch.stack([joint.log_prob(c), Normal(0.0, 1.0).log_prob(c).sum(1)], 1)  # up to a common constant, what the best critic gives
+    logits = torch.stack(
+        [joint.log_prob(c), Normal(0.0, 1.0).log_prob(c).sum(1)], 1
+    )  # up to a common constant, what the best critic gives
     assert terms.tc_estimate(logits).item() == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.02)
 
 
@@ -94,7 +98,9 @@ def test_tc_discriminator_loss_is_the_cross_entropy():
 
 def test_tc_discriminator_loss_weighs_both_classes_alike():
     joint, product = torch.randn(3, 2), torch.randn(9, 2)
-    torch.testing.assert_close(terms.tc_discriminator_loss(joint, product), terms.tc_discriminator_loss(joint.repeat(3, 1), product))
+    torch.testing.assert_close(
+        terms.tc_discriminator_loss(joint, product), terms.tc_discriminator_loss(joint.repeat(3, 1), product)
+    )
     assert terms.tc_discriminator_loss(torch.zeros(3, 2), torch.zeros(9, 2)).item() == pytest.approx(math.log(2))
 
 
@@ -104,7 +110,10 @@ def decomposed_kl_by_loops(c, posterior, data_size):
     normal, prior = as_normal(posterior), Normal(0.0, 1.0)
     sums = torch.zeros(3, dtype=c.dtype)
     for i in range(n):
-        per_dimension = [[Normal(normal.loc[j, d], normal.scale[j, d]).log_prob(c[i, d]).exp() for d in range(c_dim)] for j in range(n)]
+        per_dimension = [
+            [Normal(normal.loc[j, d], normal.scale[j, d]).log_prob(c[i, d]).exp() for d in range(c_dim)]
+            for j in range(n)
+        ]
         log_q = math.log(sum(math.prod(row) for row in per_dimension) / (n * data_size))
         log_marginals = sum(math.log(sum(row[d] for row in per_dimension) / (n * data_size)) for d in range(c_dim))
         log_q_given_x = math.log(math.prod(per_dimension[i]))

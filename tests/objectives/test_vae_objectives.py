@@ -38,10 +38,14 @@ def test_squared_error_replaces_the_likelihood(build, batches):
     objective = build(BetaVAEConfig(beta=1.0, likelihood="squared-error"))
     _, c, normal = elbo(objective.vae, batches(0))
     distance = (objective.vae.decode(c) - batches(0).x).square().sum((1, 2, 3)).mean()
-    torch.testing.assert_close(total(objective, batches(0)), distance + kl_divergence(normal, Normal(0.0, 1.0)).sum(1).mean())
+    torch.testing.assert_close(
+        total(objective, batches(0)), distance + kl_divergence(normal, Normal(0.0, 1.0)).sum(1).mean()
+    )
 
 
-@pytest.mark.parametrize("config", [BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig])
+@pytest.mark.parametrize(
+    "config", [BetaVAEConfig, CapacityVAEConfig, BetaTCVAEConfig, FactorVAEConfig, CapacityFactorVAEConfig]
+)
 def test_an_unknown_likelihood_is_refused_at_once(config):
     with pytest.raises(InvalidInputError, match="one of bernoulli, squared-error, got 'gaussian'"):
         config(likelihood="gaussian")
@@ -97,7 +101,9 @@ def test_beta_tcvae_weighs_each_part(build, batches):
     torch.testing.assert_close(total(build(no_index_code), batches(0)), plain.total - index_code)
     only_dimensions = BetaTCVAEConfig(tc_weight=-1.0, index_code_weight=0.0, dimension_weight=2.0)
     rest = plain.total - plain.logged["reconstruction"] - tc - index_code
-    torch.testing.assert_close(total(build(only_dimensions), batches(0)), plain.logged["reconstruction"] + 2 * rest, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        total(build(only_dimensions), batches(0)), plain.logged["reconstruction"] + 2 * rest, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_what_beta_tcvae_logs_counts_the_images_of_the_data_set(build, batches):
@@ -111,7 +117,9 @@ def test_what_beta_tcvae_logs_counts_the_images_of_the_data_set(build, batches):
 
 
 def test_factor_vae_without_weight_is_the_vae(build, batches):
-    torch.testing.assert_close(total(build(FactorVAEConfig(tc_weight=0.0)), batches(0)), total(build(BetaVAEConfig(beta=1.0)), batches(0)))
+    torch.testing.assert_close(
+        total(build(FactorVAEConfig(tc_weight=0.0)), batches(0)), total(build(BetaVAEConfig(beta=1.0)), batches(0))
+    )
 
 
 def test_capacity_factor_vae_without_weight_is_the_capacity_vae(build, batches):
@@ -126,7 +134,9 @@ def test_factor_vae_adds_the_critics_log_odds_of_the_codes(build, batches, confi
     objective, plain = build(config(tc_weight=10.0)), build(config(tc_weight=0.0))
     _, c, _ = elbo(objective.vae, batches(3))
     logits = objective.tc_discriminator(c)
-    torch.testing.assert_close(total(objective, batches(3)), total(plain, batches(3)) + 10 * (logits[:, 0] - logits[:, 1]).mean())
+    torch.testing.assert_close(
+        total(objective, batches(3)), total(plain, batches(3)) + 10 * (logits[:, 0] - logits[:, 1]).mean()
+    )
 
 
 def test_factor_vae_critic_tells_codes_of_one_half_from_permuted_codes_of_the_other(build, batches):
@@ -160,7 +170,7 @@ def test_factor_vae_encodes_a_batch_once_for_both_phases(build, batches):
 
 
 def test_the_critic_learns_to_tell_repeated_dimensions_from_independent_ones(build, batches):
-    objective, many = build(FactorVAEConfig()), Batches(batches.source, batch_size=64, seed=0)
+    objective, many = build(FactorVAEConfig()), Batches(batches.dataset, batch_size=64, seed=0)
     optimizer = torch.optim.Adam(objective.parameters_of("tc_discriminator"), 3e-3)
     losses = []
     for step in range(80):

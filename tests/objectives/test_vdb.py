@@ -18,7 +18,9 @@ def build():
     def make(**settings):
         torch.manual_seed(0)
         generator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build()
-        return BottleneckIDGANConfig(**settings).build(VAEConfig(c_dim=4).build(), generator, BottleneckDiscriminatorConfig(**SMALL).build())
+        return BottleneckIDGANConfig(**settings).build(
+            VAEConfig(c_dim=4).build(), generator, BottleneckDiscriminatorConfig(**SMALL).build()
+        )
 
     return make
 
@@ -36,7 +38,12 @@ def mean_kl(objective, batch):
 
 def test_settings_are_the_reference_s():
     config = BottleneckIDGANConfig()
-    assert (config.bottleneck_capacity, config.bottleneck_beta, config.bottleneck_step, config.r1_weight) == (0.1, 0.1, 1e-5, 10.0)
+    assert (config.bottleneck_capacity, config.bottleneck_beta, config.bottleneck_step, config.r1_weight) == (
+        0.1,
+        0.1,
+        1e-5,
+        10.0,
+    )
 
 
 def test_beta_rises_along_the_excess_of_the_kl(build, batches):
@@ -112,7 +119,9 @@ def test_both_phases_judge_draws_of_z_each_with_noise_of_its_own(build, batches)
 
     again, shape = batches(0), posterior.mean.shape
     noise = again.normal(posterior.mean[0].numel()).view(shape)
-    torch.testing.assert_close(first, objective.discriminator.judge(posterior.mean + (posterior.logvar / 2).exp() * noise))
+    torch.testing.assert_close(
+        first, objective.discriminator.judge(posterior.mean + (posterior.logvar / 2).exp() * noise)
+    )
 
 
 def test_without_variance_it_is_the_mean_that_is_judged(build, batches):
@@ -121,7 +130,9 @@ def test_without_variance_it_is_the_mean_that_is_judged(build, batches):
         objective.discriminator.gaussian.bias[4:] = -40  # log standard deviation
         objective.discriminator.gaussian.weight[4:] = 0
     x = batch.x * 2 - 1
-    torch.testing.assert_close(objective.logits(x, batch), objective.discriminator.judge(objective.discriminator.encode(x).mean))
+    torch.testing.assert_close(
+        objective.logits(x, batch), objective.discriminator.judge(objective.discriminator.encode(x).mean)
+    )
 
 
 # ------------------------------------------------------------------ several processes, settings
@@ -149,6 +160,6 @@ def test_processes_keep_one_beta(two_processes):
 
 def test_a_config_is_a_kind_of_id_gan_s():
     config = BottleneckIDGANConfig(id_weight=1e-4)
-    assert dataclasses.replace(config, r1_every=16).id_weight == 1e-4
-    with pytest.raises(InvalidInputError, match="r1_every"):
-        dataclasses.replace(config, r1_every=0)
+    assert dataclasses.replace(config, r1_interval=16).id_weight == 1e-4
+    with pytest.raises(InvalidInputError, match="r1_interval"):
+        dataclasses.replace(config, r1_interval=0)

@@ -33,7 +33,7 @@ TINY = {
 
 
 class Gradients:
-    """A data set of five pictures, colour gradients, at any resolution."""
+    """A data set of five pictures, color gradients, at any resolution."""
 
     image_channels = 3
 
@@ -84,7 +84,14 @@ def test_two_steps_of_both_stages(trained):
 def settings_of(recipe):
     """beta, id_weight, r1_weight, batch size of stage 2, resolution, base width."""
     gan, shape = recipe.gan_stage, recipe.generator
-    return (recipe.vae_stage.objective.beta, gan.objective.id_weight, gan.objective.r1_weight, gan.batch_size, shape.resolution, shape.base_width)
+    return (
+        recipe.vae_stage.objective.beta,
+        gan.objective.id_weight,
+        gan.objective.r1_weight,
+        gan.batch_size,
+        shape.resolution,
+        shape.base_width,
+    )
 
 
 def test_what_differs_is_the_reference_s():
@@ -100,11 +107,16 @@ def test_what_differs_is_the_reference_s():
 
 def test_what_is_shared_is_the_reference_s(recipe):
     vae, gan = recipe.vae_stage, recipe.gan_stage
-    assert (vae.steps, vae.batch_size, vae.objective.likelihood, vae.optimizers) == (1_000_000, 64, "squared-error", {"vae": Adam(1e-4, 0.9, 0.999)})
-    assert not (vae.flip or vae.dequantise)
-    assert (gan.steps, gan.ema_decay, gan.flip, gan.dequantise) == (300_000, 0.999, True, True)
+    assert (vae.steps, vae.batch_size, vae.objective.likelihood, vae.optimizers) == (
+        1_000_000,
+        64,
+        "squared-error",
+        {"vae": Adam(1e-4, 0.9, 0.999)},
+    )
+    assert not (vae.flip or vae.dequantize)
+    assert (gan.steps, gan.ema_decay, gan.flip, gan.dequantize) == (300_000, 0.999, True, True)
     assert gan.optimizers == {"discriminator": RMSprop(1e-4, 0.99), "generator": RMSprop(1e-4, 0.99)}
-    assert (gan.objective.r1_every, vae.precision, gan.precision) == (1, "fp32", "fp32")
+    assert (gan.objective.r1_interval, vae.precision, gan.precision) == (1, "fp32", "fp32")
 
 
 def test_the_small_faces_keep_what_defines_the_method():
@@ -112,7 +124,12 @@ def test_the_small_faces_keep_what_defines_the_method():
     assert (small.data, small.vae, small.vae_stage.objective) == (full.data, full.vae, full.vae_stage.objective)
     assert (small.gan_stage.objective.id_weight, small.gan_stage.objective.r1_weight) == (1e-3, 10.0)
     assert (small.generator.base_width, small.discriminator.base_width) == (16, 16)
-    assert (small.generator.s_dim, small.gan_stage.flip, small.gan_stage.dequantise, small.gan_stage.ema_decay) == (256, True, True, 0.999)
+    assert (small.generator.s_dim, small.gan_stage.flip, small.gan_stage.dequantize, small.gan_stage.ema_decay) == (
+        256,
+        True,
+        True,
+        0.999,
+    )
     assert Manifest.read(package_manifest())["celeba-64-w16"].model == ModelConfig(small.vae, small.generator).to_dict()
 
 
@@ -120,7 +137,9 @@ def test_networks_fit_together_and_are_those_of_the_manifest(recipe):
     model = ModelConfig(recipe.vae, recipe.generator)
     assert (model.c_dim, model.s_dim, model.image_channels) == (20, 256, 3)
     shared = ("resolution", "base_width", "max_width", "image_channels")
-    assert [getattr(recipe.discriminator, name) for name in shared] == [getattr(recipe.generator, name) for name in shared]
+    assert [getattr(recipe.discriminator, name) for name in shared] == [
+        getattr(recipe.generator, name) for name in shared
+    ]
     assert Manifest.read(package_manifest())[recipe.name].model == model.to_dict()
 
 
@@ -157,7 +176,9 @@ x = idgan.load("celebahq-1024", pretrained=False, device="cpu").sample(n=1, seed
 (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(*x.shape, bool(x.isfinite().all()), peak)
 """
-    *shape, finite, peak = subprocess.run([sys.executable, "-c", job], capture_output=True, text=True, check=True).stdout.split()
+    *shape, finite, peak = subprocess.run(
+        [sys.executable, "-c", job], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert shape == ["1", "3", "1024", "1024"]
     assert finite == "True"
     assert int(peak) < 4 * 2**20  # KiB

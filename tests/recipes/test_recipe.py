@@ -42,7 +42,10 @@ def test_the_parts_of_a_recipe_fit_each_other(name):
     assert recipe.discriminator.resolution == model.resolution
     with torch.device("meta"):
         vae, generator, discriminator = recipe.vae.build(), recipe.generator.build(), recipe.discriminator.build()
-        first, second = recipe.vae_stage.objective.build(vae), recipe.gan_stage.objective.build(vae, generator, discriminator)
+        first, second = (
+            recipe.vae_stage.objective.build(vae),
+            recipe.gan_stage.objective.build(vae, generator, discriminator),
+        )
     assert set(recipe.vae_stage.optimizers) == set(first.phases)
     assert set(recipe.gan_stage.optimizers) == set(second.phases)
 
@@ -67,13 +70,17 @@ def test_describe_gives_one_entry_a_leaf():
     assert described["here.objective.beta"] == 2.0
     assert described["here.optimizers.vae.lr"] == 0.5
     assert described["here.optimizers.vae.type"] == "Adam"
-    assert len(described) == 10 + 1 + (2 + 1) + (3 + 1) - 2  # fields and types of Stage, BetaVAE, Adam; two fields are not leaves
+    assert (
+        len(described) == 10 + 1 + (2 + 1) + (3 + 1) - 2
+    )  # fields and types of Stage, BetaVAE, Adam; two fields are not leaves
 
 
 def test_defaults_are_what_a_part_is_without_its_settings():
-    stage = Stage(BetaVAEConfig(beta=2.0), {"vae": Adam(0.5)}, steps=3, accumulate=2, flip=True)
+    stage = Stage(BetaVAEConfig(beta=2.0), {"vae": Adam(0.5)}, steps=3, accumulation_steps=2, flip=True)
     plain = describe(Stage(BetaVAEConfig(), {"vae": Adam()}, steps=3), "here")
-    assert defaults(stage, "here.") == {path: value for path, value in plain.items() if path.split(".")[-1] not in ("type", "steps")}
+    assert defaults(stage, "here.") == {
+        path: value for path, value in plain.items() if path.split(".")[-1] not in ("type", "steps")
+    }
 
 
 # ------------------------------------------------------------------ override
@@ -90,7 +97,11 @@ def test_every_setting_can_be_set_to_its_own_value_as_text(name):
 @every_recipe
 def test_every_number_can_be_changed_and_nothing_else_changes(name):
     recipe = recipe_of(name)
-    numbers = {path: value for path, value in settable(recipe).items() if type(value) in (int, float) and not path.endswith("resolution")}
+    numbers = {
+        path: value
+        for path, value in settable(recipe).items()
+        if type(value) in (int, float) and not path.endswith("resolution")
+    }
     assert len(numbers) > 20
     for path, value in numbers.items():
         other = value + 1 if type(value) is int else (value + 0.3) / 2  # from 0 to 1 if the value is
@@ -99,8 +110,16 @@ def test_every_number_can_be_changed_and_nothing_else_changes(name):
 
 
 def test_settings_add_up():
-    recipe = override(recipe_of("dsprites"), {"seed": "3", "gan_stage.steps": 7, "gan_stage.batch_size": 8, "vae_stage.precision": "fp32"})
-    assert (recipe.seed, recipe.gan_stage.steps, recipe.gan_stage.batch_size, recipe.vae_stage.precision) == (3, 7, 8, "fp32")
+    recipe = override(
+        recipe_of("dsprites"),
+        {"seed": "3", "gan_stage.steps": 7, "gan_stage.batch_size": 8, "vae_stage.precision": "fp32"},
+    )
+    assert (recipe.seed, recipe.gan_stage.steps, recipe.gan_stage.batch_size, recipe.vae_stage.precision) == (
+        3,
+        7,
+        8,
+        "fp32",
+    )
     assert override(recipe, {}) == recipe
 
 
@@ -130,7 +149,7 @@ def test_booleans_are_read_as_in_python():
     [
         ("sed", r"'sed' is not one of name, data, vae_stage, .*, seed, bank_size"),
         ("", r"'' is not one of name, data"),
-        ("gan_stage.objective.idweight", r"'idweight' is not one of r1_weight, r1_every, fresh_fakes, id_weight"),
+        ("gan_stage.objective.idweight", r"'idweight' is not one of r1_weight, r1_interval, fresh_fakes, id_weight"),
         ("gan_stage.optimizers.vae.lr", r"'vae' is not one of discriminator, generator"),
         ("gan_stage.optimizers.generator.alpha", r"'alpha' is not one of lr, beta1, beta2"),
         ("gan_stage.objective.type", r"'type' is not one of r1_weight"),
@@ -186,13 +205,13 @@ def test_a_group_cannot_be_set_and_the_message_lists_it(path, members):
     ("path", "value", "message"),
     [
         ("gan_stage.precision", "fp16", "precision must be one of fp32, tf32, bf16, got 'fp16'"),
-        ("gan_stage.batch_size", 0, "batch_size must be 1 or more, got 0"),
-        ("gan_stage.steps", -1, "steps must be 1 or more, got -1"),
-        ("vae_stage.steps", 0, "steps must be 1 or more, got 0"),
-        ("vae_stage.select_every", -5, "select_every must be 0 or more, got -5"),
-        ("bank_size", 0, "bank_size must be 1 or more, got 0"),
+        ("gan_stage.batch_size", 0, "batch_size must be an integer of 1 or more, got 0"),
+        ("gan_stage.steps", -1, "steps must be an integer of 1 or more, got -1"),
+        ("vae_stage.steps", 0, "steps must be an integer of 1 or more, got 0"),
+        ("vae_stage.select_every", -5, "select_every must be an integer of 0 or more, got -5"),
+        ("bank_size", 0, "bank_size must be an integer of 1 or more, got 0"),
         ("vae_stage.objective.likelihood", "gaussian", "likelihood must be one of"),
-        ("gan_stage.objective.r1_every", 0, "r1_every must be 1 or more, got 0"),
+        ("gan_stage.objective.r1_interval", 0, "r1_interval must be an integer of 1 or more, got 0"),
         ("gan_stage.ema_decay", 1.0, "ema_decay must be 0 or more and less than 1, got 1.0"),
         ("gan_stage.ema_decay", "-0.1", "ema_decay must be 0 or more and less than 1, got -0.1"),
         ("vae_stage.optimizers.vae.lr", "0", "lr must be more than 0, got 0.0"),
@@ -207,12 +226,15 @@ def test_a_value_that_training_could_not_use_is_refused_at_once(path, value, mes
         override(recipe_of("dsprites"), {path: value})
 
 
-# ------------------------------------------------------------------ optimisers
+# ------------------------------------------------------------------ optimizers
 
 
 @pytest.mark.parametrize(
     ("optimizer", "setting", "accepted"),
-    [(RMSprop, {"lr": -1e-4}, "lr must be more than 0"), (RMSprop, {"alpha": 1.0}, "alpha must be 0 or more and less than 1")],
+    [
+        (RMSprop, {"lr": -1e-4}, "lr must be more than 0"),
+        (RMSprop, {"alpha": 1.0}, "alpha must be 0 or more and less than 1"),
+    ],
 )
 def test_an_optimiser_that_could_not_step_is_refused(optimizer, setting, accepted):
     with pytest.raises(InvalidInputError, match=accepted):
@@ -233,7 +255,9 @@ def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign():
 
 
 def test_rmsprops_first_step_is_as_large_as_its_smoothing_says():
-    torch.testing.assert_close(one_step(RMSprop(0.1, alpha=0.75), [3.0, -0.5]), torch.tensor([-0.2, 0.2]))  # 0.1 / sqrt(1 - 0.75)
+    torch.testing.assert_close(
+        one_step(RMSprop(0.1, alpha=0.75), [3.0, -0.5]), torch.tensor([-0.2, 0.2])
+    )  # 0.1 / sqrt(1 - 0.75)
 
 
 def test_adams_decay_rates_are_passed_on():

@@ -22,7 +22,7 @@ TINY = {
     "vae_stage.select_every": 0,
     "gan_stage.steps": 12,
     "gan_stage.batch_size": 4,
-    "gan_stage.objective.r1_every": 3,
+    "gan_stage.objective.r1_interval": 3,
     "gan_stage.ema_decay": 0.9,
     "bank_size": 16,
 }
@@ -81,7 +81,7 @@ def log_of():
 
 
 class Bands:
-    """A data set of 60 grey pictures in three bands, one a factor: factor value v of n is the intensity (v + 1/2) / n of its band."""
+    """A data set of 60 gray pictures in three bands, one a factor: factor value v of n is the intensity (v + 1/2) / n of its band."""
 
     resolution = 64
     image_channels = 1

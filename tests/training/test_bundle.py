@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 import idgan
 from idgan.data import open_dataset
+from idgan.evaluation.measure import applicable
 from idgan.files import sha256_of
 from idgan.recipes import describe, override, recipe_of
 from idgan.training import train
 from idgan.training.bundle import holds
 from idgan.training.checkpoint import load_state
-from idgan.training.evaluation import applicable
 from idgan.zoo.weights import golden_differences, read_checkpoint, write_checkpoint
 
 
@@ -38,7 +38,10 @@ def test_it_holds_the_moving_average_and_the_selected_encoder(finished):
     averaged = load_file(finished / "gan" / "state.safetensors")
     selected = load_state(finished / "vae" / "state.safetensors")["best"]
     generator = {name: tensor for name, tensor in model.items() if name.startswith("generator.")}
-    assert all(torch.equal(tensor, averaged[f"/ema/module.{name.removeprefix('generator.')}"]) for name, tensor in generator.items())
+    assert all(
+        torch.equal(tensor, averaged[f"/ema/module.{name.removeprefix('generator.')}"])
+        for name, tensor in generator.items()
+    )
     assert not all(torch.equal(tensor, averaged[f"/objective/{name}"]) for name, tensor in generator.items())
     assert selected["step"] == 8
     assert all(torch.equal(model[f"vae.{name}"], tensor) for name, tensor in selected["weights"].items())
@@ -58,7 +61,11 @@ def test_it_says_how_it_was_made(finished, tiny):
         override(recipe_of("dsprites"), settings)
     )
     assert training["stages"]["vae"].keys() == {"steps", "seconds", "selected_step", "selection_score"}
-    assert (training["stages"]["vae"]["steps"], training["stages"]["vae"]["selected_step"], training["stages"]["gan"]["steps"]) == (
+    assert (
+        training["stages"]["vae"]["steps"],
+        training["stages"]["vae"]["selected_step"],
+        training["stages"]["gan"]["steps"],
+    ) == (
         12,
         8,
         12,
@@ -82,7 +89,9 @@ def test_a_measured_run_writes_its_results(bands_recipe, tmp_path, tiny):
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["name"] == "bands"
     assert results["sha256"] == sha256_of(path)
-    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == applicable(open_dataset("bands"))
+    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == applicable(
+        open_dataset("bands")
+    )
     for metric in results["metrics"]:
         assert math.isfinite(metric["value"])
         assert metric.keys() >= {"name", "value", "protocol", "samples", "seed", "versions"}

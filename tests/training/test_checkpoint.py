@@ -38,7 +38,10 @@ def test_what_is_saved_comes_back(tmp_path):
 def test_tuples_come_back_as_lists_layouts_as_contiguous_and_shared_memory_as_copies(tmp_path):
     weight = torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last)
     bias = torch.randn(5)
-    save_state(tmp_path / "state", {"betas": (0.9, 0.999), "weight": weight, "view": weight[:, 1], "tied": [bias, bias, bias[1:]]})
+    save_state(
+        tmp_path / "state",
+        {"betas": (0.9, 0.999), "weight": weight, "view": weight[:, 1], "tied": [bias, bias, bias[1:]]},
+    )
     state = load_state(tmp_path / "state")
     assert state["betas"] == [0.9, 0.999]
     assert state["weight"].is_contiguous()
@@ -95,7 +98,10 @@ except OSError as error:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"<html>" + data, lambda data: data + b"x"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"<html>" + data, lambda data: data + b"x"],
+)
 def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     path = tmp_path / "state.safetensors"
     save_state(path, {"step": 1, "weights": torch.zeros(1000)})

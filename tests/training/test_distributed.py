@@ -13,7 +13,9 @@ from idgan.training import train
 from idgan.training.distributed import any_process, average_gradients, barrier, mean_over_processes, process_group
 
 FP32 = {"vae_stage__precision": "fp32", "gan_stage__precision": "fp32", "gan_stage__steps": 4, "vae_stage__steps": 4}
-FP32 |= {"vae_stage__objective__tc_weight": 0.0}  # the critic pairs rows of one process, so the estimate of TC would differ
+FP32 |= {
+    "vae_stage__objective__tc_weight": 0.0
+}  # the critic pairs rows of one process, so the estimate of TC would differ
 
 
 def launch(script, world_size=2):
@@ -21,7 +23,12 @@ def launch(script, world_size=2):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    rendezvous = {"WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    rendezvous = {
+        "WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script],
@@ -42,7 +49,7 @@ def test_two_processes_train_as_one(tmp_path, tiny, log_of, accumulate):
     one, two = tmp_path / "one", tmp_path / "two"
     options = tiny(**FP32, vae_stage__batch_size=8)
     train("dsprites", one, **options)
-    options["settings"] |= {"vae_stage.accumulate": accumulate, "gan_stage.accumulate": accumulate}
+    options["settings"] |= {"vae_stage.accumulation_steps": accumulate, "gan_stage.accumulation_steps": accumulate}
     printed = launch(f"from idgan.training import train; print(train('dsprites', {str(two)!r}, **{options!r}))")
     assert printed == [str(two / "model.safetensors")] * 2
     critic = {"tc", "tc_discriminator", "tc_discriminator_loss"}
@@ -76,7 +83,20 @@ except RunError:
 
 def test_only_the_leader_speaks(tmp_path):
     out = str(tmp_path / "run")
-    command = ["train", "dsprites", "--out", out, "--stage", "vae", "--steps", "1", "--batch-size", "4", "--set", "vae_stage.precision=fp32"]
+    command = [
+        "train",
+        "dsprites",
+        "--out",
+        out,
+        "--stage",
+        "vae",
+        "--steps",
+        "1",
+        "--batch-size",
+        "4",
+        "--set",
+        "vae_stage.precision=fp32",
+    ]
     printed = launch(f"from idgan.cli import main; main({command!r})")
     assert printed == [f"{out}: stage 1 is done", ""]
 

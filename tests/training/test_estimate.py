@@ -5,10 +5,10 @@ import torch
 
 from idgan.data import DSprites
 from idgan.objectives import BetaVAEConfig, GANConfig
-from idgan.recipes import RECIPES, SYSTEMS, Adam, RMSprop, Stage, as_system, override, recipe_of
+from idgan.recipes import METHODS, RECIPES, Adam, RMSprop, Stage, apply_method, override, recipe_of
 from idgan.training.estimate import Cost, Noise, cost_of, largest_batch, parameters_of, seconds_a_step
 
-DSPRITES = as_system(recipe_of("dsprites"), "beta-vae")
+DSPRITES = apply_method(recipe_of("dsprites"), "beta-vae")
 
 
 def size(network):
@@ -26,11 +26,13 @@ def test_parameters_are_those_of_the_networks(name):
     assert found.get("tc_discriminator", 5_018_002) == (10 * 1000 + 1000) + 5 * (1000**2 + 1000) + 2 * 1000 + 2
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_each_network_of_a_system_counts_once(system):
-    found = parameters_of(as_system(recipe_of("dsprites"), system))
+@pytest.mark.parametrize("method", METHODS)
+def test_each_network_of_a_system_counts_once(method):
+    found = parameters_of(apply_method(recipe_of("dsprites"), method))
     assert found["vae"] == 764_245  # table A.2, for 10 dimensions
-    assert ("generator" in found) == (system not in ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"))
+    assert ("generator" in found) == (
+        method not in ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae")
+    )
     assert list(found) == list(dict.fromkeys(found))
 
 
@@ -53,17 +55,19 @@ def test_operations_of_a_gan_with_its_penalty():
     """G and D once forward in D's phase on fakes, D on reals; D's gradients; then G's through D. R1 is differentiated once more."""
 
     def flops(**settings):
-        recipe = as_system(recipe_of("dsprites"), "gan")
+        recipe = apply_method(recipe_of("dsprites"), "gan")
         stage = dataclasses.replace(recipe.gan_stage, objective=GANConfig(**settings))
         return cost_of(dataclasses.replace(recipe, gan_stage=stage), "gan").flops / 64
 
     d_phase = 2 * (3 * CRITIC - FIRST)  # on reals and fakes; the fakes are detached
-    g_phase = 2 * CRITIC + 3 * DECODER - 2 * 10 * 256  # D forward and its gradient of the image; G, but for the gradient of the code
+    g_phase = (
+        2 * CRITIC + 3 * DECODER - 2 * 10 * 256
+    )  # D forward and its gradient of the image; G, but for the gradient of the code
     assert flops(r1_weight=0.0) == pytest.approx(d_phase + g_phase, rel=1e-9)
     # R1: the gradient of the image, and of that the gradients of weights and of what came back, but for the first to go back (a constant)
     penalty = 3 * CRITIC - 2 * 256
-    assert flops(r1_every=1) == pytest.approx(d_phase + g_phase + penalty, rel=1e-9)
-    assert flops(r1_every=4) == pytest.approx(d_phase + g_phase + penalty / 4, rel=1e-9)
+    assert flops(r1_interval=1) == pytest.approx(d_phase + g_phase + penalty, rel=1e-9)
+    assert flops(r1_interval=4) == pytest.approx(d_phase + g_phase + penalty / 4, rel=1e-9)
     assert flops(r1_weight=0.0, fresh_fakes=True) == pytest.approx(d_phase + g_phase + DECODER, rel=1e-9)
 
 
@@ -78,18 +82,23 @@ def test_weights_gradients_and_moments_do_not_depend_on_the_batch(optimizer, mom
 
 def test_the_rest_grows_with_the_batch_and_shrinks_with_its_parts():
     def rest(**settings):
-        cost = cost_of(override(recipe_of("celeba-64-w16"), {f"gan_stage.{name}": value for name, value in settings.items()}), "gan")
+        cost = cost_of(
+            override(recipe_of("celeba-64-w16"), {f"gan_stage.{name}": value for name, value in settings.items()}),
+            "gan",
+        )
         assert cost.memory > cost.fixed > 0
         return cost.memory - cost.fixed
 
     one, two = rest(batch_size=64), rest(batch_size=128)
     assert two == pytest.approx(2 * one, rel=0.02)
     images = 64 * 3 * 64 * 64 * 4
-    parted = rest(batch_size=64, accumulate=4) - images
+    parted = rest(batch_size=64, accumulation_steps=4) - images
     assert (one - images) / 8 < parted < (one - images) / 4  # nor are fakes kept from one phase for the next
 
 
-@pytest.mark.parametrize(("name", "stage"), [(name, stage) for name in sorted(RECIPES) for stage in recipe_of(name).stages])
+@pytest.mark.parametrize(
+    ("name", "stage"), [(name, stage) for name in sorted(RECIPES) for stage in recipe_of(name).stages]
+)
 def test_every_stage_of_every_recipe_has_a_cost(name, stage):
     cost = cost_of(recipe_of(name), stage)
     assert cost.memory > cost.fixed > 0 and cost.flops > 0
@@ -119,12 +128,17 @@ def test_noise_has_the_shape_of_the_recipe_s_images():
     for name in "dsprites", "celeba-128":
         recipe = recipe_of(name)
         x = Noise(recipe).images(torch.arange(2))
-        assert x.shape == (2, recipe.discriminator.image_channels, recipe.discriminator.resolution, recipe.discriminator.resolution)
+        assert x.shape == (
+            2,
+            recipe.discriminator.image_channels,
+            recipe.discriminator.resolution,
+            recipe.discriminator.resolution,
+        )
         assert 0 <= x.min() < x.max() <= 1
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does():
-    recipe = override(recipe_of("dsprites"), {"gan_stage.batch_size": 2**20, "gan_stage.accumulate": 4})
+    recipe = override(recipe_of("dsprites"), {"gan_stage.batch_size": 2**20, "gan_stage.accumulation_steps": 4})
     assert largest_batch(recipe, "gan", Cost(0, 2**30, 2**29), "cpu") == recipe
     halved = largest_batch(recipe, "gan", Cost(0, 2**50, 0), "cpu")  # a GiB an image
     assert 4 <= halved.gan_stage.batch_size < 2**20

@@ -10,7 +10,13 @@ from safetensors.torch import load_file
 
 from idgan.data import DATASETS, Batches, DSprites
 from idgan.errors import DivergedError
-from idgan.networks import BottleneckDiscriminatorConfig, ConvDiscriminatorConfig, ConvGeneratorConfig, ResNetGeneratorConfig, VAEConfig
+from idgan.networks import (
+    BottleneckDiscriminatorConfig,
+    ConvDiscriminatorConfig,
+    ConvGeneratorConfig,
+    ResNetGeneratorConfig,
+    VAEConfig,
+)
 from idgan.objectives import BetaVAEConfig, BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
 from idgan.recipes import recipe_of
 from idgan.training import train
@@ -61,7 +67,11 @@ def small_gan(config):
 
 
 def small_bottleneck(config):
-    return config.build(VAE.build(), ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(), BottleneckDiscriminatorConfig(**SMALL).build())
+    return config.build(
+        VAE.build(),
+        ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(),
+        BottleneckDiscriminatorConfig(**SMALL).build(),
+    )
 
 
 def of_step(objective, parts, step=0):

@@ -81,7 +81,12 @@ class FlatGeneratorConfig:
     resolution: int = 64
 
     def build(self):
-        return nn.Sequential(nn.Linear(self.s_dim + self.c_dim, 64 * 64), nn.BatchNorm1d(64 * 64), nn.Tanh(), nn.Unflatten(1, (1, 64, 64)))
+        return nn.Sequential(
+            nn.Linear(self.s_dim + self.c_dim, 64 * 64),
+            nn.BatchNorm1d(64 * 64),
+            nn.Tanh(),
+            nn.Unflatten(1, (1, 64, 64)),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,9 @@ def recipe():
     def make(vae, stage_1=True):
         recipe = recipe_of("dsprites")
         sizes = {"steps": 2, "batch_size": 4, "precision": "fp32"}
-        first = dataclasses.replace(recipe.vae_stage, objective=BetaVAEConfig(), optimizers={"vae": Adam(1e-3)}, select_every=0, **sizes)
+        first = dataclasses.replace(
+            recipe.vae_stage, objective=BetaVAEConfig(), optimizers={"vae": Adam(1e-3)}, select_every=0, **sizes
+        )
         return dataclasses.replace(
             recipe,
             vae=vae,
@@ -118,7 +125,9 @@ def options():
 
 def test_two_steps_of_both_stages_leave_the_weights_and_a_picture(recipe, options, tmp_path):
     recipe = recipe(FlatVAEConfig())
-    with pytest.warns(UserWarning, match=r"holds only the package's networks, and these are of FlatVAEConfig and FlatGeneratorConfig"):
+    with pytest.warns(
+        UserWarning, match=r"holds only the package's networks, and these are of FlatVAEConfig and FlatGeneratorConfig"
+    ):
         out = train(recipe, tmp_path / "run", **options)
     assert out == tmp_path / "run"
     assert {KEPT, "samples.png", "recipe.json"} <= {path.name for path in out.iterdir()}
@@ -131,7 +140,9 @@ def test_two_steps_of_both_stages_leave_the_weights_and_a_picture(recipe, option
         recipe.build(part).load_state_dict(kept[part])
     gan, vae = load_file(out / "gan" / "state.safetensors"), load_file(out / "vae" / "state.safetensors")
     assert all(torch.equal(tensor, gan[f"/ema/module.{name}"]) for name, tensor in kept["generator"].items())
-    assert all(torch.equal(tensor, vae[f"/objective/vae.{name}"]) for name, tensor in kept["vae"].items())  # frozen in stage 2, statistics too
+    assert all(
+        torch.equal(tensor, vae[f"/objective/vae.{name}"]) for name, tensor in kept["vae"].items()
+    )  # frozen in stage 2, statistics too
     assert not torch.equal(kept["generator"]["0.weight"], gan["/objective/generator.0.weight"])
 
 
@@ -158,8 +169,8 @@ def test_an_encoder_that_needs_no_training_is_taken_as_it_is(recipe, options, tm
 
 @pytest.mark.filterwarnings("ignore:a checkpoint holds only")
 def test_systems_are_for_foreign_networks_too(recipe, options, tmp_path):
-    for system in ("gan", "end-to-end", "vae-gan", "beta-vae"):
-        out = train(recipe(FlatVAEConfig()), tmp_path / system, system=system, **options)
+    for method in ("gan", "end-to-end", "vae-gan", "beta-vae"):
+        out = train(recipe(FlatVAEConfig()), tmp_path / method, method=method, **options)
         assert load_state(out / KEPT).keys() == {"vae", "generator"}
 
 
@@ -168,7 +179,9 @@ def test_a_foreign_vae_of_another_run_takes_the_place_of_stage_1(recipe, options
     first = train(recipe(FlatVAEConfig()), tmp_path / "first", stage="vae", **options)
     out = train(recipe(FlatVAEConfig()), tmp_path / "second", vae=first, **options)
     weights = load_file(first / "vae" / "state.safetensors")
-    assert all(torch.equal(tensor, weights[f"/objective/vae.{name}"]) for name, tensor in load_state(out / KEPT)["vae"].items())
+    assert all(
+        torch.equal(tensor, weights[f"/objective/vae.{name}"]) for name, tensor in load_state(out / KEPT)["vae"].items()
+    )
 
 
 def test_a_look_at_networks_with_batch_statistics_leaves_them_as_they_are(recipe, tmp_path):

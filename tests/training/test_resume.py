@@ -29,9 +29,13 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(finished, tiny, sam
     kills = 0
     # Early, around the selection at step 8, after it, and in stage 2; each time a little later by chance.
     for stage, step in ("vae", 1), ("vae", 7), ("vae", 9), ("gan", 1), ("gan", 9):
-        process = processes.Process(target=train, args=("dsprites", out), kwargs=tiny(vae_stage__select_every=8) | {"save_seconds": 0.0})
+        process = processes.Process(
+            target=train, args=("dsprites", out), kwargs=tiny(vae_stage__select_every=8) | {"save_seconds": 0.0}
+        )
         process.start()
-        while process.is_alive() and step_of(out / stage / "state.safetensors") < step:  # also: a reader never meets half a file
+        while (
+            process.is_alive() and step_of(out / stage / "state.safetensors") < step
+        ):  # also: a reader never meets half a file
             time.sleep(0.01)
         time.sleep(random.uniform(0, 0.3))
         process.kill()
@@ -59,7 +63,9 @@ def test_a_signal_saves_says_so_and_the_same_call_continues(finished, tiny, same
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     threading.Thread(target=interrupt).start()
     with pytest.raises(error, match=r"stopped at step \d+; the same command continues"):
-        train("dsprites", out, save_seconds=0.0, **tiny(vae_stage__select_every=8))  # saving leaves the signal time to come
+        train(
+            "dsprites", out, save_seconds=0.0, **tiny(vae_stage__select_every=8)
+        )  # saving leaves the signal time to come
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     assert 1 <= step_of(out / "gan" / "state.safetensors") < 12
     assert not (out / "model.safetensors").exists()
@@ -104,12 +110,21 @@ def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp
     monkeypatch.setitem(DATASETS, "streaming", lambda path=None: Streaming())
 
     def run(out, data, gan_steps):
-        more = {"vae_stage__steps": 2, "gan_stage__steps": gan_steps, "vae_stage__accumulate": 2, "gan_stage__accumulate": 4}
+        more = {
+            "vae_stage__steps": 2,
+            "gan_stage__steps": gan_steps,
+            "vae_stage__accumulation_steps": 2,
+            "gan_stage__accumulation_steps": 4,
+        }
         train(dataclasses.replace(recipe_of("dsprites"), data=data), tmp_path / out, **tiny(**more))
         return load_file(tmp_path / out / "gan" / "state.safetensors")
 
     run("parts", "streaming", 2)
-    parts, whole, in_memory = run("parts", "streaming", 5), run("whole", "streaming", 5), run("in_memory", "dsprites", 5)
+    parts, whole, in_memory = (
+        run("parts", "streaming", 5),
+        run("whole", "streaming", 5),
+        run("in_memory", "dsprites", 5),
+    )
     for other in (whole, in_memory):
         assert parts.keys() == other.keys()
         assert all(torch.equal(parts[name], other[name]) for name in parts)
@@ -125,10 +140,12 @@ def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp
     ids=lambda stage: type(stage.objective).__name__,
 )
 def test_a_longer_run_continues_a_shorter_one(tmp_path, stage):
-    """Every objective and optimiser, with every kind of noise."""
+    """Every objective and optimizer, with every kind of noise."""
 
     def run(out, steps):
-        recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=dataclasses.replace(stage, steps=steps, flip=True, dequantise=True))
+        recipe = dataclasses.replace(
+            recipe_of("dsprites"), vae_stage=dataclasses.replace(stage, steps=steps, flip=True, dequantize=True)
+        )
         train(recipe, tmp_path / out, stage="vae", device="cpu", threads=1, progress=False)
         return load_file(tmp_path / out / "vae" / "state.safetensors")
 
@@ -141,11 +158,16 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path, stage):
 def test_stage_2_with_rmsprop_and_without_moving_average_continues_too(finished, tmp_path, tiny):
     recipe = recipe_of("dsprites")
     recipe = dataclasses.replace(
-        recipe, gan_stage=dataclasses.replace(recipe.gan_stage, optimizers={"discriminator": RMSprop(), "generator": RMSprop(1e-3)})
+        recipe,
+        gan_stage=dataclasses.replace(
+            recipe.gan_stage, optimizers={"discriminator": RMSprop(), "generator": RMSprop(1e-3)}
+        ),
     )
 
     def run(out, steps):
-        options = tiny(vae_stage__steps=2, gan_stage__steps=steps, gan_stage__ema_decay=0.0, gan_stage__precision="fp32")
+        options = tiny(
+            vae_stage__steps=2, gan_stage__steps=steps, gan_stage__ema_decay=0.0, gan_stage__precision="fp32"
+        )
         path = train(recipe, tmp_path / out, **options)
         with safe_open(path, framework="pt") as file:
             made = {name: file.get_tensor(name) for name in file.keys() if name.startswith("generator.")}  # noqa: SIM118

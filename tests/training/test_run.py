@@ -44,10 +44,10 @@ def test_other_settings_are_refused_and_nothing_is_touched(copied, tiny, fingerp
 def test_a_setting_that_a_run_was_begun_before_has_its_default(copied, tiny):
     path = copied / "recipe.json"
     settings = json.loads(path.read_text())
-    del settings["vae_stage.accumulate"], settings["gan_stage.accumulate"]
+    del settings["vae_stage.accumulation_steps"], settings["gan_stage.accumulation_steps"]
     path.write_text(json.dumps(settings))
-    with pytest.raises(RunMismatchError, match=r"\(vae_stage\.accumulate: 1 there, 2 now\)"):
-        train("dsprites", copied, **tiny(vae_stage__select_every=8, vae_stage__accumulate=2))
+    with pytest.raises(RunMismatchError, match=r"\(vae_stage\.accumulation_steps: 1 there, 2 now\)"):
+        train("dsprites", copied, **tiny(vae_stage__select_every=8, vae_stage__accumulation_steps=2))
     train("dsprites", copied, **tiny(vae_stage__select_every=8))
 
 
@@ -137,12 +137,32 @@ def test_a_damaged_state_is_named(copied, tiny, fingerprint):
         ({"stage": "both"}, InvalidInputError, "all, vae or gan, got 'both'"),
         ({"settings": {"gan_stage.objective.lambda": 1.0}}, InvalidInputError, "id_weight"),
         ({"settings": {"gan_stage.select_every": 5}}, InvalidInputError, "select_every must be 0"),
-        ({"settings": {"gan_stage.ema_decay": "1.5"}}, InvalidInputError, "ema_decay must be 0 or more and less than 1, got 1.5"),
+        (
+            {"settings": {"gan_stage.ema_decay": "1.5"}},
+            InvalidInputError,
+            "ema_decay must be 0 or more and less than 1, got 1.5",
+        ),
         ({"settings": {"vae_stage.optimizers.vae.lr": -1}}, InvalidInputError, "lr must be more than 0, got -1"),
-        ({"settings": {"vae_stage.objective.tc_weight": "-3"}}, InvalidInputError, "tc_weight must be 0 or more, got -3"),
-        ({"settings": {"gan_stage.objective.id_weight": -1.0}}, InvalidInputError, "id_weight must be 0 or more, got -1"),
-        ({"settings": {"gan_stage.objective.r1_weight": -1.0}}, InvalidInputError, "r1_weight must be 0 or more, got -1"),
-        ({"settings": {"gan_stage.accumulate": 5}}, InvalidInputError, "64 cannot be shared equally by 1 processes in 5 parts each"),
+        (
+            {"settings": {"vae_stage.objective.tc_weight": "-3"}},
+            InvalidInputError,
+            "tc_weight must be 0 or more, got -3",
+        ),
+        (
+            {"settings": {"gan_stage.objective.id_weight": -1.0}},
+            InvalidInputError,
+            "id_weight must be 0 or more, got -1",
+        ),
+        (
+            {"settings": {"gan_stage.objective.r1_weight": -1.0}},
+            InvalidInputError,
+            "r1_weight must be 0 or more, got -1",
+        ),
+        (
+            {"settings": {"gan_stage.accumulation_steps": 5}},
+            InvalidInputError,
+            "64 cannot be shared equally by 1 processes in 5 parts each",
+        ),
     ],
 )
 def test_bad_arguments_make_no_directory(tmp_path, arguments, error, says):
@@ -170,7 +190,13 @@ def test_without_a_selection_stage_1_hands_on_its_last_weights(tmp_path, tiny):
 
 
 def weights_of(run):
-    return torch.cat([parameter.flatten() for network in (run.vae, run.generator, run.discriminator) for parameter in network.parameters()])
+    return torch.cat(
+        [
+            parameter.flatten()
+            for network in (run.vae, run.generator, run.discriminator)
+            for parameter in network.parameters()
+        ]
+    )
 
 
 def test_initial_weights_are_a_function_of_the_seed(tmp_path):

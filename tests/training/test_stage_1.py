@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 import idgan
 from idgan.errors import CheckpointError, InvalidInputError, NotTrainedError, RunError, RunMismatchError
 from idgan.networks import VAEConfig
-from idgan.recipes import SYSTEMS, as_system, recipe_of
+from idgan.recipes import METHODS, apply_method, recipe_of
 from idgan.training import train
 from idgan.training.bundle import command_of
 from idgan.zoo.weights import write_checkpoint
@@ -27,7 +27,10 @@ def encoder_of(path):
 
 
 def test_the_vae_of_a_run_or_of_its_checkpoint_takes_the_place_of_stage_1(finished, stage_2_only, tmp_path):
-    made = [train("dsprites", tmp_path / str(i), vae=vae, **stage_2_only) for i, vae in enumerate((finished, finished / "model.safetensors"))]
+    made = [
+        train("dsprites", tmp_path / str(i), vae=vae, **stage_2_only)
+        for i, vae in enumerate((finished, finished / "model.safetensors"))
+    ]
     expected = encoder_of(finished / "model.safetensors")
     for path in made:
         assert not (path.parent / "vae").exists()
@@ -40,7 +43,9 @@ def test_the_vae_of_a_run_or_of_its_checkpoint_takes_the_place_of_stage_1(finish
 
 def test_the_checkpoint_says_where_its_encoder_is_from_and_what_made_it(finished, stage_2_only, tmp_path):
     there = idgan.load(finished, device="cpu").info["training"]["stages"]["vae"]
-    info = idgan.load(train("dsprites", tmp_path / "run", vae=finished, **stage_2_only).parent, device="cpu").info["training"]
+    info = idgan.load(train("dsprites", tmp_path / "run", vae=finished, **stage_2_only).parent, device="cpu").info[
+        "training"
+    ]
     assert info["stages"]["vae"] == there | {"from": str(finished)}
     assert info["steps"] == {"vae": 12, "gan": 2}
     assert f"--vae {finished}" in info["command"]
@@ -101,7 +106,7 @@ def test_the_command_names_the_vae():
     assert command_of(recipe_of("dsprites")) == "idgan train dsprites --out runs/dsprites"
 
 
-# ------------------------------------------------------------------ vae_from
+# ------------------------------------------------------------------ init_vae_from
 
 
 @pytest.fixture
@@ -109,7 +114,7 @@ def started_from(tiny, tmp_path):
     """`started_from(vae, name)`: the run directory of one step of stage 1, at a rate that moves nothing, that starts from `vae`."""
 
     def run(vae, name="run", **more):
-        settings = {"vae_from": str(vae), "vae_stage__steps": 1, "vae_stage__optimizers__vae__lr": 1e-30} | more
+        settings = {"init_vae_from": str(vae), "vae_stage__steps": 1, "vae_stage__optimizers__vae__lr": 1e-30} | more
         return train("dsprites", tmp_path / name, stage="vae", **tiny(**settings))
 
     return run
@@ -130,7 +135,7 @@ def test_a_run_remembers_what_its_stage_1_started_from(finished, started_from, t
     started_from(moved)
     assert (tmp_path / "run" / "vae" / "state.safetensors").read_bytes() == before
     shutil.copy(train_other(started_from, finished), moved)
-    with pytest.raises(RunMismatchError, match="vae_from_sha256: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now"):
+    with pytest.raises(RunMismatchError, match="init_vae_from_sha256: '[0-9a-f]{64}' there, '[0-9a-f]{64}' now"):
         started_from(moved)
 
 
@@ -151,6 +156,6 @@ def test_a_vae_to_start_from_that_does_not_fit_is_refused_before_anything_is_wri
 
 
 def test_systems_without_the_parent_s_encoder_start_from_random_weights():
-    recipe = dataclasses.replace(recipe_of("dsprites"), vae_from="somewhere")
-    kept = {name for name in SYSTEMS if as_system(recipe, name).vae_from}
+    recipe = dataclasses.replace(recipe_of("dsprites"), init_vae_from="somewhere")
+    kept = {name for name in METHODS if apply_method(recipe, name).init_vae_from}
     assert kept == {"id-gan", "without-distillation", "cgan"}

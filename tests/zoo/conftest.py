@@ -9,7 +9,14 @@ import pytest
 sys.path.append(str(Path(__file__).parent))  # tests are no package
 from local_hub import LocalHub
 
-for name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT", "IDGAN_MANIFEST"):
+for name in (
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HF_HUB_ETAG_TIMEOUT",
+    "HF_HUB_DOWNLOAD_TIMEOUT",
+    "IDGAN_MANIFEST",
+):
     os.environ.pop(name, None)
 
 

@@ -127,7 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(body, bytes):
             body, more = json.dumps(body).encode(), {"Content_Type": "application/json", **more}
         self.send_response(status)
-        named = {"Content-Length": len(body), **(headers or {}), **{name.replace("_", "-"): value for name, value in more.items()}}
+        named = {
+            "Content-Length": len(body),
+            **(headers or {}),
+            **{name.replace("_", "-"): value for name, value in more.items()},
+        }
         for name, value in named.items():
             self.send_header(name, str(value))
         self.end_headers()
@@ -188,7 +192,15 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, repo, revision="main"):
         if found := self._lookup(repo, revision):
             held, commit, files = found
-            self.answer(200, {"id": repo, "sha": commit, "private": held.private, "siblings": [{"rfilename": name} for name in files]})
+            self.answer(
+                200,
+                {
+                    "id": repo,
+                    "sha": commit,
+                    "private": held.private,
+                    "siblings": [{"rfilename": name} for name in files],
+                },
+            )
 
     def tree(self, repo, revision):
         if found := self._lookup(repo, revision):
@@ -215,7 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self._lookup(repo, revision):
             paths = [file["path"] for file in json.loads(self.body)["files"]]
             modes = ["lfs" if path.endswith(".safetensors") else "regular" for path in paths]
-            self.answer(200, {"files": [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in zip(paths, modes)]})
+            self.answer(
+                200, {"files": [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in zip(paths, modes)]}
+            )
 
     def lfs_batch(self, repo):
         objects = []
@@ -264,7 +278,11 @@ def _etag(name, content):
 
 def _tree_row(name, content):
     row = {"type": "file", "path": name, "size": len(content), "oid": _etag(name, content)}
-    return {**row, "lfs": {"oid": row["oid"], "size": len(content), "pointerSize": 134}} if name.endswith(".safetensors") else row
+    return (
+        {**row, "lfs": {"oid": row["oid"], "size": len(content), "pointerSize": 134}}
+        if name.endswith(".safetensors")
+        else row
+    )
 
 
 NAME = r"([\w.-]+/[\w.-]+)"

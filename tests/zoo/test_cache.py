@@ -41,13 +41,24 @@ def leave_partial(path, size=500):
 
 
 def name_in_manifest(path, repo, revision, data, monkeypatch):
-    weights = {"file": FILE, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "repo": repo, "revision": revision}
-    training = dict.fromkeys(("recipe", "command", "hardware"), "x") | {"seed": 0, "steps": 1, "versions": {}, "wall_time_seconds": 1}
+    weights = {
+        "file": FILE,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "repo": repo,
+        "revision": revision,
+    }
+    training = dict.fromkeys(("recipe", "command", "hardware"), "x") | {
+        "seed": 0,
+        "steps": 1,
+        "versions": {},
+        "wall_time_seconds": 1,
+    }
     entry = {
         "status": "released",
         "description": "x",
-        "licence": "MIT",
-        "data": {"name": "x", "licence": "x"},
+        "license": "MIT",
+        "data": {"name": "x", "license": "x"},
         "resolution": 64,
         "image_channels": 1,
         "c_dim": 1,

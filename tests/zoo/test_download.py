@@ -47,7 +47,14 @@ def get(hub, cache, commit):
     """Fetch the file as a manifest entry would, pinned to `commit` and its hash; the bytes that came, and any argument replaced."""
 
     def get(data=DATA, **changes):
-        options = {"revision": commit, "sha256": sha256(data), "bytes": len(data), "endpoint": hub.url, "cache_dir": cache, "token": False}
+        options = {
+            "revision": commit,
+            "sha256": sha256(data),
+            "bytes": len(data),
+            "endpoint": hub.url,
+            "cache_dir": cache,
+            "token": False,
+        }
         return fetch(changes.pop("repo", "org/name"), changes.pop("file", FILE), **{**options, **changes})
 
     return get
@@ -61,8 +68,16 @@ def run(program, tmp_path, **environment):
 def start(program, tmp_path, **environment):
     script = tmp_path / "program.py"
     script.write_text(program)
-    environment = {**os.environ, "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {
+        **os.environ,
+        "HF_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
+    return subprocess.Popen(
+        [sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process):
@@ -258,7 +273,9 @@ def test_a_hub_that_never_answers_is_given_up(hub, get, monkeypatch):
     assert len(hub.requests) <= 1
 
 
-@pytest.mark.parametrize("answer", [{"status": 200, "body": b"<html>"}, {"status": 302, "Location": "http://127.0.0.1:9/login"}])
+@pytest.mark.parametrize(
+    "answer", [{"status": 200, "body": b"<html>"}, {"status": 302, "Location": "http://127.0.0.1:9/login"}]
+)
 def test_a_login_page_in_the_way_is_no_hub(hub, get, answer):
     hub.fault = lambda request: request.answer(**answer)
     with pytest.raises(errors.HubUnreachableError, match="not as a hub does"):
@@ -281,7 +298,10 @@ def test_a_connection_may_break_once_before_the_first_answer(hub, get, reset, br
 def test_names_that_could_leave_the_cache_are_refused_before_any_request(hub, get):
     for changes in (
         *({"file": name} for name in ("../a", "/etc/passwd", "a/b", "a\\b", "", "a\0", "..", None)),
-        *({"repo": name} for name in ("name", "../name", "org/..", "org/a/b", "/org/name", "org\\name", "org/na me", None)),
+        *(
+            {"repo": name}
+            for name in ("name", "../name", "org/..", "org/a/b", "/org/name", "org\\name", "org/na me", None)
+        ),
         *({"revision": name} for name in ("../../main", "/main", "", "a b", "a\\b", None)),
         *({"endpoint": name} for name in ("ftp://hub", "hub", "http://", "http://[hub", "file:///etc", 3)),
     ):
@@ -308,7 +328,9 @@ def test_a_download_that_is_cut_twice_completes(hub, get, reset):
     commit = hub.add("org/name", {FILE: BIG})
     assert get(BIG, revision=commit).read_bytes() == BIG
     if not reset:
-        assert [request.headers.get("Range") for request in hub.requests if request.method == "GET"][1:] == ["bytes=10485760-"] * 2
+        assert [request.headers.get("Range") for request in hub.requests if request.method == "GET"][1:] == [
+            "bytes=10485760-"
+        ] * 2
 
 
 def test_a_download_that_is_always_cut_is_given_up_and_leaves_nothing_that_loads(hub, get, cache):
@@ -421,7 +443,9 @@ except OSError as error:
     assert get().read_bytes() == DATA
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="drops a Linux capability, so that permissions bind root as well")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="drops a Linux capability, so that permissions bind root as well"
+)
 def test_a_read_only_cache_loads_what_it_has(hub, get, cache, commit, tmp_path):
     get()
     hub.add("org/name", {FILE: DATA, "b.safetensors": OTHER})
@@ -462,7 +486,10 @@ def test_a_token_does_not_follow_a_redirect_to_another_host(hub, get, commit, me
     with LocalHub(host) as storage:
         storage.repos = hub.repos
         about = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{sha256(DATA)}"', "X-Linked-Size": len(DATA)}
-        hub.fault = lambda request: request.command in methods and request.answer(302, headers={**about, "Location": storage.url + request.path})
+        hub.fault = lambda request: (
+            request.command in methods
+            and request.answer(302, headers={**about, "Location": storage.url + request.path})
+        )
         assert get(token="hf_secret").read_bytes() == DATA
         assert hub.requests[0].headers["Authorization"] == "Bearer hf_secret"
         assert storage.count("GET") == 1

@@ -20,8 +20,8 @@ def dsprites():
     return idgan.load("dsprites", device="cpu")
 
 
-def centre_and_area(x):
-    """Centre of mass (N, 2) as (x, y) in px, and mass (N,) in px, of images (N, 1, 64, 64)."""
+def center_and_area(x):
+    """Center of mass (N, 2) as (x, y) in px, and mass (N,) in px, of images (N, 1, 64, 64)."""
     mass = x.sum((1, 2, 3))
     places = torch.arange(64.0)
     return torch.stack([(x.sum((1, 2)) @ places) / mass, (x.sum((1, 3)) @ places) / mass], dim=1), mass
@@ -30,27 +30,27 @@ def centre_and_area(x):
 def test_the_generator_follows_the_code_as_the_decoder_does(dsprites):
     c, s = dsprites.codes(64, seed=5)
     generated, decoded = dsprites.sample(c, s), dsprites.decode(c)
-    centre, area = centre_and_area(generated)
-    decoded_centre, decoded_area = centre_and_area(decoded)
-    assert (centre - decoded_centre).norm(dim=1).median() < 2
+    center, area = center_and_area(generated)
+    decoded_center, decoded_area = center_and_area(decoded)
+    assert (center - decoded_center).norm(dim=1).median() < 2
     assert torch.corrcoef(torch.stack([area, decoded_area]))[0, 1] > 0.9
 
 
 def test_the_generator_is_sharper_than_the_decoder(dsprites):
     c, s = dsprites.codes(64, seed=5)
 
-    def grey(x):
+    def gray(x):
         return ((x > 0.1) & (x < 0.9)).float().mean()
 
-    assert grey(dsprites.sample(c, s)) < 0.25 * grey(dsprites.decode(c))
+    assert gray(dsprites.sample(c, s)) < 0.25 * gray(dsprites.decode(c))
 
 
 def test_live_dimensions_are_position_and_size_each_on_its_own(dsprites):
     images = dsprites.traverse(seed=1, span=(-1.5, 1.5), steps=5)
     spread = []
     for row in images:
-        centre, area = centre_and_area(row)
-        spread.append([*(centre[-1] - centre[0]).abs().tolist(), (area.max() / area.min()).item()])
+        center, area = center_and_area(row)
+        spread.append([*(center[-1] - center[0]).abs().tolist(), (area.max() / area.min()).item()])
     x, y, size = spread if spread[0][0] > spread[1][0] else (spread[1], spread[0], spread[2])
     assert x[0] > 10 > 3 * x[1]
     assert y[1] > 10 > 3 * y[0]
@@ -60,8 +60,8 @@ def test_live_dimensions_are_position_and_size_each_on_its_own(dsprites):
 
 def test_three_lines_encode_a_sprite_edit_its_code_and_render_it(dsprites):
     sprites = DSprites().images(torch.tensor([300_000, 600_000]))
-    where, _ = centre_and_area(dsprites.reconstruct(sprites))
-    truth, _ = centre_and_area(sprites)
+    where, _ = center_and_area(dsprites.reconstruct(sprites))
+    truth, _ = center_and_area(sprites)
     assert (where - truth).norm(dim=1).max() < 4
-    edited, _ = centre_and_area(dsprites.edit(sprites, {dsprites.active_dims[0]: -2.0}))
+    edited, _ = center_and_area(dsprites.edit(sprites, {dsprites.active_dims[0]: -2.0}))
     assert (edited - where).norm(dim=1).min() > 10

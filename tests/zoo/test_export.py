@@ -16,7 +16,10 @@ from idgan.sampler import Sampler
 from idgan.zoo.export import export
 from idgan.zoo.weights import write_checkpoint
 
-pytestmark = [pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated"), pytest.mark.filterwarnings("ignore:.*torch.jit.*not supported")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*not supported"),
+]
 BATCHES = (1, 5)
 
 
@@ -56,7 +59,9 @@ def run_onnx(path):
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime runs ONNX files")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
-    return lambda *inputs: [torch.from_numpy(found) for found in session.run(None, {name: x.numpy() for name, x in zip(names, inputs)})]
+    return lambda *inputs: [
+        torch.from_numpy(found) for found in session.run(None, {name: x.numpy() for name, x in zip(names, inputs)})
+    ]
 
 
 RUNNERS = {"onnx": run_onnx, "torchscript": run_torchscript, "exported-program": run_exported_program}
@@ -71,7 +76,11 @@ def test_an_exported_file_computes_what_the_sampler_does_at_any_batch_size(tmp_p
     result = export(sampler, path, part=part, format=format)
     assert result["bytes"] == path.stat().st_size
     assert [file.name for file in path.parent.iterdir()] == ["network.pt2"]
-    assert set(result["differences"]) == set(result["outputs"]) == ({"images"} if part == "generator" else {"mean", "logvar"})
+    assert (
+        set(result["differences"])
+        == set(result["outputs"])
+        == ({"images"} if part == "generator" else {"mean", "logvar"})
+    )
     assert max(result["differences"].values()) < 1e-5
     if format != "torchscript":  # which records where its source was
         assert str(Path(idgan.__file__).parent).encode() not in path.read_bytes()
@@ -122,7 +131,9 @@ def test_a_file_that_computes_something_else_is_not_written_and_the_old_one_stay
     sampler.generator.weight = nn.Parameter(torch.zeros(1), requires_grad=False)
     path = tmp_path / "network.pt"
     path.write_bytes(b"old")
-    with pytest.raises(IdganError, match=r"network\.pt was not written: the torchscript generator differs .*'images': 0.25"):
+    with pytest.raises(
+        IdganError, match=r"network\.pt was not written: the torchscript generator differs .*'images': 0.25"
+    ):
         export(sampler, path, format="torchscript")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

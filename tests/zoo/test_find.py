@@ -26,14 +26,21 @@ def directory(tmp_path, monkeypatch):
     sampler = Sampler(CONFIG, bank=Posterior(torch.randn(8, 3), torch.full((8, 3), -2.0)), info={"name": "trained-as"})
     write_checkpoint("runs/mine/model.safetensors", sampler)
     Path("runs/unfinished/vae").mkdir(parents=True)
-    entry = {"status": "recipe", "description": "A test", "licence": "Apache-2.0", "data": {"name": "dSprites", "licence": "Apache-2.0"}}
+    entry = {
+        "status": "recipe",
+        "description": "A test",
+        "license": "Apache-2.0",
+        "data": {"name": "dSprites", "license": "Apache-2.0"},
+    }
     entry |= {"resolution": 64, "image_channels": 1, "c_dim": 3, "s_dim": 2}
     models = {"waiting": entry | {"model": CONFIG.to_dict()}, "planned": entry}
     Path("manifest.json").write_text(json.dumps({"schema": 1, "models": models}))
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["runs/mine", "runs/mine/", "./runs/../runs/mine", Path("runs/mine"), "runs/mine/model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["runs/mine", "runs/mine/", "./runs/../runs/mine", Path("runs/mine"), "runs/mine/model.safetensors"]
+)
 def test_a_run_and_its_file_load(name):
     sampler = idgan.load(name)
     assert isinstance(sampler, Sampler)
@@ -44,13 +51,13 @@ def test_a_run_and_its_file_load(name):
 
 def test_a_run_loads_from_within(monkeypatch):
     monkeypatch.chdir("runs/mine")
-    assert zoo.find(".") == zoo.Found("mine", Path("model.safetensors"))
+    assert zoo.resolve(".") == zoo.ResolvedCheckpoint("mine", Path("model.safetensors"))
 
 
 def test_what_is_found_has_a_name():
-    assert zoo.find("runs/mine").name == "mine"
-    assert zoo.find("runs/mine/model.safetensors").name == "model"
-    assert zoo.find("runs/mine").path.samefile("runs/mine/model.safetensors")
+    assert zoo.resolve("runs/mine").name == "mine"
+    assert zoo.resolve("runs/mine/model.safetensors").name == "model"
+    assert zoo.resolve("runs/mine").path.samefile("runs/mine/model.safetensors")
 
 
 def test_a_checkpoint_without_a_name_gets_that_of_its_place():
@@ -74,20 +81,34 @@ def test_names_of_the_manifest_come_first():
 # ------------------------------------------------------------------ names that nobody has
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("dsprite", "dsprites"), ("Color-Dsprites", "color-dsprites"), ("wating", "waiting")])
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("dsprite", "dsprites"), ("Color-Dsprites", "color-dsprites"), ("wating", "waiting")]
+)
 def test_unknown_names_get_the_nearest(name, nearest):
     with pytest.raises(UnknownModelError, match=f"did you mean '{nearest}'") as caught:
         idgan.load(name)
     assert all(known in str(caught.value) for known in zoo.list_models())
 
 
-@pytest.mark.parametrize("name", ["nothing-like-it", "", "a" * 5000, "\0", "tab\tnew\nline", "@main", "org@repo", None, 3])
+@pytest.mark.parametrize(
+    "name", ["nothing-like-it", "", "a" * 5000, "\0", "tab\tnew\nline", "@main", "org@repo", None, 3]
+)
 def test_what_is_no_path_is_an_unknown_name(name):
     with pytest.raises(UnknownModelError, match=r"the names are .*dsprites"):
         idgan.load(name)
 
 
-NOWHERE = ["a/b/c", "/no/such/run", "./mine", "../mine", "~/mine", "mine/", "mine.safetensors", "runs/mine.safetensors", "x/" * 3000]
+NOWHERE = [
+    "a/b/c",
+    "/no/such/run",
+    "./mine",
+    "../mine",
+    "~/mine",
+    "mine/",
+    "mine.safetensors",
+    "runs/mine.safetensors",
+    "x/" * 3000,
+]
 
 
 @pytest.mark.parametrize("name", NOWHERE)
@@ -101,7 +122,9 @@ def test_a_repository_may_have_been_meant_as_a_directory():
         idgan.load("runs/typo", local_files_only=True, cache_dir="cache")
 
 
-@pytest.mark.parametrize("name", ["org/repo@", "org/repo@../x", "org/repo@a b", "o rg/repo", "org/re--po", "org/repo@a@b"])
+@pytest.mark.parametrize(
+    "name", ["org/repo@", "org/repo@../x", "org/repo@a b", "o rg/repo", "org/re--po", "org/repo@a@b"]
+)
 def test_repositories_that_cannot_be(name):
     with pytest.raises(InvalidInputError, match="is not"):
         idgan.load(name, local_files_only=True, cache_dir="cache")
@@ -137,7 +160,9 @@ def test_what_has_no_networks_yet_pretends_nothing(pretrained):
         idgan.load("planned", pretrained=pretrained)
 
 
-@pytest.mark.parametrize("name", [name for name in zoo.list_models() if zoo.info(name)["model"] and zoo.info(name)["resolution"] <= 64])
+@pytest.mark.parametrize(
+    "name", [name for name in zoo.list_models() if zoo.info(name)["model"] and zoo.info(name)["resolution"] <= 64]
+)
 def test_entries_build_what_they_say(name):
     entry = zoo.info(name)
     sampler = idgan.load(name, pretrained=False)

@@ -146,20 +146,20 @@ class Originals:
 
 
 def optimizer_state(*averages):
-    """As an optimiser of one parameter saves it, after a step."""
+    """As an optimizer of one parameter saves it, after a step."""
     state = {"step": torch.tensor(1.0), **{average: torch.ones(3) for average in averages}}
     return {"state": {0: state}, "param_groups": [{"lr": 1e-4, "eps": 1e-8, "weight_decay": 0, "params": [0]}]}
 
 
 @pytest.fixture(scope="module")
-def grey():
+def gray():
     return Originals()
 
 
 @pytest.fixture
-def originals(grey, tmp_path):
+def originals(gray, tmp_path):
     """Originals whose files' content a test may change."""
-    return grey.at(tmp_path)
+    return gray.at(tmp_path)
 
 
 def close(found, expected):
@@ -228,7 +228,7 @@ def test_without_data_the_bank_is_the_normal_prior(originals):
     assert torch.equal(sampler.bank.kl(), torch.zeros(1, C_DIM))
     x = torch.rand(2, 1, 64, 64)
     assert torch.equal(sampler.encode(x), sampler.posterior(x).mean)  # no dimension is taken for collapsed
-    assert torch.equal(sampler.codes(8, seed=1, prior="posterior")[0], sampler.codes(8, seed=1, prior="normal")[0])
+    assert torch.equal(sampler.codes(8, seed=1, prior="aggregated")[0], sampler.codes(8, seed=1, prior="normal")[0])
 
 
 def test_with_data_the_bank_is_the_encoder_s_view_of_it(originals):
@@ -287,7 +287,9 @@ def test_a_cut_file_is_refused_and_an_absent_one_is_said_to_be_absent(originals,
 
 def test_the_two_files_in_each_other_s_place_are_refused(originals):
     vae, gan = originals.save()
-    with pytest.raises(CheckpointError, match=r"missing: \['iter', 'model_states', 'optim_states'\]; not expected: \['it', 'generator'"):
+    with pytest.raises(
+        CheckpointError, match=r"missing: \['iter', 'model_states', 'optim_states'\]; not expected: \['it', 'generator'"
+    ):
         convert(gan, vae)
 
 
@@ -334,7 +336,9 @@ def test_a_generator_of_another_code_is_refused(originals, width):
     refusal(originals, f"a generator of {width} inputs does not go with the 10 code dimensions")
 
 
-@pytest.mark.parametrize(("key", "value"), [("c_dim", 0), ("c_dim", 10.0), ("c_dim", 10**12), ("nc", True), ("nc", None)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("c_dim", 0), ("c_dim", 10.0), ("c_dim", 10**12), ("nc", True), ("nc", None)]
+)
 def test_numbers_of_the_vae_are_held_to(originals, key, value):
     originals.vae["model_states"][key] = value
     refusal(originals, f"{key} must be an integer")

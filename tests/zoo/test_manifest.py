@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 RECIPE = {
     "status": "recipe",
     "description": "Squares",
-    "licence": "Apache-2.0",
-    "data": {"name": "squares", "licence": "CC0-1.0"},
+    "license": "Apache-2.0",
+    "data": {"name": "squares", "license": "CC0-1.0"},
     "resolution": 64,
     "image_channels": 1,
     "c_dim": 10,
@@ -30,11 +30,25 @@ RECIPE = {
     "training": None,
     "metrics": [],
 }
-RESULT = {"name": "mig", "value": 0.5, "protocol": "ours", "samples": 100, "seed": None, "versions": {"idgan": "0"}, "confidence": 0.1}
+RESULT = {
+    "name": "mig",
+    "value": 0.5,
+    "protocol": "ours",
+    "samples": 100,
+    "seed": None,
+    "versions": {"idgan": "0"},
+    "confidence": 0.1,
+}
 RELEASED = {
     **RECIPE,
     "status": "released",
-    "weights": {"file": "squares.safetensors", "sha256": "a" * 64, "bytes": 7, "repo": "org/squares", "revision": "b" * 40},
+    "weights": {
+        "file": "squares.safetensors",
+        "sha256": "a" * 64,
+        "bytes": 7,
+        "repo": "org/squares",
+        "revision": "b" * 40,
+    },
     "training": {
         "recipe": "squares",
         "command": "idgan train squares",
@@ -71,11 +85,24 @@ def changed(entry, where, value):
 def test_package_manifest_has_the_papers_checkpoints():
     manifest = Manifest.read(package_manifest())
     synthetic = {"dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites"}
-    sides = {"celeba-64": 64, "celeba-64-w16": 64, "celeba-128": 128, "celeba-256": 256, "celebahq-1024": 1024, "chairs-64": 64, "cars-64": 64}
+    sides = {
+        "celeba-64": 64,
+        "celeba-64-w16": 64,
+        "celeba-128": 128,
+        "celeba-256": 256,
+        "celebahq-1024": 1024,
+        "chairs-64": 64,
+        "cars-64": 64,
+    }
     assert set(manifest.names()) >= synthetic | set(sides)
     for name in synthetic:
         entry = manifest[name]
-        assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (64, 1 if name == "dsprites" else 3, 10, 0)
+        assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (
+            64,
+            1 if name == "dsprites" else 3,
+            10,
+            0,
+        )
     for name, side in sides.items():
         entry = manifest[name]
         assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (side, 3, 20, 256)
@@ -90,7 +117,12 @@ def test_package_manifest_is_formatted_as_write_entry_does(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "entry", [RECIPE, RELEASED, changed(RELEASED, "weights", {**RELEASED["weights"], "repo": None, "revision": None, "embedded": True})]
+    "entry",
+    [
+        RECIPE,
+        RELEASED,
+        changed(RELEASED, "weights", {**RELEASED["weights"], "repo": None, "revision": None, "embedded": True}),
+    ],
 )
 def test_an_entry_survives_writing_and_reading(tmp_path, entry):
     path = write(tmp_path / "in.json", {"squares": entry})
@@ -105,10 +137,10 @@ BREAKS = [
     ("status", ...),
     ("description", ""),
     ("description", "two\nlines"),
-    ("licence", "do what you like"),
-    ("licence", None),
+    ("license", "do what you like"),
+    ("license", None),
     ("data", "squares"),
-    ("data.licence", ...),
+    ("data.license", ...),
     ("data.name", 3),
     ("resolution", 64.0),
     ("resolution", True),
@@ -170,7 +202,7 @@ def test_a_recipe_has_no_weights(tmp_path):
 
 
 def test_an_unknown_field_is_an_error_that_names_the_nearest(tmp_path):
-    with pytest.raises(ManifestError, match=r"'license'.*did you mean 'licence'"):
+    with pytest.raises(ManifestError, match=r"'license'.*did you mean 'license'"):
         Manifest.read(write(tmp_path / "m.json", {"squares": {**RECIPE, "license": "MIT"}}))
 
 
@@ -209,8 +241,21 @@ def test_a_malformed_file_is_refused(tmp_path, text, said):
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6)
-FIELDS = sorted({*RELEASED, "data.name", *(f"weights.{name}" for name in RELEASED["weights"]), "training.seed", "metrics.0.value", "new"})
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = sorted(
+    {
+        *RELEASED,
+        "data.name",
+        *(f"weights.{name}" for name in RELEASED["weights"]),
+        "training.seed",
+        "metrics.0.value",
+        "new",
+    }
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

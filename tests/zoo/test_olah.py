@@ -88,7 +88,10 @@ def endpoint(root, commits):
         port = free.getsockname()[1]
     (root / "olah.toml").write_text(CONFIG.format(port=port, root=root.as_posix()))
     command = [sys.executable, "-m", "olah.server", "--config", "olah.toml", "--log-path", "logs"]
-    with open(root / "output.txt", "w") as output, subprocess.Popen(command, cwd=root, stdout=output, stderr=output) as server:
+    with (
+        open(root / "output.txt", "w") as output,
+        subprocess.Popen(command, cwd=root, stdout=output, stderr=output) as server,
+    ):
         try:
             wait_for(server, port, root / "output.txt")
             yield f"http://127.0.0.1:{port}"
@@ -115,18 +118,20 @@ def options(endpoint, tmp_path):
 @pytest.mark.parametrize("repo", REPOS)
 def test_a_checkpoint_arrives_to_the_bit(checkpoint, commits, options, repo):
     name = f"{repo}@{commits[repo]}"
-    loaded, local = (sampler.state_dict() for sampler in (idgan.load(name, device="cpu", **options), read_checkpoint(checkpoint)))
+    loaded, local = (
+        sampler.state_dict() for sampler in (idgan.load(name, device="cpu", **options), read_checkpoint(checkpoint))
+    )
     assert loaded.keys() == local.keys()
     for key, tensor in local.items():
         assert loaded[key].dtype == tensor.dtype and loaded[key].shape == tensor.shape
         assert loaded[key].numpy().tobytes() == tensor.numpy().tobytes()
-    assert zoo.find(name, **options, local_files_only=True).path.read_bytes() == checkpoint.read_bytes()
+    assert zoo.resolve(name, **options, local_files_only=True).path.read_bytes() == checkpoint.read_bytes()
 
 
 def test_a_damaged_copy_of_a_large_file_is_fetched_again(checkpoint, commits, options):
     """The hash it is held to is the one that olah states."""
     name = f"org/large@{commits['org/large']}"
-    path = zoo.find(name, **options).path
+    path = zoo.resolve(name, **options).path
     data = checkpoint.read_bytes()
     path.resolve().write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert zoo.find(name, **options).path.read_bytes() == data
+    assert zoo.resolve(name, **options).path.read_bytes() == data

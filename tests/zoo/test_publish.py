@@ -11,18 +11,31 @@ import pytest
 import torch
 
 import idgan
-from idgan.errors import FileMissingError, HubAuthError, HubError, HubUnreachableError, InvalidInputError, RunError, UnknownModelError
+from idgan.errors import (
+    FileMissingError,
+    HubAuthError,
+    HubError,
+    HubUnreachableError,
+    InvalidInputError,
+    RunError,
+    UnknownModelError,
+)
+from idgan.evaluation.results import write_results
 from idgan.files import sha256_of
 from idgan.images import save_png
 from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
-from idgan.training.results import write_results
 from idgan.zoo.manifest import DataSet, Entry, Manifest, Weights, write_entry
 from idgan.zoo.publish import NO_COMMIT, RUN_FILES, embed, entry_of, publish
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
-TRAINING = {"recipe": "dsprites", "command": "idgan train dsprites --out runs/dsprites", "seed": 3, "steps": {"vae": 5, "gan": 6}}
+TRAINING = {
+    "recipe": "dsprites",
+    "command": "idgan train dsprites --out runs/dsprites",
+    "seed": 3,
+    "steps": {"vae": 5, "gan": 6},
+}
 TRAINING |= {"versions": {"idgan": "0.1"}, "hardware": "a CPU", "wall_time_seconds": 7200.0}
 
 
@@ -60,7 +73,9 @@ def child(program, hub, **variables):
     """Start `program` in a process whose hub is `hub`."""
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_tests", "OMP_NUM_THREADS": "1", **variables}
     environment["PYTHONPATH"] = str(Path(idgan.__file__).parents[1])
-    return subprocess.Popen([sys.executable, *program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, *program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 # ------------------------------------------------------------------ entries
@@ -70,7 +85,12 @@ def test_the_entry_says_what_the_run_holds(run):
     path = run / "model.safetensors"
     entry = entry_of(run, Weights("model.safetensors", sha256_of(path), path.stat().st_size, embedded=True))
     known = Manifest.load()["dsprites"]
-    assert (entry.status, entry.description, entry.licence, entry.data) == ("released", known.description, known.licence, known.data)
+    assert (entry.status, entry.description, entry.license, entry.data) == (
+        "released",
+        known.description,
+        known.license,
+        known.data,
+    )
     assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (64, 1, 3, 2)
     assert entry.training == TRAINING
     assert [(metric["name"], metric["value"]) for metric in entry.metrics] == [("mig", 0.25)]
@@ -97,7 +117,7 @@ def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
     run = finish(tmp_path / "run", training=TRAINING | {"recipe": "ours"})
     with pytest.raises(UnknownModelError, match="ours"):
         publish(run, "org/name", dry_run=True)
-    terms = {"description": "Ours", "licence": "MIT", "data": DataSet("our pictures", "secret")}
+    terms = {"description": "Ours", "license": "MIT", "data": DataSet("our pictures", "secret")}
     entry, files = publish(run, "org/name", dry_run=True, **terms)
     assert {name: getattr(entry, name) for name in terms} == terms
     assert b"our pictures, secret" in files["README.md"]
@@ -105,9 +125,11 @@ def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
 
 def test_of_images_of_ones_own_the_manifest_knows_nothing(tmp_path):
     run = finish(tmp_path / "run", training=TRAINING | {"data": "photos/"})
-    with pytest.raises(InvalidInputError, match="was trained on photos/.*--description, --licence and --data"):
-        publish(run, "org/name", dry_run=True, description="Ours", licence="MIT")
-    _, files = publish(run, "org/name", dry_run=True, description="Ours", licence="MIT", data=DataSet("our pictures", "secret"))
+    with pytest.raises(InvalidInputError, match="was trained on photos/.*--description, --license and --data"):
+        publish(run, "org/name", dry_run=True, description="Ours", license="MIT")
+    _, files = publish(
+        run, "org/name", dry_run=True, description="Ours", license="MIT", data=DataSet("our pictures", "secret")
+    )
     assert b"our pictures, secret" in files["README.md"]
 
 
@@ -116,7 +138,9 @@ def test_embed_puts_the_file_and_its_entry_into_the_source_tree(run, tmp_path):
     placed = tmp_path / "checkout/idgan/weights/dsprites.safetensors"
     assert placed.read_bytes() == (run / "model.safetensors").read_bytes()
     assert entry.weights == Weights("dsprites.safetensors", sha256_of(placed), placed.stat().st_size, embedded=True)
-    assert Manifest.read(tmp_path / "checkout/weights_manifest.json")["dsprites"] == Entry.from_json(json.loads(json.dumps(entry.to_json())))
+    assert Manifest.read(tmp_path / "checkout/weights_manifest.json")["dsprites"] == Entry.from_json(
+        json.loads(json.dumps(entry.to_json()))
+    )
 
 
 # ------------------------------------------------------------------ publish, load, sample
@@ -168,49 +192,60 @@ def test_the_card_tells_terms_measurements_and_how_to_load(run):
     entry, files = publish(run, "org/name", dry_run=True)
     card = files["README.md"].decode()
     assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: idgan\n")
-    for part in (TRAINING["command"], 'idgan.load("org/name")', entry.data.name, "(2 carry information)", "2.0 hours on a CPU"):
+    for part in (
+        TRAINING["command"],
+        'idgan.load("org/name")',
+        entry.data.name,
+        "(2 carry information)",
+        "2.0 hours on a CPU",
+    ):
         assert part in card
     assert "| mig | 0.2500 | 100 | 0 | a \\| b |" in card
-    custom = publish(run, "org/name", dry_run=True, licence="LicenseRef-ours")[1]["README.md"].decode()
+    custom = publish(run, "org/name", dry_run=True, license="LicenseRef-ours")[1]["README.md"].decode()
     assert custom.startswith('---\nlicense: other\nlicense_name: "licenseref-ours"\n')
 
 
 @pytest.mark.parametrize(
-    ("system", "untrained", "says"),
+    ("method", "untrained", "says"),
     [
         ("gan", ["encoder", "decoder"], "Not trained, and so not served: its encoder and decoder."),
         ("infogan", ["decoder"], "Not trained, and so not served: its decoder."),
         ("vae-gan", [], "a code c of 3 dimensions (2 carry information) and a nuisance s of 2"),
     ],
 )
-def test_the_card_of_a_baseline_names_its_system(tmp_path, system, untrained, says):
-    run = finish(tmp_path / "run", training=TRAINING | {"system": system, "untrained": untrained})
+def test_the_card_of_a_baseline_names_its_system(tmp_path, method, untrained, says):
+    run = finish(tmp_path / "run", training=TRAINING | {"method": method, "untrained": untrained})
     card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
-    assert f"This is no ID-GAN but the system `{system}`, which ID-GAN is compared with." in card and says in card
+    assert f"This is no ID-GAN but the method `{method}`, which ID-GAN is compared with." in card and says in card
     assert "An ID-GAN" not in card and "a VAE finds" not in card
     assert ("Encoding keeps" in card) == ("encoder" not in untrained)
-    own = finish(tmp_path / "run", training=TRAINING | {"system": None})
-    assert "The recipe is its maker's own.\nIt makes 64x64 grey images" in publish(own, "org/name", dry_run=True)[1]["README.md"].decode()
+    own = finish(tmp_path / "run", training=TRAINING | {"method": None})
+    assert (
+        "The recipe is its maker's own.\nIt makes 64x64 gray images"
+        in publish(own, "org/name", dry_run=True)[1]["README.md"].decode()
+    )
 
 
 def test_a_baseline_does_not_take_the_name_of_a_recipe(tmp_path, hub):
-    run = finish(tmp_path / "run", training=TRAINING | {"system": "gan"})
-    refused = r"the system gan, and 'dsprites' is an ID-GAN: choose another name, such as dsprites-gan"
+    run = finish(tmp_path / "run", training=TRAINING | {"method": "gan"})
+    refused = r"the method gan, and 'dsprites' is an ID-GAN: choose another name, such as dsprites-gan"
     with pytest.raises(InvalidInputError, match=refused):
         embed(run, tmp_path / "checkout")
     for repo, name in ("org/dsprites", "ours"), ("org/name", "dsprites"):
         with pytest.raises(InvalidInputError, match=refused):
             publish(run, repo, name=name, endpoint=hub.url, token="hf_tests")
     assert hub.requests == [] and not (tmp_path / "checkout").exists()
-    assert publish(run, "org/dsprites-gan", name="dsprites-gan", dry_run=True)[0].training["system"] == "gan"
-    named = finish(tmp_path / "named", training=TRAINING | {"system": "id-gan"})
-    assert publish(named, "org/dsprites", name="dsprites", dry_run=True)[0].training["system"] == "id-gan"
+    assert publish(run, "org/dsprites-gan", name="dsprites-gan", dry_run=True)[0].training["method"] == "gan"
+    named = finish(tmp_path / "named", training=TRAINING | {"method": "id-gan"})
+    assert publish(named, "org/dsprites", name="dsprites", dry_run=True)[0].training["method"] == "id-gan"
 
 
 def test_a_mirror_of_the_lab_serves_what_the_command_published(run, hub, cache, tmp_path, monkeypatch):
     """The whole command, in a process whose HF_ENDPOINT is the mirror; then it loads from there by its name in the manifest."""
     manifest = tmp_path / "zoo.json"
-    sent = child(["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--private", "--manifest", str(manifest)], hub)
+    sent = child(
+        ["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--private", "--manifest", str(manifest)], hub
+    )
     output, errors = sent.communicate()
     assert sent.returncode == 0, errors
     assert "hf_tests" not in output + errors
@@ -333,7 +368,9 @@ def test_networks_that_do_not_compute_their_goldens_are_refused(run, hub):
     assert hub.requests == []
 
 
-@pytest.mark.parametrize(("repo", "tag"), [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b")])
+@pytest.mark.parametrize(
+    ("repo", "tag"), [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b")]
+)
 def test_odd_names_are_refused(run, repo, tag):
     with pytest.raises(InvalidInputError):
         publish(run, repo, tag=tag, dry_run=True)

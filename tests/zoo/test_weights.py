@@ -21,7 +21,7 @@ from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfi
 from idgan.sampler import Sampler
 from idgan.zoo.weights import FORMAT, golden_differences, read_checkpoint, write_checkpoint
 
-INFO = {"name": "small", "data": "dsprites", "training": {"seed": 0, "steps": [1, 2], "note": "é"}}
+INFO = {"name": "small", "data": "dsprites", "training": {"seed": 0, "steps": {"vae": 1, "gan": 2}, "note": "é"}}
 
 
 def build(c_dim=3, s_dim=2, channels=1):
@@ -253,13 +253,16 @@ def described(vae=VAE, generator=GENERATOR, **changes):
         described(vae={**VAE, "c_dim": 4}),
         described(vae={**VAE, "more": 1}),
         described(generator={**GENERATOR, "s_dim": 65_536}),
-        described(vae={**VAE, "type": "os.system"}),
+        described(vae={**VAE, "type": "os.method"}),
         described(type=[]),
         described(type={}),
         described(type=None),
         described(vae=GENERATOR),
         described(generator=VAE),
-        described({"type": "ConvDiscriminatorConfig", "image_channels": 1}, {"type": "ConvDiscriminatorConfig", "image_channels": 1}),
+        described(
+            {"type": "ConvDiscriminatorConfig", "image_channels": 1},
+            {"type": "ConvDiscriminatorConfig", "image_channels": 1},
+        ),
     ],
     ids=lambda config: str(config)[:80],
 )
@@ -274,7 +277,9 @@ def test_hostile_configs(parts, save, config):
 def test_a_generator_in_the_place_of_the_vae(save):
     """Tensors and config agree with each other, but not with what a model is."""
     networks = {"vae": ConvGeneratorConfig(3, 2, 1).build(), "generator": ConvGeneratorConfig(3, 2, 1).build()}
-    tensors = {f"{part}.{name}": tensor for part, network in networks.items() for name, tensor in network.state_dict().items()}
+    tensors = {
+        f"{part}.{name}": tensor for part, network in networks.items() for name, tensor in network.state_dict().items()
+    }
     tensors |= {"bank.mean": torch.zeros(1, 3), "bank.logvar": torch.zeros(1, 3)}
     metadata = {"format": FORMAT, "info": "{}", "config": described(vae=GENERATOR)}
     refused(save(tensors, metadata), "metadata does not describe an idgan model")

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from idgan.errors import InvalidInputError
+from idgan.evaluation.measure import METRICS
+from idgan.evaluation.results import measure_into, read_results, write_results
 from idgan.files import sha256_of
 from idgan.metrics import MetricResult
-from idgan.training.evaluation import METRICS
-from idgan.training.results import measure_into, read_results, write_results
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_priors_stand_side_by_side(place, perfect, bands):
 def test_gilbo_is_kept_with_its_rule(place, perfect, bands):
     rule = {"samples": 20, "batch_size": 4, "learning_rates": (1e-3,), "check_every": 1, "patience": 1}
     (first,) = run(place, perfect, bands, ["gilbo"], samples=30, gilbo_options=rule)
-    assert first.details["request"].items() >= (rule | {"learning_rates": [1e-3], "prior": "posterior"}).items()
+    assert first.details["request"].items() >= (rule | {"learning_rates": [1e-3], "prior": "aggregated"}).items()
     written = place[0].read_bytes()
     assert run(place, perfect, bands, ["gilbo"], samples=30, gilbo_options=rule) == [first]
     assert place[0].read_bytes() == written
@@ -112,7 +112,9 @@ def test_results_of_other_checkpoints_of_the_name_are_set_aside(place, perfect, 
         else:
             run(place, perfect, bands, ["one", "two"])
         contents.append(path.read_bytes())
-    assert [path.with_name(name).read_bytes() for name in ("results.1.json", "results.2.json", "results.json")] == contents
+    assert [
+        path.with_name(name).read_bytes() for name in ("results.1.json", "results.2.json", "results.json")
+    ] == contents
 
 
 def test_whatever_is_written_over_is_kept(tmp_path):
@@ -130,7 +132,9 @@ def test_nobody_elses_file_is_overwritten(place, perfect, bands, counted):
     run(place, perfect, bands, ["one"])
     checkpoint.write_bytes(b"other")
     before = path.read_bytes()
-    with pytest.raises(InvalidInputError, match=r"results\.json holds the results of bands, not of cars; choose another file"):
+    with pytest.raises(
+        InvalidInputError, match=r"results\.json holds the results of bands, not of cars; choose another file"
+    ):
         run(place, perfect, bands, ["one"], name="cars")
     assert path.read_bytes() == before
     for content in "", "[]", "{}", "notes", '{"name": "bands", "sha256": "", "metrics": [{}]}':
@@ -142,7 +146,10 @@ def test_nobody_elses_file_is_overwritten(place, perfect, bands, counted):
 
 
 def test_what_is_written_is_read(tmp_path):
-    results = [MetricResult("mig", 0.25, "a | b", 100, 0, details={"x": [1.5]}), MetricResult("fid", 3.0, "c", 10, 1, confidence=0.5)]
+    results = [
+        MetricResult("mig", 0.25, "a | b", 100, 0, details={"x": [1.5]}),
+        MetricResult("fid", 3.0, "c", 10, 1, confidence=0.5),
+    ]
     write_results(tmp_path / "r.json", "x", "00ff", results)
     assert read_results(tmp_path / "r.json", "x", "00ff") == results
     assert read_results(tmp_path / "r.json", "x", "00fe") == read_results(tmp_path / "none.json", "x", "00ff") == []

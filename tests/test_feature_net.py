@@ -1,7 +1,9 @@
 """The features of the dSprites family: what the network is taught, and that the embedded one can do what its file says."""
 
+import importlib.util
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +15,18 @@ from torch import nn
 
 from idgan.data import ColorDSprites, DSprites, NoisyDSprites
 from idgan.errors import DataError
-from idgan.metrics.extractors import DSPRITES_CONVNET, dsprites_convnet
-from idgan.networks.conv import downward_stack
-from idgan.training.feature_net import (
-    HEADS,
-    OUTPUTS,
-    SYMMETRY,
-    accuracy,
-    train_feature_net,
-    turned,
-    with_batch_norm,
-    with_unit_features,
-    without_batch_norm,
-)
+from idgan.evaluation.extractors import DSPRITES_CONVNET, dsprites_convnet
+from idgan.networks.conv import conv_encoder
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+_spec = importlib.util.spec_from_file_location("train_feature_net", EXAMPLES / "train_feature_net.py")
+feature_net = importlib.util.module_from_spec(_spec)
+sys.modules["train_feature_net"] = feature_net  # dataclasses look their module up
+_spec.loader.exec_module(feature_net)
+HEADS, OUTPUTS, SYMMETRY, accuracy = feature_net.HEADS, feature_net.OUTPUTS, feature_net.SYMMETRY, feature_net.accuracy
+train_feature_net, turned = feature_net.train_feature_net, feature_net.turned
+with_batch_norm, without_batch_norm = feature_net.with_batch_norm, feature_net.without_batch_norm
+with_unit_features = feature_net.with_unit_features
 
 GRID = DSprites.factors
 
@@ -82,18 +83,18 @@ def test_symmetry_is_that_of_the_sprites():
 
 
 def test_folding_keeps_the_function():
-    network = with_batch_norm(downward_stack(3, OUTPUTS))
+    network = with_batch_norm(conv_encoder(3, OUTPUTS))
     with torch.no_grad():
         for _ in range(3):
             network(torch.randn(8, 3, 64, 64) + 1)
     x = torch.rand(4, 3, 64, 64)
     folded = without_batch_norm(network)
     torch.testing.assert_close(folded(x), network.eval()(x), rtol=1e-4, atol=1e-5)
-    downward_stack(3, OUTPUTS).load_state_dict(folded.state_dict())
+    conv_encoder(3, OUTPUTS).load_state_dict(folded.state_dict())
 
 
 def test_scaling_keeps_the_function():
-    stack, x = downward_stack(3, OUTPUTS), torch.rand(8, 3, 64, 64)
+    stack, x = conv_encoder(3, OUTPUTS), torch.rand(8, 3, 64, 64)
     with torch.no_grad():
         expected = stack(x)
         scaled = with_unit_features(stack, x)
@@ -105,7 +106,9 @@ def test_scaling_keeps_the_function():
 def painting(tmp_path, monkeypatch):
     """A picture in the place of the painting."""
     monkeypatch.setenv("IDGAN_DATA", str(tmp_path))
-    Image.fromarray(np.random.default_rng(0).integers(256, size=(400, 320, 3), dtype=np.uint8)).save(tmp_path / "the_scream.jpg")
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(400, 320, 3), dtype=np.uint8)).save(
+        tmp_path / "the_scream.jpg"
+    )
 
 
 def test_training_is_a_function_of_its_arguments_however_often_interrupted(painting, tmp_path):
@@ -135,11 +138,15 @@ def test_the_embedded_network_can_do_what_its_file_says():
         info = json.loads(file.metadata()["info"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     assert f"{info['name']}-v{info['version']}" == DSPRITES_CONVNET.stem
-    network = downward_stack(3, OUTPUTS)
+    network = conv_encoder(3, OUTPUTS)
     network.load_state_dict(tensors)
     draws = torch.Generator().manual_seed(5)
     indices = torch.randint(len(GRID), (500,), generator=draws)
-    for name, source in {"dsprites": DSprites(), "color-dsprites": ColorDSprites(), "noisy-dsprites": NoisyDSprites()}.items():
+    for name, source in {
+        "dsprites": DSprites(),
+        "color-dsprites": ColorDSprites(),
+        "noisy-dsprites": NoisyDSprites(),
+    }.items():
         for factor, value in accuracy(network, source, indices, draws).items():
             stated = info["accuracy"][name][factor]
             assert abs(value - stated) < 5 * math.sqrt(max(stated * (1 - stated), 0.01) / 500), (name, factor)

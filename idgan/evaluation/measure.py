@@ -11,9 +11,13 @@ from torch import nn
 from torch.distributions import Normal
 
 from idgan import __version__
-from idgan.data import DSprites, FactorGrid
+from idgan.data import DSprites, FactorGrid, content_key
 from idgan.errors import InvalidInputError
-from idgan.images import at_once, encoder_view
+from idgan.evaluation import feature_distance
+from idgan.evaluation.extractors import open_extractor
+from idgan.evaluation.feature_distance import MAX_SAMPLES
+from idgan.evaluation.grid_codes import GridCodes
+from idgan.images import default_batch_size, encoder_view
 from idgan.metrics import (
     MetricResult,
     aggregated_posterior_entropy,
@@ -24,15 +28,11 @@ from idgan.metrics import (
     gilbo,
     mixture_log_density,
     mutual_information_gap,
-    open_extractor,
     r_id,
     separated_attribute_predictability,
 )
 from idgan.networks import Posterior
 from idgan.sampler import PRIORS
-from idgan.training import feature_distance
-from idgan.training.feature_distance import MOST_SAMPLES, content_key
-from idgan.training.grid_codes import GridCodes
 
 __all__ = ["DEFAULT_SAMPLES", "METRICS", "applicable", "coarsened", "evaluate", "measure", "reads_data"]
 
@@ -51,13 +51,24 @@ def coarsened(grid, most=8):
 class Subject:
     """What is measured: a sampler on its data, with the costly things that several metrics read made once, at the first use.
 
-    `prior` is what c is drawn from ("posterior" or "normal"), `samples` how many images a Fréchet distance sees, `extractor` the feature network
+    `prior` is what c is drawn from ("aggregated" or "normal"), `samples` how many images a Fréchet distance sees, `extractor` the feature network
     of distances between images, on the sampler's device, `gilbo_options` what `idgan.metrics.gilbo` is told beside.
     """
 
-    def __init__(self, sampler, source, seed, progress, *, prior="posterior", samples=DEFAULT_SAMPLES, extractor=None, gilbo_options=None):
+    def __init__(
+        self,
+        sampler,
+        dataset,
+        seed,
+        progress,
+        *,
+        prior="aggregated",
+        samples=DEFAULT_SAMPLES,
+        extractor=None,
+        gilbo_options=None,
+    ):
         self.sampler = sampler
-        self.source = source
+        self.dataset = dataset
         self.seed = seed
         self.progress = progress
         self.prior = prior
@@ -68,33 +79,35 @@ class Subject:
     @cached_property
     def codes(self):
         """`GridCodes` of the encoder."""
-        return GridCodes(self.sampler.vae, self.source, self.sampler.device, self.progress)
+        return GridCodes(self.sampler.vae, self.dataset, self.sampler.device, self.progress)
 
     def on_grid(self, metric, **options):
         """A metric of the code, from the table of the whole data set's codes."""
-        return metric(self.codes, self.codes.grid, seed=self.seed, **options)
+        return metric(self.codes, self.codes.factor_grid, seed=self.seed, **options)
 
     # -------------------------------------------------------------- does the encoder read c from G(s, c)?
 
     @cached_property
     @torch.no_grad()
     def read_back(self):
-        """Up to `MOST_SAMPLES` codes c, and the encoder's `Posterior` of G(s, c), on the CPU."""
+        """Up to `MAX_SAMPLES` codes c, and the encoder's `Posterior` of G(s, c), on the CPU."""
         vae = self.sampler.vae
-        c, s = self.sampler.codes(min(self.samples, MOST_SAMPLES), self.seed, self.prior)
-        pairs = zip(*(code.split(at_once(self.sampler.resolution)) for code in (c, s)))
+        c, s = self.sampler.codes(min(self.samples, MAX_SAMPLES), self.seed, self.prior)
+        pairs = zip(*(code.split(default_batch_size(self.sampler.resolution)) for code in (c, s)))
         views = (encoder_view(self.sampler.sample(*pair), vae.config.resolution) for pair in pairs)
         posteriors = [vae.encode(view.to(self.sampler.dtype)) for view in views]
-        mean, logvar = (torch.cat([getattr(posterior, name) for posterior in posteriors]).cpu() for name in ("mean", "logvar"))
+        mean, logvar = (
+            torch.cat([getattr(posterior, name) for posterior in posteriors]).cpu() for name in ("mean", "logvar")
+        )
         return c.cpu(), Posterior(mean, logvar)
 
     def alignment(self):
         c, posterior = self.read_back
-        return code_alignment(posterior.mean, c, live=self.sampler.live.cpu(), seed=self.seed)
+        return code_alignment(posterior.mean, c, active=self.sampler.active.cpu(), seed=self.seed)
 
     def r_id(self):
         c, posterior = self.read_back
-        if self.prior == "posterior":
+        if self.prior == "aggregated":
             entropy = aggregated_posterior_entropy(self.sampler.bank.mean, self.sampler.bank.logvar, seed=self.seed)
             if entropy.details["saturated"]:
                 warnings.warn(f"r_id rests on an entropy that is low: {entropy.protocol}", stacklevel=2)
@@ -110,8 +123,8 @@ class Subject:
             torch.manual_seed(self.seed)
             encoder = FreshEncoder(sampler.config.vae).to(sampler.device)
 
-        def sample(n, generator):
-            c, s = sampler.codes(n, int(torch.randint(2**31, (), generator=generator)), self.prior)
+        def sample(n, rng):
+            c, s = sampler.codes(n, int(torch.randint(2**31, (), generator=rng)), self.prior)
             return sampler(c, s), c
 
         def log_prior(c):
@@ -119,7 +132,11 @@ class Subject:
                 return Normal(0.0, 1.0).log_prob(c).sum(1)
             return mixture_log_density(c.cpu(), sampler.bank.mean, sampler.bank.logvar).to(c.device)
 
-        options = {"samples": min(self.samples, MOST_SAMPLES), "progress": self.progress and sys.stderr.isatty(), **self.gilbo_options}
+        options = {
+            "samples": min(self.samples, MAX_SAMPLES),
+            "progress": self.progress and sys.stderr.isatty(),
+            **self.gilbo_options,
+        }
         return gilbo(sample, encoder, log_prior, seed=self.seed, **options)
 
 
@@ -165,19 +182,19 @@ ON_REQUEST = ("sap", "beta-vae", "dci", "fid-infinity", "fid-infinity-decoder", 
 """Not measured unless named: they need scikit-learn or say much the same as others, and DCI and GILBO take many minutes."""
 
 
-def is_dsprites(source):
-    """Whether `source` is dSprites or one of its variants, whose features come with the package."""
-    return getattr(source, "factors", None) == DSprites.factors
+def is_dsprites(dataset):
+    """Whether `dataset` is dSprites or one of its variants, whose features come with the package."""
+    return getattr(dataset, "factors", None) == DSprites.factors
 
 
-def applicable(source, untrained=()):
-    """The metrics that are measured on `source` (None: no data set) unless others are named. A Fréchet distance only where its features are
+def applicable(dataset, untrained=()):
+    """The metrics that are measured on `dataset` (None: no data set) unless others are named. A Fréchet distance only where its features are
     surely at hand.
 
-    `untrained` are parts of the VAE ("encoder", "decoder") that the system has no use of: what is about them is left out.
+    `untrained` are parts of the VAE ("encoder", "decoder") that the method has no use of: what is about them is left out.
     """
-    has_factors = getattr(source, "factors", None) is not None
-    left_out = {*ON_REQUEST, *(() if has_factors else NEED_FACTORS), *(() if is_dsprites(source) else ON_FEATURES)}
+    has_factors = getattr(dataset, "factors", None) is not None
+    left_out = {*ON_REQUEST, *(() if has_factors else NEED_FACTORS), *(() if is_dsprites(dataset) else ON_FEATURES)}
     return [name for name in METRICS if name not in left_out and part_of_vae(name) not in untrained]
 
 
@@ -193,19 +210,19 @@ def part_of_vae(metric):
     return None if metric == "gilbo" else "encoder"
 
 
-def evaluate(sampler, source, metrics=None, **options):
-    """Measure `sampler` on `source`: the list of what `measure` yields."""
-    return list(measure(sampler, source, metrics, **options))
+def evaluate(sampler, dataset, metrics=None, **options):
+    """Measure `sampler` on `dataset`: the list of what `measure` yields."""
+    return list(measure(sampler, dataset, metrics, **options))
 
 
 def measure(
     sampler,
-    source,
+    dataset,
     metrics=None,
     *,
     seed=0,
     samples=DEFAULT_SAMPLES,
-    priors=("posterior",),
+    priors=("aggregated",),
     extractor=None,
     gilbo_options=None,
     progress=True,
@@ -213,13 +230,13 @@ def measure(
     or_more=False,
 ):
     """Yield a `MetricResult` for each name in `metrics` (None: those `applicable`) and, where it depends on it, each of `priors`, in order.
-    A name that is there twice counts once. `source` may be None for metrics that read no data (`reads_data`).
+    A name that is there twice counts once. `dataset` may be None for metrics that read no data (`reads_data`).
 
     A result says what it answers under "request" in its details; one of a `normal` prior ends in "-normal".
 
     Args:
-        samples: generated images of a Fréchet distance, and real ones (all, of a smaller set). `MOST_SAMPLES` bounds it for other metrics.
-        priors: of "posterior" (the aggregated posterior) and "normal" (N(0, I)): what c is drawn from.
+        samples: generated images of a Fréchet distance, and real ones (all, of a smaller set). `MAX_SAMPLES` bounds it for other metrics.
+        priors: of "aggregated" (the aggregated posterior) and "normal" (N(0, I)): what c is drawn from.
         extractor: name of the features for fid and kid (`idgan.metrics.open_extractor`); None: dsprites-convnet for dSprites and its
             variants, else inception-v3.
         gilbo_options: of GILBO's stopping rule, such as {"samples": 2000, "patience": 2}; see `idgan.metrics.gilbo`.
@@ -228,48 +245,56 @@ def measure(
 
     Raises:
         InvalidInputError: an unknown metric, prior or extractor, or a metric that needs ground-truth factors on a data set that has none,
-            or one of a part that the checkpoint's system leaves untrained.
+            or one of a part that the checkpoint's method leaves untrained.
         MissingDependencyError: a metric needs a library that is not installed.
         HubUnreachableError: weights of the extractor are missing and cannot be downloaded.
     """
-    training = sampler.info.get("training") or {}
-    untrained = training.get("untrained", ())
-    metrics = list(dict.fromkeys(applicable(source, untrained) if metrics is None else metrics))
+    untrained = sampler.untrained
+    metrics = list(dict.fromkeys(applicable(dataset, untrained) if metrics is None else metrics))
     for name in metrics:
         if name not in METRICS:
             raise InvalidInputError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
-        if source is None and reads_data([name]):
-            raise InvalidInputError(f"{name} reads the data set, and none was given; without one there are {', '.join(WITHOUT_DATA)}")
-        if name in NEED_FACTORS and getattr(source, "factors", None) is None:
+        if dataset is None and reads_data([name]):
+            raise InvalidInputError(
+                f"{name} reads the data set, and none was given; without one there are {', '.join(WITHOUT_DATA)}"
+            )
+        if name in NEED_FACTORS and getattr(dataset, "factors", None) is None:
             raise InvalidInputError(f"{name} needs ground-truth factors, which this data set does not have")
         if (part := part_of_vae(name)) in untrained:
-            raise InvalidInputError(f"{name} is about the {part}, which nothing has trained: the system is {training.get('system')}")
+            raise InvalidInputError(
+                f"{name} is about the {part}, which nothing has trained: the method is {sampler.record.method}"
+            )
     if not priors or any(prior not in PRIORS for prior in priors):
         raise InvalidInputError(f"priors={priors!r}; expected one or more of {', '.join(PRIORS)}")
     if samples < 2:
         raise InvalidInputError(f"samples={samples}; expected 2 or more")
-    extractor = extractor or ("dsprites-convnet" if is_dsprites(source) else "inception-v3")
+    extractor = extractor or ("dsprites-convnet" if is_dsprites(dataset) else "inception-v3")
     features = open_extractor(extractor).to(sampler.device) if any(name in ON_FEATURES for name in metrics) else None
     priors = tuple(dict.fromkeys(priors))
     options = {"samples": samples, "extractor": features, "gilbo_options": gilbo_options}
-    subjects = {prior: Subject(sampler, source, seed, progress, prior=prior, **options) for prior in priors}
+    subjects = {prior: Subject(sampler, dataset, seed, progress, prior=prior, **options) for prior in priors}
     for name in metrics:
         for prior in priors if name in BY_PRIOR else priors[:1]:
             request = request_of(name, subjects[prior])
-            yield next((result for result in known if answers(result, request, or_more)), None) or answer(name, subjects[prior], request)
+            yield next((result for result in known if answers(result, request, or_more)), None) or answer(
+                name, subjects[prior], request
+            )
 
 
 def request_of(name, subject):
     """What determines the result of metric `name`, beside the sampler: a flat dict."""
     request = {"metric": name, "seed": subject.seed, "data": str(subject.sampler.info.get("data"))}
     if reads_data([name]):
-        request |= {"data_size": len(subject.source), "content": content_key(subject.source)}
+        request |= {"data_size": len(subject.dataset), "content": content_key(subject.dataset)}
     if name in BY_PRIOR:
         request |= {"prior": subject.prior, "samples": subject.samples}
     if name in ON_FEATURES:
         request["extractor"] = str(subject.extractor)
     if name == "gilbo":  # with lists for tuples, as a file gives them back
-        request |= {option: list(value) if isinstance(value, tuple) else value for option, value in subject.gilbo_options.items()}
+        request |= {
+            option: list(value) if isinstance(value, tuple) else value
+            for option, value in subject.gilbo_options.items()
+        }
     return request | {"idgan": __version__}
 
 
@@ -280,6 +305,8 @@ def answers(result, request, or_more=False):
     images say so, or if it is a metric of factors on images that this package makes.
     """
     stored = dict(result.details.get("request", {}))
+    if stored.get("prior") == "posterior":  # its name in results of older versions
+        stored["prior"] = "aggregated"
     if "content" not in request:
         stored.pop("data_size", None)
     elif "content" not in stored:
@@ -296,5 +323,5 @@ def answer(name, subject, request):
     details = {"request": request, **result.details}
     if name not in BY_PRIOR:
         return replace(result, details=details)
-    suffix, prior = ("", "the aggregated posterior") if subject.prior == "posterior" else ("-normal", "N(0, I)")
+    suffix, prior = ("", "the aggregated posterior") if subject.prior == "aggregated" else ("-normal", "N(0, I)")
     return replace(result, name=result.name + suffix, protocol=f"{result.protocol}; c from {prior}", details=details)

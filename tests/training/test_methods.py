@@ -1,4 +1,4 @@
-"""Every system of the paper trains to a checkpoint of the one format, and continues from where it was stopped."""
+"""Every method of the paper trains to a checkpoint of the one format, and continues from where it was stopped."""
 
 import json
 
@@ -12,13 +12,13 @@ import idgan
 from idgan.cli import main
 from idgan.data import open_dataset
 from idgan.errors import InvalidInputError
+from idgan.evaluation.measure import evaluate, part_of_vae
 from idgan.images import save_png
-from idgan.recipes import SYSTEMS, as_system, describe, override, recipe_of
+from idgan.recipes import METHODS, apply_method, describe, override, recipe_of
 from idgan.training import train
 from idgan.training.bundle import command_of, derivation
 from idgan.training.distributed import process_group
 from idgan.training.estimate import Noise
-from idgan.training.evaluation import evaluate, part_of_vae
 from idgan.training.run import Run
 from idgan.zoo.export import export
 from idgan.zoo.weights import golden_differences, part_of, read_checkpoint
@@ -36,109 +36,123 @@ def settings_of(tiny, recipe, **more):
 
 @pytest.fixture(scope="module")
 def short(tiny, tmp_path_factory):
-    """`short(system)`: the directory of two real steps of each of its stages on dSprites. Trained once."""
+    """`short(method)`: the directory of two real steps of each of its stages on dSprites. Trained once."""
     runs = {}
 
-    def run(system):
-        if system not in runs:
-            runs[system] = tmp_path_factory.mktemp("systems") / system
-            settings = settings_of(tiny, as_system(recipe_of("dsprites"), system), vae_stage__steps=2, gan_stage__steps=2)
-            path = train("dsprites", runs[system], system=system, **tiny() | {"settings": settings})
-            assert path == runs[system] / "model.safetensors"
-        return runs[system]
+    def run(method):
+        if method not in runs:
+            runs[method] = tmp_path_factory.mktemp("methods") / method
+            settings = settings_of(
+                tiny, apply_method(recipe_of("dsprites"), method), vae_stage__steps=2, gan_stage__steps=2
+            )
+            path = train("dsprites", runs[method], method=method, **tiny() | {"settings": settings})
+            assert path == runs[method] / "model.safetensors"
+        return runs[method]
 
     return run
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_two_steps_end_in_a_checkpoint_that_loads_and_says_what_it_is(short, system):
-    out = short(system)
+@pytest.mark.parametrize("method", METHODS)
+def test_two_steps_end_in_a_checkpoint_that_loads_and_says_what_it_is(short, method):
+    out = short(method)
     sampler = idgan.load(out, device="cpu")
     assert sampler.sample(n=2, seed=0).shape == sampler.vae.decode(sampler.codes(2, seed=0)[0]).shape == (2, 1, 64, 64)
     assert all(difference < 1e-4 for difference in golden_differences(out / "model.safetensors").values())
     training = sampler.info["training"]
-    assert (sampler.info["name"], training["system"], training["untrained"]) == ("dsprites", system, UNTRAINED.get(system, []))
-    stages = as_system(recipe_of("dsprites"), system).stages
+    assert (sampler.info["name"], training["method"], training["untrained"]) == (
+        "dsprites",
+        method,
+        UNTRAINED.get(method, []),
+    )
+    stages = apply_method(recipe_of("dsprites"), method).stages
     assert training["steps"] == dict.fromkeys(stages, 2)
     assert training["wall_time_seconds"] >= 0
     assert sorted(path.parent.name for path in out.glob("*/state.safetensors")) == sorted(stages)
     assert {"samples.png", "traversals.png"} <= {path.name for path in out.iterdir()}
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_the_command_of_a_system_leads_to_the_same_recipe(short, system):
-    training = read_checkpoint(short(system) / "model.safetensors").info["training"]
+@pytest.mark.parametrize("method", METHODS)
+def test_the_command_of_a_system_leads_to_the_same_recipe(short, method):
+    training = read_checkpoint(short(method) / "model.safetensors").info["training"]
     command, *changes = training["command"].split(" --set ")
-    expected = "runs/dsprites" if system == "id-gan" else f"runs/dsprites-{system}"
-    assert command == "idgan train dsprites " + ("" if system == "id-gan" else f"--system {system} ") + f"--out {expected}"
-    made = override(as_system(recipe_of("dsprites"), system), dict(change.split("=") for change in changes))
-    assert describe(made) == training["settings"] == json.loads((short(system) / "recipe.json").read_text())
+    expected = "runs/dsprites" if method == "id-gan" else f"runs/dsprites-{method}"
+    assert (
+        command == "idgan train dsprites " + ("" if method == "id-gan" else f"--method {method} ") + f"--out {expected}"
+    )
+    made = override(apply_method(recipe_of("dsprites"), method), dict(change.split("=") for change in changes))
+    assert describe(made) == training["settings"] == json.loads((short(method) / "recipe.json").read_text())
 
 
 def test_the_recipe_of_a_run_tells_systems_apart(short):
-    recipes = [(short(system) / "recipe.json").read_text() for system in SYSTEMS]
-    assert len(set(recipes)) == len(SYSTEMS)
+    recipes = [(short(method) / "recipe.json").read_text() for method in METHODS]
+    assert len(set(recipes)) == len(METHODS)
 
 
-@pytest.mark.parametrize("system", ["vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"])
-def test_where_the_decoder_is_the_generator_they_draw_the_same(short, system):
+@pytest.mark.parametrize("method", ["vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"])
+def test_where_the_decoder_is_the_generator_they_draw_the_same(short, method):
     """But for VAE-GAN's, whose generator is a moving average of the decoder."""
-    sampler = idgan.load(short(system), device="cpu")
+    sampler = idgan.load(short(method), device="cpu")
     c, s = sampler.codes(4, seed=0)
     difference = (sampler.sample(c, s) - sampler.decode(c)).abs().max()
     assert s.shape == (4, 0)
-    assert (0 < difference < 0.05) if system == "vae-gan" else difference < 1e-5
+    assert (0 < difference < 0.05) if method == "vae-gan" else difference < 1e-5
 
 
-@pytest.mark.parametrize(("system", "prior"), [("gan", "normal"), ("infogan", "normal"), ("end-to-end", "posterior"), ("vae-gan", "posterior")])
-def test_a_sampler_draws_codes_from_where_training_drew_them(short, system, prior):
-    sampler = idgan.load(short(system), device="cpu")
-    assert len(sampler.bank) == {"normal": 1, "posterior": 16}[prior]
+@pytest.mark.parametrize(
+    ("method", "prior"),
+    [("gan", "normal"), ("infogan", "normal"), ("end-to-end", "aggregated"), ("vae-gan", "aggregated")],
+)
+def test_a_sampler_draws_codes_from_where_training_drew_them(short, method, prior):
+    sampler = idgan.load(short(method), device="cpu")
+    assert len(sampler.bank) == {"normal": 1, "aggregated": 16}[prior]
     assert (sampler.bank.kl().abs().max() == 0) == (prior == "normal")
 
 
 def test_which_networks_a_joint_system_has_moved(short, tiny, tmp_path):
     """Against the same recipe's initial weights."""
-    for system in JOINT:
-        recipe = as_system(recipe_of("dsprites"), system)
+    for method in JOINT:
+        recipe = apply_method(recipe_of("dsprites"), method)
         with process_group("cpu") as group:
-            before = Run(recipe, tmp_path / system, [0], group).vae.state_dict()
-        after = part_of(load_file(short(system) / "model.safetensors"), "vae.")
+            before = Run(recipe, tmp_path / method, [0], group).vae.state_dict()
+        after = part_of(load_file(short(method) / "model.safetensors"), "vae.")
         changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-        assert changed == {"encoder", "decoder"} - set(UNTRAINED.get(system, []))
+        assert changed == {"encoder", "decoder"} - set(UNTRAINED.get(method, []))
 
 
-@pytest.mark.parametrize("system", ["cgan", "end-to-end", "vae-gan", "gan", "infogan", "beta-vae"])
-def test_a_system_continues_with_the_same_bits(short, tiny, system, tmp_path):
-    recipe = as_system(recipe_of("dsprites"), system)
+@pytest.mark.parametrize("method", ["cgan", "end-to-end", "vae-gan", "gan", "infogan", "beta-vae"])
+def test_a_system_continues_with_the_same_bits(short, tiny, method, tmp_path):
+    recipe = apply_method(recipe_of("dsprites"), method)
     for steps in (1, 2):  # of the last stage
         first = {"vae_stage__steps": 2} if len(recipe.stages) > 1 else {"vae_stage__steps": steps}
         settings = settings_of(tiny, recipe, gan_stage__steps=steps, **first)
-        train("dsprites", tmp_path / "run", system=system, **tiny() | {"settings": settings})
+        train("dsprites", tmp_path / "run", method=method, **tiny() | {"settings": settings})
     states = [path.relative_to(tmp_path / "run") for path in (tmp_path / "run").glob("*/state.safetensors")]
     assert states
     for name in (*states, "model.safetensors"):
-        ours, theirs = load_file(tmp_path / "run" / name), load_file(short(system) / name)
+        ours, theirs = load_file(tmp_path / "run" / name), load_file(short(method) / name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items()), name
 
 
 def test_a_finished_stage_1_serves_another_system_of_two_stages(short, tiny, tmp_path):
-    settings = settings_of(tiny, as_system(recipe_of("dsprites"), "cgan"), gan_stage__steps=1)
-    path = train("dsprites", tmp_path / "run", system="cgan", vae=short("id-gan"), **tiny() | {"settings": settings})
+    settings = settings_of(tiny, apply_method(recipe_of("dsprites"), "cgan"), gan_stage__steps=1)
+    path = train("dsprites", tmp_path / "run", method="cgan", vae=short("id-gan"), **tiny() | {"settings": settings})
     info = read_checkpoint(path).info["training"]
-    assert f"--system cgan --out runs/dsprites-cgan --vae {short('id-gan')}" in info["command"]
+    assert f"--method cgan --out runs/dsprites-cgan --vae {short('id-gan')}" in info["command"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"system": "stylegan"}, "no system is called 'stylegan'"),
-        ({"system": "gan", "stage": "vae"}, "there is no stage 'vae' here; the only one is 'gan'"),
-        ({"system": "beta-vae", "stage": "gan"}, "there is no stage 'gan' here; the only one is 'vae'"),
-        ({"system": "gan", "vae": "dsprites"}, "stage 1 is taken from dsprites: there is no stage 2 to train"),
-        ({"system": "gan", "settings": {"vae_stage.steps": 3}}, "no setting 'vae_stage.steps'"),
-        ({"system": "vae-gan", "recipe": "celeba-128"}, "vae-gan draws by its decoder, at 64x64; celeba-128 is of 128 pixels"),
+        ({"method": "stylegan"}, "no method is called 'stylegan'"),
+        ({"method": "gan", "stage": "vae"}, "there is no stage 'vae' here; the only one is 'gan'"),
+        ({"method": "beta-vae", "stage": "gan"}, "there is no stage 'gan' here; the only one is 'vae'"),
+        ({"method": "gan", "vae": "dsprites"}, "stage 1 is taken from dsprites: there is no stage 2 to train"),
+        ({"method": "gan", "settings": {"vae_stage.steps": 3}}, "no setting 'vae_stage.steps'"),
+        (
+            {"method": "vae-gan", "recipe": "celeba-128"},
+            "vae-gan draws by its decoder, at 64x64; celeba-128 is of 128 pixels",
+        ),
     ],
 )
 def test_what_a_system_does_not_have_is_refused_and_makes_no_directory(tmp_path, arguments, says):
@@ -148,14 +162,18 @@ def test_what_a_system_does_not_have_is_refused_and_makes_no_directory(tmp_path,
 
 
 def test_an_untrained_encoder_is_not_taken_for_stage_2(short, tiny, tmp_path):
-    with pytest.raises(InvalidInputError, match=r"the encoder of .*gan has not been trained: its system, gan, has no use of one"):
+    with pytest.raises(
+        InvalidInputError, match=r"the encoder of .*gan has not been trained: its method, gan, has no use of one"
+    ):
         train("dsprites", tmp_path / "run", vae=short("gan"), **tiny())
 
 
 def test_what_is_untrained_is_not_measured(short):
     sampler, source = idgan.load(short("gan"), device="cpu"), open_dataset("dsprites")
     for metric, part in ("mig", "encoder"), ("r_id", "encoder"), ("fid-decoder", "decoder"):
-        with pytest.raises(InvalidInputError, match=f"{metric} is about the {part}, which nothing has trained: the system is gan"):
+        with pytest.raises(
+            InvalidInputError, match=f"{metric} is about the {part}, which nothing has trained: the method is gan"
+        ):
             evaluate(sampler, source, [metric], progress=False)
     measured = evaluate(sampler, source, samples=32, progress=False)
     assert [result.name for result in measured] == ["FD-dsprites-convnet"]
@@ -166,10 +184,19 @@ def test_what_is_untrained_is_not_served(short, tmp_path, monkeypatch):
     sampler = idgan.load(short("gan"), device="cpu")
     assert sampler.untrained == ("encoder", "decoder")
     x, c = sampler.sample(n=2, seed=0), sampler.codes(2, seed=0)[0]
-    for serve in (sampler.posterior, sampler.encode, sampler.reconstruct, sampler.invert, lambda x: sampler.edit(x, {0: 1.0})):
-        with pytest.raises(InvalidInputError, match="the encoder of this model has not been trained: its system, gan, has no use of one"):
+    for serve in (
+        sampler.posterior,
+        sampler.encode,
+        sampler.reconstruct,
+        sampler.invert,
+        lambda x: sampler.edit(x, {0: 1.0}),
+    ):
+        with pytest.raises(
+            InvalidInputError,
+            match="the encoder of this model has not been trained: its method, gan, has no use of one",
+        ):
             serve(x)
-    with pytest.raises(InvalidInputError, match="the decoder of this model has not been trained: its system, gan"):
+    with pytest.raises(InvalidInputError, match="the decoder of this model has not been trained: its method, gan"):
         sampler.decode(c)
     with pytest.raises(InvalidInputError, match="the encoder of this model"):
         export(sampler, tmp_path / "encoder.pt2", part="encoder", format="exported-program")
@@ -177,7 +204,9 @@ def test_what_is_untrained_is_not_served(short, tmp_path, monkeypatch):
     save_png(x[0], "one.png")
     for command in ("encode",), ("reconstruct",), ("edit", "--set", "0=1"):
         result = CliRunner().invoke(main, [command[0], str(short("gan")), "one.png", *command[1:]])
-        assert result.exit_code == 1 and result.output.startswith("Error: the encoder of this model has not been trained")
+        assert result.exit_code == 1 and result.output.startswith(
+            "Error: the encoder of this model has not been trained"
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
 
 
@@ -192,39 +221,52 @@ def test_an_encoder_is_served_without_its_untrained_decoder(short, tmp_path, mon
     assert export(sampler, tmp_path / "encoder.pt2", part="encoder", format="exported-program")["bytes"] > 1000
 
 
-@pytest.mark.parametrize("system", ["gan", "infogan", "id-gan"])
-def test_pictures_have_a_panel_of_the_decoder_if_it_is_trained(short, system, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["gan", "infogan", "id-gan"])
+def test_pictures_have_a_panel_of_the_decoder_if_it_is_trained(short, method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    panels, out = 1 + (system == "id-gan"), short(system)
+    panels, out = 1 + (method == "id-gan"), short(method)
     with Image.open(out / "samples.png") as made, Image.open(out / "traversals.png") as traversals:
         assert (made.width, traversals.width) == (panels * 1042 + 8 * (panels + 1), panels * 912 + 8 * (panels + 1))
-    for option, decoder in ((), "; left the generator's images, right the VAE decoder's"), (("--grid",), "; left the VAE decoder's images"):
+    for option, decoder in (
+        ((), "; left the generator's images, right the VAE decoder's"),
+        (("--grid",), "; left the VAE decoder's images"),
+    ):
         result = CliRunner().invoke(main, ["sample", str(out), "--seeds", "0-3", *option])
-        assert result.exit_code == 0 and (decoder in result.output) == (system == "id-gan")
+        assert result.exit_code == 0 and (decoder in result.output) == (method == "id-gan")
     result = CliRunner().invoke(main, ["traverse", str(out), "--dims", "0", "--steps", "2"])
-    assert result.exit_code == 0 and ("VAE decoder" in result.output) == (system == "id-gan")
+    assert result.exit_code == 0 and ("VAE decoder" in result.output) == (method == "id-gan")
 
 
 def test_a_recipe_that_is_no_system_still_has_a_command():
     recipe = override(recipe_of("dsprites"), {"gan_stage.objective.id_weight": 0.0, "seed": 2})
     assert derivation(recipe) == ("without-distillation", {"seed": 2})
-    assert command_of(recipe) == "idgan train dsprites --system without-distillation --out runs/dsprites-without-distillation --set seed=2"
+    assert (
+        command_of(recipe)
+        == "idgan train dsprites --method without-distillation --out runs/dsprites-without-distillation --set seed=2"
+    )
 
 
 # ------------------------------------------------------------------ natural images
 
 
 @pytest.mark.parametrize(
-    ("name", "system"),
-    [("celeba-64", system) for system in ("cgan", "end-to-end", "vae-gan", "gan", "vae")] + [("celeba-128", "cgan"), ("celeba-128", "gan")],
+    ("name", "method"),
+    [("celeba-64", method) for method in ("cgan", "end-to-end", "vae-gan", "gan", "vae")]
+    + [("celeba-128", "cgan"), ("celeba-128", "gan")],
 )
-def test_the_resnet_family_has_these_systems(tmp_path, name, system):
-    recipe = as_system(recipe_of(name), system)
+def test_the_resnet_family_has_these_systems(tmp_path, name, method):
+    recipe = apply_method(recipe_of(name), method)
     known = describe(recipe)
     width = {"base_width": 2, "max_width": 4}
-    shapes = {f"{part}.{key}": value for part in ("generator", "discriminator", "discriminator.network") for key, value in width.items()}
+    shapes = {
+        f"{part}.{key}": value
+        for part in ("generator", "discriminator", "discriminator.network")
+        for key, value in width.items()
+    }
     sizes = {f"{stage}_stage.{key}": 2 for stage in recipe.stages for key in ("steps", "batch_size")}
-    recipe = override(recipe, {path: value for path, value in (shapes | sizes | {"bank_size": 4}).items() if path in known})
+    recipe = override(
+        recipe, {path: value for path, value in (shapes | sizes | {"bank_size": 4}).items() if path in known}
+    )
     with process_group("cpu") as group:
         run = Run(recipe, tmp_path / "run", Noise(recipe_of(name)), group, progress=False)
         if "vae" in recipe.stages:
@@ -239,5 +281,5 @@ def test_the_resnet_family_has_these_systems(tmp_path, name, system):
     assert run.sampler(bank_size=2).sample(n=1, seed=0).shape == (1, 3, resolution, resolution)
     picture = run.picture()
     assert min(picture.size) > 64
-    if system in ("gan", "cgan"):  # 32 images in 6 columns, and the decoder's of the same codes if it is trained
-        assert picture.width == {"gan": 782 + 2 * 8, "cgan": 2 * 782 + 3 * 8}[system]
+    if method in ("gan", "cgan"):  # 32 images in 6 columns, and the decoder's of the same codes if it is trained
+        assert picture.width == {"gan": 782 + 2 * 8, "cgan": 2 * 782 + 3 * 8}[method]

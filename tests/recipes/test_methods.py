@@ -7,7 +7,7 @@ import torch
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
 from idgan.objectives import BetaVAEConfig, CapacityVAEConfig, ConditionalGANConfig
-from idgan.recipes import RECIPES, SYSTEMS, Adam, as_system, describe, override, recipe_of, system_of
+from idgan.recipes import METHODS, RECIPES, Adam, apply_method, describe, method_of, override, recipe_of
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
@@ -16,22 +16,22 @@ TWO_STAGES = ("id-gan", "without-distillation", "cgan")
 DECODERS = ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae")
 
 
-def exists(system, name):
-    """Whether the paper, or good sense, has that system for that recipe's networks."""
+def exists(method, name):
+    """Whether the paper, or good sense, has that method for that recipe's networks."""
     if name in SYNTHETIC:
         return True
-    if system == "infogan" or (system in DECODERS and name not in SMALL_PICTURES):
+    if method == "infogan" or (method in DECODERS and name not in SMALL_PICTURES):
         return False
-    return name in SMALL_PICTURES + LARGE_PICTURES or system in ("id-gan", "without-distillation")
+    return name in SMALL_PICTURES + LARGE_PICTURES or method in ("id-gan", "without-distillation")
 
 
-EXISTING = [(system, name) for name in sorted(RECIPES) for system in SYSTEMS if exists(system, name)]
-each = pytest.mark.parametrize(("system", "name"), EXISTING)
+EXISTING = [(method, name) for name in sorted(RECIPES) for method in METHODS if exists(method, name)]
+each = pytest.mark.parametrize(("method", "name"), EXISTING)
 
 
 @each
-def test_the_parts_of_a_system_fit_each_other(system, name):
-    recipe = as_system(recipe_of(name), system)
+def test_the_parts_of_a_system_fit_each_other(method, name):
+    recipe = apply_method(recipe_of(name), method)
     model = ModelConfig(recipe.vae, recipe.generator)
     assert ModelConfig.from_dict(json.loads(json.dumps(model.to_dict()))) == model
     with torch.device("meta"):
@@ -39,22 +39,24 @@ def test_the_parts_of_a_system_fit_each_other(system, name):
         if recipe.vae_stage:
             assert set(recipe.vae_stage.optimizers) == set(recipe.vae_stage.objective.build(vae).phases)
         if recipe.gan_stage:
-            assert set(recipe.gan_stage.optimizers) == set(recipe.gan_stage.objective.build(vae, generator, discriminator).phases)
+            assert set(recipe.gan_stage.optimizers) == set(
+                recipe.gan_stage.objective.build(vae, generator, discriminator).phases
+            )
     described = describe(recipe)
     assert json.loads(json.dumps(described)) == described
 
 
 @each
-def test_a_system_is_found_out_from_its_settings(system, name):
+def test_a_system_is_found_out_from_its_settings(method, name):
     parent = recipe_of(name)
-    assert system_of(as_system(parent, system), parent) == (system, {})
+    assert method_of(apply_method(parent, method), parent) == (method, {})
     changes = {"seed": 3, "bank_size": 7}
-    assert system_of(override(as_system(parent, system), changes), parent) == (system, changes)
+    assert method_of(override(apply_method(parent, method), changes), parent) == (method, changes)
 
 
 @each
-def test_a_system_keeps_what_is_not_its_own(system, name):
-    parent, recipe = recipe_of(name), as_system(recipe_of(name), system)
+def test_a_system_keeps_what_is_not_its_own(method, name):
+    parent, recipe = recipe_of(name), apply_method(recipe_of(name), method)
     assert [getattr(recipe, kept) for kept in ("name", "data", "vae", "seed", "bank_size")] == [
         getattr(parent, kept) for kept in ("name", "data", "vae", "seed", "bank_size")
     ]
@@ -63,68 +65,82 @@ def test_a_system_keeps_what_is_not_its_own(system, name):
         assert dataclasses.replace(ours, objective=theirs.objective, optimizers=theirs.optimizers) == theirs
 
 
-@pytest.mark.parametrize(("system", "name"), [(system, name) for name in sorted(RECIPES) for system in SYSTEMS if not exists(system, name)])
-def test_a_system_that_the_networks_do_not_allow_is_refused(system, name):
+@pytest.mark.parametrize(
+    ("method", "name"), [(method, name) for name in sorted(RECIPES) for method in METHODS if not exists(method, name)]
+)
+def test_a_system_that_the_networks_do_not_allow_is_refused(method, name):
     with pytest.raises(InvalidInputError, match=name):
-        as_system(recipe_of(name), system)
+        apply_method(recipe_of(name), method)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_which_stages_a_system_has(system):
+@pytest.mark.parametrize("method", METHODS)
+def test_which_stages_a_system_has(method):
     joint = ("end-to-end", "vae-gan", "gan", "infogan")
-    expected = ["vae", "gan"] if system in TWO_STAGES else ["gan"] if system in joint else ["vae"]
-    assert as_system(recipe_of("dsprites"), system).stages == expected
+    expected = ["vae", "gan"] if method in TWO_STAGES else ["gan"] if method in joint else ["vae"]
+    assert apply_method(recipe_of("dsprites"), method).stages == expected
 
 
 def test_systems_whose_generator_is_the_decoder_have_its_shape():
     for name in (*SYNTHETIC, *SMALL_PICTURES):
-        for system in DECODERS:
-            recipe = as_system(recipe_of(name), system)
+        for method in DECODERS:
+            recipe = apply_method(recipe_of(name), method)
             assert recipe.generator == ConvGeneratorConfig(recipe.vae.c_dim, 0, recipe.vae.image_channels)
-            assert (recipe.discriminator is None) == (system != "vae-gan")
+            assert (recipe.discriminator is None) == (method != "vae-gan")
 
 
 def test_betas_are_the_paper_s():
-    betas = {name: as_system(recipe_of(name), "beta-vae").vae_stage.objective.beta for name in (*SYNTHETIC, *SMALL_PICTURES)}
-    assert betas == dict.fromkeys(SYNTHETIC, 8.0) | {"celeba-64": 6.4, "celeba-64-w16": 6.4, "chairs-64": 10.0, "cars-64": 5.0}
+    betas = {
+        name: apply_method(recipe_of(name), "beta-vae").vae_stage.objective.beta
+        for name in (*SYNTHETIC, *SMALL_PICTURES)
+    }
+    assert betas == dict.fromkeys(SYNTHETIC, 8.0) | {
+        "celeba-64": 6.4,
+        "celeba-64-w16": 6.4,
+        "chairs-64": 10.0,
+        "cars-64": 5.0,
+    }
     for name, beta in betas.items():
-        assert as_system(recipe_of(name), "vae").vae_stage.objective == dataclasses.replace(
-            as_system(recipe_of(name), "beta-vae").vae_stage.objective, beta=1.0
+        assert apply_method(recipe_of(name), "vae").vae_stage.objective == dataclasses.replace(
+            apply_method(recipe_of(name), "beta-vae").vae_stage.objective, beta=1.0
         )
-        assert as_system(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.beta == beta
+        assert apply_method(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.beta == beta
 
 
 def test_likelihoods_are_the_data_set_s():
     for name, likelihood in {"dsprites": "bernoulli", "chairs-64": "squared-error"}.items():
-        for system in ("vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"):
-            assert as_system(recipe_of(name), system).vae_stage.objective.likelihood == likelihood
-        assert as_system(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.likelihood == likelihood
+        for method in ("vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"):
+            assert apply_method(recipe_of(name), method).vae_stage.objective.likelihood == likelihood
+        assert apply_method(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.likelihood == likelihood
 
 
 def test_gan_settings_and_weights_are_the_parent_s():
     for name in ("dsprites", "chairs-64"):
         parent = recipe_of(name).gan_stage.objective
-        for system in ("cgan", "end-to-end", "vae-gan", "gan", *(["infogan"] if name == "dsprites" else [])):
-            objective = as_system(recipe_of(name), system).gan_stage.objective
-            assert (objective.r1_weight, objective.r1_every, objective.fresh_fakes) == (parent.r1_weight, parent.r1_every, parent.fresh_fakes)
-            if system in ("end-to-end", "infogan"):
+        for method in ("cgan", "end-to-end", "vae-gan", "gan", *(["infogan"] if name == "dsprites" else [])):
+            objective = apply_method(recipe_of(name), method).gan_stage.objective
+            assert (objective.r1_weight, objective.r1_interval, objective.fresh_fakes) == (
+                parent.r1_weight,
+                parent.r1_interval,
+                parent.fresh_fakes,
+            )
+            if method in ("end-to-end", "infogan"):
                 assert objective.id_weight == parent.id_weight
-    assert as_system(recipe_of("dsprites"), "without-distillation").gan_stage.objective.id_weight == 0.0
+    assert apply_method(recipe_of("dsprites"), "without-distillation").gan_stage.objective.id_weight == 0.0
 
 
 def test_joint_systems_train_their_vae_as_the_beta_vae_that_they_are_compared_with():
     for name in ("dsprites", "scream-dsprites", "celeba-64", "chairs-64"):
         recipe = override(recipe_of(name), {"vae_stage.optimizers.vae.lr": 3e-4})
-        alone = as_system(recipe, "beta-vae").vae_stage
-        for system in ("end-to-end", "vae-gan"):
-            stage = as_system(recipe, system).gan_stage
+        alone = apply_method(recipe, "beta-vae").vae_stage
+        for method in ("end-to-end", "vae-gan"):
+            stage = apply_method(recipe, method).gan_stage
             assert stage.objective.stage_1 == alone.objective
             assert stage.optimizers["vae"] == alone.optimizers["vae"] == Adam(3e-4)
             assert "tc_discriminator" not in stage.optimizers
 
 
 def test_the_capacity_annealed_vae_is_not_the_recipe_s_factor_vae():
-    stage = as_system(recipe_of("dsprites"), "capacity-vae").vae_stage
+    stage = apply_method(recipe_of("dsprites"), "capacity-vae").vae_stage
     assert stage.objective == CapacityVAEConfig(likelihood="bernoulli")
     assert stage.optimizers == {"vae": recipe_of("dsprites").vae_stage.optimizers["vae"]}
 
@@ -132,42 +148,49 @@ def test_the_capacity_annealed_vae_is_not_the_recipe_s_factor_vae():
 def test_every_phase_has_the_optimiser_that_moves_the_same_network_in_the_parent():
     parent = recipe_of("dsprites")
     known = {**parent.vae_stage.optimizers, **parent.gan_stage.optimizers}
-    for system in SYSTEMS:
-        recipe = as_system(parent, system)
+    for method in METHODS:
+        recipe = apply_method(parent, method)
         for stage in recipe.stages:
             optimizers = getattr(recipe, f"{stage}_stage").optimizers
             assert optimizers == {phase: known[phase] for phase in optimizers}
-    assert as_system(recipe_of("chairs-64"), "factor-vae").vae_stage.optimizers["tc_discriminator"] == Adam(1e-4, 0.5, 0.9)
+    assert apply_method(recipe_of("chairs-64"), "factor-vae").vae_stage.optimizers["tc_discriminator"] == Adam(
+        1e-4, 0.5, 0.9
+    )
 
 
 def test_cgan_puts_the_code_beside_the_recipe_s_discriminator():
     for name in ("dsprites", "celeba-128"):
         recipe = recipe_of(name)
-        assert as_system(recipe, "cgan").discriminator == ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim)
+        assert apply_method(recipe, "cgan").discriminator == ProjectionDiscriminatorConfig(
+            recipe.discriminator, recipe.vae.c_dim
+        )
 
 
 def test_an_unknown_system_is_refused_with_the_known_names():
-    with pytest.raises(InvalidInputError, match="no system is called 'stylegan'; the systems are id-gan, without-distillation, cgan, .*beta-tcvae"):
-        as_system(recipe_of("dsprites"), "stylegan")
+    with pytest.raises(
+        InvalidInputError,
+        match="no method is called 'stylegan'; the methods are id-gan, without-distillation, cgan, .*beta-tcvae",
+    ):
+        apply_method(recipe_of("dsprites"), "stylegan")
 
 
 def test_a_system_derives_from_two_stages():
-    alone = as_system(recipe_of("dsprites"), "vae")
-    assert as_system(alone, "id-gan") is alone
+    alone = apply_method(recipe_of("dsprites"), "vae")
+    assert apply_method(alone, "id-gan") is alone
     with pytest.raises(InvalidInputError, match="dsprites has only the stage vae"):
-        as_system(alone, "gan")
+        apply_method(alone, "gan")
 
 
 def test_what_is_no_system_is_not_taken_for_one():
     parent = recipe_of("dsprites")
     for stage, objective in (("vae_stage", BetaVAEConfig()), ("gan_stage", ConditionalGANConfig())):
         odd = dataclasses.replace(parent, **{stage: dataclasses.replace(getattr(parent, stage), objective=objective)})
-        assert system_of(odd, parent) is None
+        assert method_of(odd, parent) is None
 
 
 def test_among_systems_that_are_as_near_it_is_the_first():
     changes = {"gan_stage.objective.id_weight": 0.5}
-    assert system_of(override(recipe_of("dsprites"), changes), recipe_of("dsprites")) == ("id-gan", changes)
+    assert method_of(override(recipe_of("dsprites"), changes), recipe_of("dsprites")) == ("id-gan", changes)
 
 
 def test_a_recipe_has_a_stage_and_networks_that_are_described():
@@ -177,6 +200,7 @@ def test_a_recipe_has_a_stage_and_networks_that_are_described():
     with pytest.raises(InvalidInputError, match=r"vae must be a dataclass with build\(\), got Linear"):
         dataclasses.replace(parent, vae=torch.nn.Linear(1, 1))
     with pytest.raises(
-        InvalidInputError, match="generator must tell its c_dim, s_dim, image_channels, resolution; ConvDiscriminatorConfig has no c_dim, s_dim"
+        InvalidInputError,
+        match="generator must tell its c_dim, s_dim, image_channels, resolution; ConvDiscriminatorConfig has no c_dim, s_dim",
     ):
         dataclasses.replace(parent, generator=parent.discriminator)

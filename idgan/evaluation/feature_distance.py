@@ -1,6 +1,6 @@
 """How far a model's images are from real ones: Fréchet and kernel distances on features, streamed; those of real images kept on disk.
 
-A subject (`idgan.training.evaluation.Subject`) says which sampler, data set, features, seed, prior and number of samples. "images" are those of
+A subject (`idgan.evaluation.measure.Subject`) says which sampler, data set, features, seed, prior and number of samples. "images" are those of
 the "generator" or of the "decoder", on the same codes and against the same real ones; the decoder's stay 64x64 for the extractor to resize.
 """
 
@@ -15,22 +15,22 @@ from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
 from idgan import metrics
-from idgan.data import generator_of
+from idgan.data import content_key
 from idgan.data.directory import data_directory
+from idgan.errors import check_integer
 from idgan.files import write_atomically
-from idgan.images import at_once
+from idgan.images import default_batch_size
 from idgan.metrics import FeatureStatistics
-from idgan.metrics.codes import at_least
 from idgan.metrics.result import installed
+from idgan.rng import make_rng
 
-__all__ = ["MOST_SAMPLES", "content_key", "fid", "fid_infinity", "kid", "real_features", "real_statistics", "statistics_directory"]
+__all__ = ["MAX_SAMPLES", "fid", "fid_infinity", "kid", "real_features", "real_statistics", "statistics_directory"]
 
-MOST_SAMPLES = 10_000
+MAX_SAMPLES = 10_000
 """Of the metrics that need no more, whatever is asked for: alignment, r_id, kid, gilbo."""
 
-REAL, PROBE = -4, -5
+REAL = -4
 """The keys of the draw of real images, which is thereby no draw that trained anything, and of the images that identify a data set."""
-PROBED = 16
 PARTS = 10
 """The generated images of a Fréchet distance are dealt out to so many parts, whose differences tell its confidence."""
 
@@ -46,7 +46,13 @@ def fid(subject, images):
         for number, row in enumerate(range(min(PARTS, len(features))), start=seen):
             fake[number % PARTS].update(features[row::PARTS])
         seen += len(features)
-    return _named("FD", subject, images, metrics.fid(real, fake, features=_described(subject, images), seed=subject.seed), real=key)
+    return _named(
+        "FD",
+        subject,
+        images,
+        metrics.fid(real, fake, features=_described(subject, images), seed=subject.seed),
+        real=key,
+    )
 
 
 def fid_infinity(subject, images):
@@ -54,16 +60,18 @@ def fid_infinity(subject, images):
     real, key = _real_statistics(subject)
     fake = torch.cat(list(made_features(subject, images, subject.samples)))
     smallest = min(5_000, max(2, subject.samples // 10))
-    result = metrics.fid_infinity(real, fake, features=_described(subject, images), seed=subject.seed, smallest=smallest)
+    result = metrics.fid_infinity(
+        real, fake, features=_described(subject, images), seed=subject.seed, smallest=smallest
+    )
     return _named("FD_infinity", subject, images, result, real=key)
 
 
 def kid(subject, images):
-    """Kernel distance, of at most `MOST_SAMPLES` images on each side, and at least 4; a subset is 1,000 or half of the smaller side."""
-    count = min(subject.samples, MOST_SAMPLES)
-    real = torch.cat(list(real_features(subject.source, subject.extractor, samples=count, **_draw(subject))))
+    """Kernel distance, of at most `MAX_SAMPLES` images on each side, and at least 4; a subset is 1,000 or half of the smaller side."""
+    count = min(subject.samples, MAX_SAMPLES)
+    real = torch.cat(list(real_features(subject.dataset, subject.extractor, samples=count, **_draw(subject))))
     fake = torch.cat(list(made_features(subject, images, count)))
-    at_least(4, real_images=len(real), generated_images=len(fake))
+    check_integer(4, real_images=len(real), generated_images=len(fake))
     size = min(1_000, len(real) // 2, len(fake) // 2)
     result = metrics.kid(real, fake, features=_described(subject, images), seed=subject.seed, subset_size=size)
     return _named("KD", subject, images, result)
@@ -71,7 +79,14 @@ def kid(subject, images):
 
 def _real_statistics(subject):
     name, options = str(subject.sampler.info.get("data")), _draw(subject)
-    return real_statistics(subject.source, subject.extractor, name=name, samples=subject.samples, directory=statistics_directory(), **options)
+    return real_statistics(
+        subject.dataset,
+        subject.extractor,
+        name=name,
+        samples=subject.samples,
+        directory=statistics_directory(),
+        **options,
+    )
 
 
 def _draw(subject):
@@ -97,8 +112,17 @@ def _named(short, subject, images, result, **details):
 def made_features(subject, images, count):
     """Yield the features (n, D), on the CPU, of `count` images of the "generator" or the "decoder", a batch at a time."""
     sampler = subject.sampler
-    parts = list(zip(*(code.split(at_once(sampler.resolution)) for code in sampler.codes(count, subject.seed, subject.prior))))
-    for c, s in tqdm(parts, desc=f"images of the {images}", unit="batch", leave=False, disable=None if subject.progress else True):
+    parts = list(
+        zip(
+            *(
+                code.split(default_batch_size(sampler.resolution))
+                for code in sampler.codes(count, subject.seed, subject.prior)
+            )
+        )
+    )
+    for c, s in tqdm(
+        parts, desc=f"images of the {images}", unit="batch", leave=False, disable=None if subject.progress else True
+    ):
         with torch.no_grad():
             x = sampler(c, s) if images == "generator" else sampler.decode(c)
         yield subject.extractor(x).cpu()
@@ -109,18 +133,18 @@ def statistics_directory():
     return data_directory() / "statistics"
 
 
-def real_features(source, extractor, *, samples, seed, device="cpu", progress=False):
-    """Yield the features (n, D), on the CPU, of `samples` distinct images of the data set `source` (of all, if it has fewer), a batch at a time.
+def real_features(dataset, extractor, *, samples, seed, device="cpu", progress=False):
+    """Yield the features (n, D), on the CPU, of `samples` distinct images of the data set `dataset` (of all, if it has fewer), a batch at a time.
 
     Which images, and what is random about them, is drawn by `seed`.
     """
-    draws = generator_of(seed, REAL)
-    parts = torch.randperm(len(source), generator=draws)[:samples].split(at_once(source.resolution))
+    rng = make_rng(seed, REAL)
+    parts = torch.randperm(len(dataset), generator=rng)[:samples].split(default_batch_size(dataset.resolution))
     for part in tqdm(parts, desc="real images", unit="batch", leave=False, disable=None if progress else True):
-        yield extractor(source.images(part.to(device), draws)).cpu()
+        yield extractor(dataset.images(part.to(device), rng)).cpu()
 
 
-def real_statistics(source, extractor, *, name, samples, seed, device="cpu", progress=False, directory=None):
+def real_statistics(dataset, extractor, *, name, samples, seed, device="cpu", progress=False, directory=None):
     """(`FeatureStatistics` of `real_features`, their key), computed once for a key and kept in `directory` (None: none are).
 
     The key is a dict of all that they depend on: the `name` of the data set, the number of its images and a hash of some of them, extractor,
@@ -128,12 +152,12 @@ def real_statistics(source, extractor, *, name, samples, seed, device="cpu", pro
     """
     key = {
         "data": name,
-        "images": len(source),
-        "resolution": source.resolution,
-        "content": content_key(source),
+        "images": len(dataset),
+        "resolution": dataset.resolution,
+        "content": content_key(dataset),
         "extractor": f"{extractor.name} {extractor.version}",
         "preprocessing": extractor.preprocessing,
-        "samples": min(samples, len(source)),
+        "samples": min(samples, len(dataset)),
         "seed": seed,
     }
     key["sha256"] = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -141,7 +165,7 @@ def real_statistics(source, extractor, *, name, samples, seed, device="cpu", pro
     if path and (known := _read(path)):
         return known, key
     statistics = FeatureStatistics()
-    for features in real_features(source, extractor, samples=samples, seed=seed, device=device, progress=progress):
+    for features in real_features(dataset, extractor, samples=samples, seed=seed, device=device, progress=progress):
         statistics.update(features)
     if path:
         try:
@@ -149,13 +173,6 @@ def real_statistics(source, extractor, *, name, samples, seed, device="cpu", pro
         except OSError as error:
             warnings.warn(f"statistics of real images were not kept: {error}", stacklevel=2)
     return statistics, key
-
-
-def content_key(source):
-    """A hash of `PROBED` images spread over the data set `source`: two data sets of one name and size are told apart."""
-    indices = torch.linspace(0, len(source) - 1, PROBED, dtype=torch.float64).long()
-    images = source.images(indices, generator_of(PROBE))
-    return hashlib.sha256((255 * images).round().byte().cpu().numpy().tobytes()).hexdigest()
 
 
 def _read(path):

@@ -9,16 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import idgan.study
 import torch
 from PIL import Image
 
 from idgan.data.prepare import prepare_images
 from idgan.errors import RunMismatchError
+from idgan.evaluation.results import read_results, write_results
 from idgan.files import sha256_of
 from idgan.images import save_png
 from idgan.metrics import MetricResult
-from idgan.recipes import SYSTEMS, as_system, describe, recipe_of
-from idgan.training.results import read_results, write_results
+from idgan.recipes import METHODS, apply_method, describe, recipe_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 pytestmark = pytest.mark.filterwarnings("ignore:this device has no bf16")
@@ -43,10 +45,9 @@ def script(out, monkeypatch, capsys):
 
 
 @pytest.fixture
-def module(monkeypatch):
+def module():
     """What the scripts share."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return __import__("study")
+    return idgan.study
 
 
 @pytest.fixture
@@ -75,7 +76,9 @@ def pictures(tmp_path_factory):
 
 def cells(printed):
     """Row label -> list of the cells' text, of a printed Markdown table."""
-    rows = [[part.strip() for part in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("| ")]
+    rows = [
+        [part.strip() for part in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("| ")
+    ]
     return {label: values for label, *values in rows}
 
 
@@ -85,7 +88,9 @@ def stamps(out):
 
 def test_table_2_and_again_without_training(script, out):
     empty = script("table2", "--table-only")
-    assert "Missing, in whole or in part: beta-VAE: fvm; beta-VAE: mig; beta-VAE: Fréchet distance; VAE-GAN: fvm" in empty
+    assert (
+        "Missing, in whole or in part: beta-VAE: fvm; beta-VAE: mig; beta-VAE: Fréchet distance; VAE-GAN: fvm" in empty
+    )
     assert "Measured by" not in empty
     printed = script("table2")
     assert "Missing" not in printed
@@ -112,7 +117,10 @@ def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
     assert list(table)[1:] == ["without distillation", "cGAN", "ID-GAN"]
     assert all(value for values in table.values() for value in values[1:])
     assert {path: stamps(out)[path] for path in before} == before
-    assert "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; 32 final images; c from" in printed
+    assert (
+        "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; 32 final images; c from"
+        in printed
+    )
     assert script("table3", "--table-only") == printed
     elsewhere = cells(script("table3", "--table-only", "--extractor", "efficientnet-lite0"))
     assert elsewhere["ID-GAN"] == [*table["ID-GAN"][:2], ""]
@@ -129,7 +137,10 @@ def test_seeds_are_told_apart_and_averaged(study, tmp_path, capsys):
     assert (mean, deviation) == (pytest.approx((a + b) / 2, rel=1e-3), pytest.approx(abs(a - b) / 2**0.5, rel=1e-2))
     more = study((0, 1, 7), tmp_path, train=False)
     printed = more.table({"VAE": more.cell("dsprites", "vae", ["fid"])}, ["fid"], "Two of three seeds")
-    assert re.search(r"\| VAE \| [\d.]+ ± [\d.]+ \(n=2\) \|", printed) and "Missing, in whole or in part: VAE: FD-dsprites-convnet." in printed
+    assert (
+        re.search(r"\| VAE \| [\d.]+ ± [\d.]+ \(n=2\) \|", printed)
+        and "Missing, in whole or in part: VAE: FD-dsprites-convnet." in printed
+    )
 
 
 def test_only_what_was_measured_so_is_tabulated(study, tmp_path):
@@ -157,7 +168,16 @@ def test_only_what_was_measured_so_is_tabulated(study, tmp_path):
 
 def test_gilbo_of_another_rule_is_not_tabulated(module):
     rule = module.GILBO["short"]
-    request = {"metric": "gilbo", "seed": 0, "data": "dsprites", "data_size": 5, "prior": "posterior", "samples": 50, **rule, "idgan": "0"}
+    request = {
+        "metric": "gilbo",
+        "seed": 0,
+        "data": "dsprites",
+        "data_size": 5,
+        "prior": "aggregated",
+        "samples": 50,
+        **rule,
+        "idgan": "0",
+    }
     result = MetricResult("gilbo", 1.0, "", 50, 0, details={"request": request})
     options = {"samples": 50, "extractor": "dsprites-convnet"}
     assert module.answers(result, "gilbo", gilbo_options=rule, **options)
@@ -171,16 +191,20 @@ def test_gilbo_of_another_rule_is_not_tabulated(module):
 def test_a_run_of_other_settings_is_refused(study, module, tmp_path, monkeypatch):
     run = study(out=tmp_path).run("dsprites", "vae", 0)
     settings = json.loads((run / "recipe.json").read_text())
-    (run / "recipe.json").write_text(json.dumps({path: value for path, value in settings.items() if path != "vae_stage.accumulate"}))
+    (run / "recipe.json").write_text(
+        json.dumps({path: value for path, value in settings.items() if path != "vae_stage.accumulation_steps"})
+    )
     for trains in (True, False):
         assert study(out=tmp_path, train=trains).run("dsprites", "vae", 0) == run  # of a version without that setting
     monkeypatch.setitem(module.TINY, "vae_stage.steps", 3)
-    says = r"vae-seed-0 was trained by other settings \(vae_stage.steps: 2 there, 3 now\). Delete that directory .* --out"
+    says = (
+        r"vae-seed-0 was trained by other settings \(vae_stage.steps: 2 there, 3 now\). Delete that directory .* --out"
+    )
     for trains in (True, False):
         with pytest.raises(RunMismatchError, match=says):
             study(out=tmp_path, train=trains).run("dsprites", "vae", 0)
     monkeypatch.undo()
-    (run / "recipe.json").write_text(json.dumps(describe(as_system(recipe_of("dsprites"), "capacity-vae"))))
+    (run / "recipe.json").write_text(json.dumps(describe(apply_method(recipe_of("dsprites"), "capacity-vae"))))
     says = "vae_stage.objective.beta: None there, 1.0 now; .*type: 'CapacityVAEConfig' there, 'BetaVAEConfig' now"
     with pytest.raises(RunMismatchError, match=says):
         module.Study("tiny", tmp_path, [0]).run("dsprites", "vae", 0)
@@ -188,29 +212,34 @@ def test_a_run_of_other_settings_is_refused(study, module, tmp_path, monkeypatch
 
 def test_a_run_on_another_encoder_is_refused(study, out, tmp_path):
     made = study()
-    runs = {system: made.run("dsprites", system, 0) for system in ("id-gan", "beta-vae", "vae")}
+    runs = {method: made.run("dsprites", method, 0) for method in ("id-gan", "beta-vae", "vae")}
     for run in runs["id-gan"], runs["beta-vae"]:
         shutil.copytree(run, tmp_path / "tiny" / "dsprites" / run.name)
     copied = study(out=tmp_path, train=False)
     assert copied.run("dsprites", "id-gan", 0) == tmp_path / "tiny" / "dsprites" / runs["id-gan"].name
     encoder = tmp_path / "tiny" / "dsprites" / runs["beta-vae"].name
     shutil.copy(runs["vae"] / "model.safetensors", encoder)
-    with pytest.raises(RunMismatchError, match=r"id-gan-on-beta-vae-seed-0 was trained by other settings \(vae_sha256: '\w+' there, '\w+' now\)"):
+    with pytest.raises(
+        RunMismatchError,
+        match=r"id-gan-on-beta-vae-seed-0 was trained by other settings \(vae_sha256: '\w+' there, '\w+' now\)",
+    ):
         copied.run("dsprites", "id-gan", 0)
     shutil.rmtree(encoder)
     assert copied.run("dsprites", "id-gan", 0).exists() and not encoder.exists()
 
 
 def test_systems_of_a_scale_share_what_does_not_define_them(module, tmp_path):
-    full = {system: describe(module.Study("full", tmp_path, [0]).recipe("dsprites", system, 5)) for system in SYSTEMS}
-    for system, settings in full.items():
+    full = {method: describe(module.Study("full", tmp_path, [0]).recipe("dsprites", method, 5)) for method in METHODS}
+    for method, settings in full.items():
         rates = {value for path, value in settings.items() if path.endswith("optimizers.vae.lr")}
-        assert rates == (set() if system in ("gan", "infogan") else {1e-4})
-        assert {value for path, value in settings.items() if path.endswith("r1_every")} <= {1}
-        assert settings.get("vae_stage.steps", 500_000) == 500_000 and settings.get("gan_stage.steps", 300_000) == 300_000
+        assert rates == (set() if method in ("gan", "infogan") else {1e-4})
+        assert {value for path, value in settings.items() if path.endswith("r1_interval")} <= {1}
+        assert (
+            settings.get("vae_stage.steps", 500_000) == 500_000 and settings.get("gan_stage.steps", 300_000) == 300_000
+        )
         assert settings["seed"] == 5
-    weights = {system: settings.get("gan_stage.objective.id_weight") for system, settings in full.items()}
-    assert {system: weight for system, weight in weights.items() if weight is not None} == {
+    weights = {method: settings.get("gan_stage.objective.id_weight") for method, settings in full.items()}
+    assert {method: weight for method, weight in weights.items() if weight is not None} == {
         "id-gan": 1e-4,
         "without-distillation": 0.0,
         "cgan": 0.0,
@@ -243,9 +272,12 @@ def test_table_1_and_figure_3(script, out):
 def test_figure_a10_trains_a_run_a_weight_but_for_the_recipe_s(script, out):
     table = cells(script("figure_a10", "--names", "dsprites"))
     assert all(value for values in table.values() for value in values)
-    for system in "id-gan-on-beta-vae", "infogan":
-        runs = {path.name for path in (out / "tiny" / "dsprites").glob(f"{system}-*")}
-        assert runs == {f"{system}-seed-0", *(f"{system}-id_weight-{weight:g}-seed-0" for weight in (1e-5, 1e-4, 1e-2, 1e-1))}
+    for method in "id-gan-on-beta-vae", "infogan":
+        runs = {path.name for path in (out / "tiny" / "dsprites").glob(f"{method}-*")}
+        assert runs == {
+            f"{method}-seed-0",
+            *(f"{method}-id_weight-{weight:g}-seed-0" for weight in (1e-5, 1e-4, 1e-2, 1e-1)),
+        }
     trained = json.loads((out / "tiny" / "dsprites" / "infogan-id_weight-0.1-seed-0" / "recipe.json").read_text())
     assert trained["gan_stage.objective.id_weight"] == 0.1
     assert (out / "tiny" / "figure_a10.png").exists()
@@ -272,9 +304,11 @@ def test_figure_8_says_what_is_missing(script, tmp_path):
 
 def test_a_run_on_another_s_encoder_is_found_whatever_its_recipe_s_stage_1_starts_from(module, tmp_path):
     recipe = recipe_of("noisy-dsprites")
-    assert recipe.vae_from
-    of_stage_1 = ("vae_stage.", "vae_from")
-    settings = {path: value for path, value in describe(recipe).items() if not path.startswith(of_stage_1)} | {"vae_sha256": "0" * 64}
+    assert recipe.init_vae_from
+    of_stage_1 = ("vae_stage.", "init_vae_from")
+    settings = {path: value for path, value in describe(recipe).items() if not path.startswith(of_stage_1)} | {
+        "vae_sha256": "0" * 64
+    }
     (tmp_path / "recipe.json").write_text(json.dumps(settings))
     module.check(tmp_path, recipe, tmp_path / "gone.safetensors")
     with pytest.raises(RunMismatchError, match="seed"):

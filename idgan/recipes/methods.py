@@ -1,6 +1,6 @@
-"""The systems that the paper compares, each as a function from a recipe to the recipe of that system on the same data.
+"""The methods that the paper compares, each as a function from a recipe to the recipe of that method on the same data.
 
-What is not said here is the parent's: networks, optimisers, steps, batches. Joint systems train for the steps of the parent's stage 2.
+What is not said here is the parent's: networks, optimizers, steps, batches. Joint methods train for the steps of the parent's stage 2.
 Those that share no encoder with the parent start from random weights.
 """
 
@@ -28,7 +28,7 @@ from idgan.objectives import (
 )
 from idgan.recipes.recipe import Adam, describe
 
-__all__ = ["SYSTEMS", "as_system", "system_of"]
+__all__ = ["METHODS", "apply_method", "method_of"]
 
 SYNTHETIC_BETA = 8.0
 """Of the paper's beta-VAE on dSprites and its variants; the recipes of natural images name theirs."""
@@ -42,27 +42,38 @@ def id_gan(recipe):
 
 def without_distillation(recipe):
     """ID-GAN with `id_weight` 0."""
-    return replace(recipe, gan_stage=replace(recipe.gan_stage, objective=replace(recipe.gan_stage.objective, id_weight=0.0)))
+    return replace(
+        recipe, gan_stage=replace(recipe.gan_stage, objective=replace(recipe.gan_stage.objective, id_weight=0.0))
+    )
 
 
 def cgan(recipe):
     """Two stages, the second a conditional GAN: D sees (x, c), and there is no R_ID."""
     if not isinstance(recipe.discriminator, (ConvDiscriminatorConfig, ResNetDiscriminatorConfig)):
-        raise InvalidInputError(f"cgan needs a discriminator that ends in one linear layer; {recipe.name} has {_kind(recipe.discriminator)}")
+        raise InvalidInputError(
+            f"cgan needs a discriminator that ends in one linear layer; {recipe.name} has {_kind(recipe.discriminator)}"
+        )
     stage = replace(recipe.gan_stage, objective=_adversarial(ConditionalGANConfig, recipe))
-    return replace(recipe, gan_stage=stage, discriminator=ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim))
+    return replace(
+        recipe, gan_stage=stage, discriminator=ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim)
+    )
 
 
 def end_to_end(recipe):
     """ID-GAN in one stage: its encoder is trained as a beta-VAE and by the GAN at the same time."""
     optimizers = {"vae": recipe.vae_stage.optimizers["vae"], **recipe.gan_stage.optimizers}
-    objective = _adversarial(EndToEndIDGANConfig, recipe, id_weight=recipe.gan_stage.objective.id_weight, stage_1=_beta_vae(recipe))
+    objective = _adversarial(
+        EndToEndIDGANConfig, recipe, id_weight=recipe.gan_stage.objective.id_weight, stage_1=_beta_vae(recipe)
+    )
     return _in_one_stage(recipe, objective, optimizers)
 
 
 def vae_gan(recipe):
     """beta-VAE with an adversarial loss on its decoder, which is the generator."""
-    optimizers = {"vae": recipe.vae_stage.optimizers["vae"], "discriminator": recipe.gan_stage.optimizers["discriminator"]}
+    optimizers = {
+        "vae": recipe.vae_stage.optimizers["vae"],
+        "discriminator": recipe.gan_stage.optimizers["discriminator"],
+    }
     objective = _adversarial(VAEGANConfig, recipe, stage_1=_beta_vae(recipe))
     return _decoding(_in_one_stage(recipe, objective, optimizers), "vae-gan", recipe.discriminator)
 
@@ -107,7 +118,7 @@ def beta_tcvae(recipe):
     return _stage_1_only(recipe, "beta-tcvae", BetaTCVAEConfig(likelihood=_likelihood(recipe)))
 
 
-SYSTEMS = {
+METHODS = {
     "id-gan": id_gan,
     "without-distillation": without_distillation,
     "cgan": cgan,
@@ -121,34 +132,36 @@ SYSTEMS = {
     "factor-vae": factor_vae,
     "beta-tcvae": beta_tcvae,
 }
-"""Name -> function from a two-stage recipe to that of the system."""
+"""Name -> function from a two-stage recipe to that of the method."""
 
 
-def as_system(recipe, system):
-    """The recipe of `system` that derives from `recipe`.
+def apply_method(recipe, method):
+    """The recipe of `method` that derives from `recipe`.
 
     Raises:
-        InvalidInputError: there is no such system, or not for this recipe's networks, or `recipe` has not both stages.
+        InvalidInputError: there is no such method, or not for this recipe's networks, or `recipe` has not both stages.
     """
-    if system not in SYSTEMS:
-        raise InvalidInputError(f"no system is called {system!r}; the systems are {', '.join(SYSTEMS)}")
-    if system != "id-gan" and len(recipe.stages) < 2:
-        raise InvalidInputError(f"a system derives from a recipe of two stages; {recipe.name} has only the stage {recipe.stages[0]}")
-    return SYSTEMS[system](recipe)
+    if method not in METHODS:
+        raise InvalidInputError(f"no method is called {method!r}; the methods are {', '.join(METHODS)}")
+    if method != "id-gan" and len(recipe.stages) < 2:
+        raise InvalidInputError(
+            f"a method derives from a recipe of two stages; {recipe.name} has only the stage {recipe.stages[0]}"
+        )
+    return METHODS[method](recipe)
 
 
-def system_of(recipe, parent):
-    """Which system `recipe` is, if it derives from `parent`: (name, dotted path -> value of the settings that differ from that system's).
+def method_of(recipe, parent):
+    """Which method `recipe` is, if it derives from `parent`: (name, dotted path -> value of the settings that differ from that method's).
 
-    The one with the fewest differences; among equals, the first in `SYSTEMS`.
+    The one with the fewest differences; among equals, the first in `METHODS`.
 
     Returns:
-        None if every system differs in more than settings, such as in the class of a part.
+        None if every method differs in more than settings, such as in the class of a part.
     """
     here, best = describe(recipe), None
-    for name in SYSTEMS:
+    for name in METHODS:
         try:
-            there = describe(as_system(parent, name))
+            there = describe(apply_method(parent, name))
         except InvalidInputError:
             continue
         changes = {path: value for path, value in here.items() if there.get(path) != value}
@@ -172,22 +185,26 @@ def _adversarial(kind, recipe, **more):
 def _in_one_stage(recipe, objective, optimizers):
     """`recipe` with stage 2 alone, set to `objective`."""
     gan_stage = replace(recipe.gan_stage, objective=objective, optimizers=optimizers)
-    return replace(recipe, vae_stage=None, gan_stage=gan_stage, vae_from="")
+    return replace(recipe, vae_stage=None, gan_stage=gan_stage, init_vae_from="")
 
 
-def _stage_1_only(recipe, system, objective, **optimizers):
+def _stage_1_only(recipe, method, objective, **optimizers):
     """`recipe` with stage 1 alone, set to `objective`; `optimizers` of phases beside "vae", for which the parent has none."""
     parent = recipe.vae_stage
-    chosen = {"vae": parent.optimizers["vae"]} | {phase: parent.optimizers.get(phase, optimizer) for phase, optimizer in optimizers.items()}
+    chosen = {"vae": parent.optimizers["vae"]} | {
+        phase: parent.optimizers.get(phase, optimizer) for phase, optimizer in optimizers.items()
+    }
     stage = replace(parent, objective=objective, optimizers=chosen)
-    return _decoding(replace(recipe, vae_stage=stage, gan_stage=None, vae_from=""), system, None)
+    return _decoding(replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from=""), method, None)
 
 
-def _decoding(recipe, system, discriminator):
+def _decoding(recipe, method, discriminator):
     """`recipe` with the decoder's shape for the generator's."""
     if recipe.generator.resolution != recipe.vae.resolution:
         size = recipe.vae.resolution
-        raise InvalidInputError(f"{system} draws by its decoder, at {size}x{size}; {recipe.name} is of {recipe.generator.resolution} pixels")
+        raise InvalidInputError(
+            f"{method} draws by its decoder, at {size}x{size}; {recipe.name} is of {recipe.generator.resolution} pixels"
+        )
     generator = ConvGeneratorConfig(recipe.vae.c_dim, 0, recipe.vae.image_channels)
     return replace(recipe, generator=generator, discriminator=discriminator)
 
@@ -199,6 +216,8 @@ def _likelihood(recipe):
 def _beta_vae(recipe):
     """beta-VAE as the paper sets it on the recipe's data."""
     objective = recipe.vae_stage.objective
-    if isinstance(objective, BetaVAEConfig) and objective.beta != 1:  # 1: a VAE, chosen for the recipe and not by the paper
+    if (
+        isinstance(objective, BetaVAEConfig) and objective.beta != 1
+    ):  # 1: a VAE, chosen for the recipe and not by the paper
         return objective
     return BetaVAEConfig(likelihood=_likelihood(recipe), beta=SYNTHETIC_BETA)

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from idgan.errors import InvalidInputError
+from idgan.evaluation.extractors import EXTRACTORS, Extractor
+from idgan.evaluation.feature_distance import real_features, real_statistics, statistics_directory
+from idgan.evaluation.measure import evaluate
 from idgan.metrics import FeatureStatistics
-from idgan.metrics.extractors import EXTRACTORS, Extractor
-from idgan.training.evaluation import evaluate
-from idgan.training.feature_distance import real_features, real_statistics, statistics_directory
 
 
 class BandReader(nn.Module):
@@ -57,7 +57,7 @@ DEVIATIONS = np.sqrt([(n**2 - 1) / (12 * n**2) for n in (3, 4, 5)])  # of n valu
 
 
 def test_distances_are_those_of_the_bands(perfect, bands, features):
-    metrics, priors = ["fid", "fid-decoder"], ("posterior", "normal")
+    metrics, priors = ["fid", "fid-decoder"], ("aggregated", "normal")
     results = {result.name: result for result in evaluate(perfect, bands, metrics, priors=priors, **features)}
     assert list(results) == ["FD-bands", "FD-bands-normal", "FD-bands-decoder", "FD-bands-decoder-normal"]
     # The bands are independent, so a distance is the sum over bands of the squared difference of standard deviations.
@@ -75,7 +75,12 @@ def test_distances_are_those_of_the_bands(perfect, bands, features):
 
 def test_unbiased_relatives_agree(perfect, bands, features):
     results = evaluate(perfect, bands, ["fid-infinity", "kid", "fid-infinity-decoder", "kid-decoder"], **features)
-    assert [result.name for result in results] == ["FD_infinity-bands", "KD-bands", "FD_infinity-bands-decoder", "KD-bands-decoder"]
+    assert [result.name for result in results] == [
+        "FD_infinity-bands",
+        "KD-bands",
+        "FD_infinity-bands-decoder",
+        "KD-bands-decoder",
+    ]
     good, good_kernel, bad, bad_kernel = results
     assert abs(good.value) < 2e-3 and bad.value == pytest.approx(np.square(DEVIATIONS / 2).sum(), rel=0.05)
     # A subset is half of the 60 real images there are.
@@ -108,12 +113,20 @@ def test_results_name_the_libraries_of_their_features(perfect, bands, features, 
 
 def test_only_fids_own_features_give_fid(perfect, bands, features, monkeypatch):
     monkeypatch.setitem(EXTRACTORS, "bands", lambda: band_reader(title=None))
-    assert [result.name for result in evaluate(perfect, bands, ["fid", "kid", "fid-decoder"], **features)] == ["fid", "kid", "fid-decoder"]
+    assert [result.name for result in evaluate(perfect, bands, ["fid", "kid", "fid-decoder"], **features)] == [
+        "fid",
+        "kid",
+        "fid-decoder",
+    ]
 
 
 def test_real_images_are_distinct_and_drawn_by_the_seed(bands):
     def rows(samples, seed):
-        return [tuple(row) for part in real_features(bands, band_reader(), samples=samples, seed=seed) for row in part.tolist()]
+        return [
+            tuple(row)
+            for part in real_features(bands, band_reader(), samples=samples, seed=seed)
+            for row in part.tolist()
+        ]
 
     assert len(set(rows(40, 0))) == 40
     assert sorted(rows(100, 0)) == sorted(rows(60, 1))
@@ -140,7 +153,9 @@ def test_whatever_changes_them_changes_the_key(bands, tmp_path):
         keys.append(real_statistics(bands, band_reader(), **(options | change))[1]["sha256"])
     for change in {"name": "stripes"}, {"version": "v2"}, {"preprocessing": "turned"}:
         keys.append(real_statistics(bands, dataclasses.replace(band_reader(), **change), **options)[1]["sha256"])
-    keys.append(real_statistics(Counting(bands, offset=0.1), band_reader(), **options)[1]["sha256"])  # other images, of the same name
+    keys.append(
+        real_statistics(Counting(bands, offset=0.1), band_reader(), **options)[1]["sha256"]
+    )  # other images, of the same name
     assert len(set(keys)) == len(list(tmp_path.iterdir())) == len(keys)
 
 

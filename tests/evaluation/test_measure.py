@@ -8,10 +8,10 @@ import torch
 
 from idgan.data import DSprites, FactorGrid, NoisyDSprites
 from idgan.errors import InvalidInputError
+from idgan.evaluation.measure import FreshEncoder, Subject, answers, applicable, coarsened, evaluate, measure
 from idgan.images import encoder_view, to_unit
 from idgan.metrics import MetricResult
 from idgan.networks import VAEConfig
-from idgan.training.evaluation import FreshEncoder, Subject, answers, applicable, coarsened, evaluate, measure
 
 
 def test_a_perfect_pair_scores_as_such(perfect, bands):
@@ -54,8 +54,14 @@ def test_fid_is_measured_by_default_where_its_features_come_with_the_package(ban
 
 def test_a_normal_prior_is_measured_beside_the_posterior(perfect, bands):
     metrics = ["alignment", "mig", "r_id"]
-    results = evaluate(perfect, bands, metrics, seed=3, priors=("posterior", "normal"), progress=False)
-    assert [result.name for result in results] == ["code_alignment", "code_alignment-normal", "mig", "r_id", "r_id-normal"]
+    results = evaluate(perfect, bands, metrics, seed=3, priors=("aggregated", "normal"), progress=False)
+    assert [result.name for result in results] == [
+        "code_alignment",
+        "code_alignment-normal",
+        "mig",
+        "r_id",
+        "r_id-normal",
+    ]
     _, alignment, mig, r_id, normal = results
     assert "c from N(0, I)" in alignment.protocol and "c from N(0, I)" in normal.protocol
     assert "c from the aggregated posterior" in r_id.protocol and "c from" not in mig.protocol
@@ -127,7 +133,11 @@ def test_results_from_before_requests_had_a_content(change, details, same):
 def test_what_reads_no_data_answers_whatever_its_size_was():
     stored = MetricResult("x", 1.0, "", 1, 0, details={"request": OLD | {"metric": "r_id", "samples": 50}})
     request = {"metric": "r_id", "seed": 0, "data": "dsprites", "idgan": "1", "samples": 50}
-    assert answers(stored, request) and not answers(stored, request | {"samples": 40}) and not answers(stored, request | {"seed": 1})
+    assert (
+        answers(stored, request)
+        and not answers(stored, request | {"samples": 40})
+        and not answers(stored, request | {"seed": 1})
+    )
 
 
 def test_as_many_samples_or_more_will_do_if_that_is_said(perfect, bands):
@@ -146,18 +156,27 @@ def test_without_data_the_metrics_of_the_sampler_alone_remain(perfect):
     results = evaluate(perfect, None, samples=50, progress=False)
     assert [result.name for result in results] == ["code_alignment", "r_id"]
     for metric in "mig", "fid":
-        with pytest.raises(InvalidInputError, match=f"{metric} reads the data set, and none was given; without one there are alignment, r_id, gil"):
+        with pytest.raises(
+            InvalidInputError,
+            match=f"{metric} reads the data set, and none was given; without one there are alignment, r_id, gil",
+        ):
             evaluate(perfect, None, [metric])
 
 
 def test_a_name_that_is_there_twice_counts_once(perfect, bands):
     options = {"samples": 50, "priors": ("normal", "normal"), "progress": False}
-    assert [result.name for result in evaluate(perfect, bands, ["alignment", "mig", "alignment"], **options)] == ["code_alignment-normal", "mig"]
+    assert [result.name for result in evaluate(perfect, bands, ["alignment", "mig", "alignment"], **options)] == [
+        "code_alignment-normal",
+        "mig",
+    ]
 
 
 def test_an_entropy_that_the_bank_bounds_is_a_warning(perfect, bands):
     # The bank's 60 posteriors do not touch: their mixture has all the entropy that so many can have.
-    with pytest.warns(UserWarning, match="r_id rests on an entropy that is low: .* mixture of 60 posteriors, .* a larger bank would give more"):
+    with pytest.warns(
+        UserWarning,
+        match="r_id rests on an entropy that is low: .* mixture of 60 posteriors, .* a larger bank would give more",
+    ):
         (result,) = evaluate(perfect, bands, ["r_id"], samples=50, progress=False)
     assert "a larger bank would give more" in result.protocol
 
@@ -174,9 +193,16 @@ def test_a_fresh_encoder_is_that_of_a_vae_without_its_decoder():
     assert sum(p.numel() for p in fresh.parameters()) == sum(p.numel() for p in vae.encoder.parameters())
 
 
-@pytest.mark.parametrize("prior, least", [("posterior", -8), ("normal", 0.5)])
+@pytest.mark.parametrize("prior, least", [("aggregated", -8), ("normal", 0.5)])
 def test_gilbo_learns_to_read_the_code(perfect, bands, prior, least):
-    fast = {"samples": 200, "batch_size": 16, "learning_rates": (3e-3,), "check_every": 20, "patience": 1, "tolerance": 1.0}
+    fast = {
+        "samples": 200,
+        "batch_size": 16,
+        "learning_rates": (3e-3,),
+        "check_every": 20,
+        "patience": 1,
+        "tolerance": 1.0,
+    }
     result = Subject(perfect, bands, 0, False, prior=prior, gilbo_options=fast).gilbo()
     # A code of the posterior is one of 60 narrow peaks: nothing can know more of it than log 60 nats and what noise lies within a peak.
     assert least < result.value < math.log(60) + 1.5

@@ -20,7 +20,11 @@ def has_bf16(device):
 def float32_products(tf32):
     """CUDA multiplies and convolves float32 in TF32, or in full; then as before. (PyTorch's own choice is TF32 for convolutions only.)"""
     if hasattr(torch.backends.cudnn, "conv"):  # from PyTorch 2.9 on; the older names are refused once these were used
-        switches, name, values = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), "fp32_precision", ("ieee", "tf32")
+        switches, name, values = (
+            (torch.backends.cuda.matmul, torch.backends.cudnn.conv),
+            "fp32_precision",
+            ("ieee", "tf32"),
+        )
     else:
         switches, name, values = (torch.backends.cuda.matmul, torch.backends.cudnn), "allow_tf32", (False, True)
     before = [getattr(switch, name) for switch in switches]
@@ -40,7 +44,10 @@ class Compiled:
     """
 
     def __init__(self, objective, backend="inductor"):
-        self._forwards = [(network, torch.compile(network.forward, dynamic=False, backend=backend)) for network in _callable(objective)]
+        self._forwards = [
+            (network, torch.compile(network.forward, dynamic=False, backend=backend))
+            for network in _callable(objective)
+        ]
 
     def __enter__(self):
         for network, forward in self._forwards:

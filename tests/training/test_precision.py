@@ -5,12 +5,18 @@ import torch
 from torch._dynamo.backends.debugging import aot_eager
 
 from idgan.data import Batches, DSprites
-from idgan.networks import BottleneckDiscriminatorConfig, ConvDiscriminatorConfig, ConvGeneratorConfig, ResNetGeneratorConfig, VAEConfig
+from idgan.networks import (
+    BottleneckDiscriminatorConfig,
+    ConvDiscriminatorConfig,
+    ConvGeneratorConfig,
+    ResNetGeneratorConfig,
+    VAEConfig,
+)
 from idgan.objectives import BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
 from idgan.recipes import Adam, Stage
-from idgan.training.arithmetic import Compiled, float32_products
 from idgan.training.checkpoint import load_state, save_state
 from idgan.training.loop import Trainer
+from idgan.training.precision import Compiled, float32_products
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +45,20 @@ class Counting:
 SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
 
 
-def gan(config=IDGANConfig(r1_every=2)):  # noqa: B008 (frozen)
+def gan(config=IDGANConfig(r1_interval=2)):  # noqa: B008 (frozen)
     torch.manual_seed(0)
-    return config.build(VAEConfig(c_dim=4).build(), ConvGeneratorConfig(c_dim=4, s_dim=3).build(), ConvDiscriminatorConfig().build())
+    return config.build(
+        VAEConfig(c_dim=4).build(), ConvGeneratorConfig(c_dim=4, s_dim=3).build(), ConvDiscriminatorConfig().build()
+    )
 
 
 def bottleneck():
     torch.manual_seed(0)
-    generator, discriminator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(), BottleneckDiscriminatorConfig(**SMALL).build()
-    return BottleneckIDGANConfig(r1_every=2).build(VAEConfig(c_dim=4).build(), generator, discriminator)
+    generator, discriminator = (
+        ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build(),
+        BottleneckDiscriminatorConfig(**SMALL).build(),
+    )
+    return BottleneckIDGANConfig(r1_interval=2).build(VAEConfig(c_dim=4).build(), generator, discriminator)
 
 
 def factor_vae():

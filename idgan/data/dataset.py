@@ -1,0 +1,71 @@
+"""What a data set is: any object that satisfies the `Dataset` protocol."""
+
+import hashlib
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from idgan.data.factors import FactorGrid
+from idgan.errors import InvalidInputError
+from idgan.rng import make_rng
+
+__all__ = ["Dataset", "check_dataset", "content_key"]
+
+PROBED_IMAGES = 16
+PROBE = -5
+"""Key of the random numbers behind the images that identify a data set."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images that the package can train on and measure with. Any object with these attributes and methods is one. No base class is needed.
+
+    A class that inherits from `Dataset` gets the defaults below.
+
+    Attributes:
+        resolution: height and width of an image, in pixels.
+        image_channels: 1 (gray) or 3 (RGB).
+        factors: the `FactorGrid` of ground-truth factors, one grid point for each image. None if there are none.
+        stochastic: whether `images` draws random numbers, so that two accesses to one image differ.
+        streams: whether `images` reads from a disk or decodes files, so that reading ahead pays.
+    """
+
+    resolution: int
+    image_channels: int
+    factors: FactorGrid | None = None
+    stochastic: bool = False
+    streams: bool = False
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """The images at `indices`, a long tensor (N,): float32 (N, image_channels, resolution, resolution) in [0, 1], on its device.
+
+        `rng` is a CPU generator. A stochastic data set draws all its random numbers from it.
+        """
+        ...
+
+
+def check_dataset(dataset: object) -> Dataset:
+    """`dataset`, if it has every attribute and method of `Dataset`.
+
+    Raises:
+        InvalidInputError: names the attributes that are missing.
+    """
+    names = ("resolution", "image_channels", "factors", "stochastic", "streams", "images", "__len__")
+    if missing := [name for name in names if not hasattr(dataset, name)]:
+        raise InvalidInputError(
+            f"{type(dataset).__name__} is not a data set: it has no {', '.join(missing)}. "
+            "Inherit from idgan.data.Dataset to get defaults for factors, stochastic and streams"
+        )
+    return dataset  # type: ignore[return-value]
+
+
+def content_key(dataset: Dataset) -> str:
+    """Hex sha256 of 16 images spread over `dataset`. It tells apart two data sets of one name and size."""
+    indices = torch.linspace(0, len(dataset) - 1, PROBED_IMAGES, dtype=torch.float64).long()
+    images = dataset.images(indices, make_rng(PROBE))
+    return hashlib.sha256((255 * images).round().byte().cpu().numpy().tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Measuring a sampler: the metrics, what each needs of the model and its data, and the file of results."""

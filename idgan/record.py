@@ -1,0 +1,135 @@
+"""How a checkpoint was trained: the record that its file and the manifest carry."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from idgan.errors import InvalidInputError
+
+__all__ = ["OLD_SETTINGS", "TrainingRecord", "current_setting"]
+
+OLD_FIELDS = {"system": "method"}
+OLD_SETTINGS = {
+    "accumulate": "accumulation_steps",
+    "dequantise": "dequantize",
+    "r1_every": "r1_interval",
+    "vae_from": "init_vae_from",
+    "vae_from_sha256": "init_vae_from_sha256",
+}
+"""Names of settings in files of older versions -> their names now."""
+
+
+def current_setting(path: str) -> str:
+    """The dotted `path` of a setting with every old name in it replaced by the current one."""
+    return ".".join(OLD_SETTINGS.get(part, part) for part in path.split("."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """What made a checkpoint. Every field has a default, because files of older versions and converted files have fewer.
+
+    Attributes:
+        recipe: name of the recipe.
+        method: name of the method; None if the networks follow no recipe of the package.
+        untrained: parts of the VAE ("encoder", "decoder") that the method does not train.
+        command: the command line that repeats the training, or a sentence that says why no command can.
+        settings: dotted path in the recipe -> plain value.
+        seed: seed of the run.
+        images: number of training images.
+        data: where images of the user's own were, None for the recipe's data set.
+        steps: stage -> number of steps.
+        stages: stage -> what it did: steps, seconds, and for selected weights their step and score.
+        wall_time_seconds: time of all stages.
+        versions: package -> version.
+        hardware: a line of text.
+        converted_from: files of another implementation that were converted; None if this package trained the checkpoint.
+    """
+
+    recipe: str | None = None
+    method: str | None = "id-gan"
+    untrained: tuple[str, ...] = ()
+    command: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    images: int | None = None
+    data: str | None = None
+    steps: dict[str, int] = field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wall_time_seconds: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str | None = None
+    converted_from: Any = None
+
+    @classmethod
+    def from_dict(cls, values: object) -> "TrainingRecord":
+        """From the JSON object in a file. Unknown fields are left out; names of older versions are read.
+
+        Raises:
+            InvalidInputError: `values` is no object, or a field is of another type.
+        """
+        if values is None:
+            return cls()
+        if not isinstance(values, Mapping):
+            raise InvalidInputError(f"training must be an object, got {values!r:.100}")
+        known = {item.name for item in fields(cls)}
+        current = {OLD_FIELDS.get(str(name), str(name)): value for name, value in values.items()}
+        record = {name: value for name, value in current.items() if name in known}
+        for name, value in record.items():
+            if not _accepts(name, value):
+                raise InvalidInputError(f"training.{name} must be {ACCEPTED[name][0]}, got {value!r:.100}")
+        if "untrained" in record:
+            record["untrained"] = tuple(record["untrained"])
+        if "settings" in record:
+            record["settings"] = {current_setting(path): value for path, value in record["settings"].items()}
+        return cls(**record)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON object, without fields that are None. Tuples become lists."""
+        values = asdict(self) | {"untrained": list(self.untrained)}
+        return {name: value for name, value in values.items() if value is not None or name == "method"}
+
+
+def _text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _integer(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _table_of(kind: type | tuple[type, ...]) -> Any:
+    def accepts(value: object) -> bool:
+        return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
+
+    return accepts
+
+
+def _parts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(part in ("encoder", "decoder") for part in value)
+
+
+ACCEPTED = {
+    "recipe": ("text", _text),
+    "method": ("text", _text),
+    "untrained": ('a list of "encoder" and "decoder"', _parts),
+    "command": ("text", _text),
+    "settings": ("an object", _table_of(object)),
+    "seed": ("an integer", _integer),
+    "images": ("an integer", _integer),
+    "data": ("text", _text),
+    "steps": ("an object of integers", _table_of(int)),
+    "stages": ("an object of objects", _table_of(dict)),
+    "wall_time_seconds": ("a number", _number),
+    "versions": ("an object of text", _table_of(str)),
+    "hardware": ("text", _text),
+    "converted_from": ("a JSON value", lambda value: True),
+}
+"""Field -> what it takes, in words, and the check."""
+
+
+def _accepts(name: str, value: object) -> bool:
+    return bool(ACCEPTED[name][1](value))
