@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-# Read when huggingface_hub is first imported. Its xet uploads need a service that the local hub is not.
+# Libraries read these when they are first imported. Uploads by xet need a service that the local hub does not have.
 os.environ.update(
+    OMP_NUM_THREADS="1",  # tests run in parallel processes, one for each core; so do the commands that they start
     HF_HUB_DISABLE_XET="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     HF_HUB_DISABLE_TELEMETRY="1",
@@ -14,12 +15,14 @@ os.environ.update(
 import pytest
 import torch
 
+torch.set_num_threads(1)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
 def shared():
-    """`shared("data/...")`: the path of a file of real data beside the checkout; skips the test where there is none."""
+    """`shared("data/...")` is the path of a file of real data next to the checkout. The test is skipped if the file is missing."""
 
     def find(relative):
         path = SHARED / relative
