@@ -24,7 +24,7 @@ def progress(
 ) -> tqdm:
     """Show on stderr how far some work is.
 
-    On a terminal this is a bar. Elsewhere it is one line every `LOG_INTERVAL` seconds, and none for work that takes less.
+    On a terminal this is a bar. Elsewhere it is one line every `LOG_INTERVAL` seconds. Shorter work writes no line.
 
         for image in progress(images, "encode", "image"): ...
 
