@@ -1,29 +1,54 @@
-"""Files that are whole or absent: atomic writes and content hashes."""
+"""Files: atomic writes, guarded reads and content hashes."""
 
+import errno
 import glob
 import hashlib
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["sha256_of", "write_atomically"]
+__all__ = ["read_regular_file", "sha256_of", "user_path", "write_atomically"]
 
 PROCESS = secrets.token_hex(4)
-"""Tells this process from an earlier one of the same id, as the first process of a container has it."""
+"""Distinguishes this process from an earlier one with the same id, such as the first process of a container."""
 
 
-def write_atomically(path, data):
-    """Write `data` (bytes or str) to `path` so that a reader, or a crash at any moment, sees the old file or the new one.
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """The `Path` that a user gave, with a leading ~ expanded to the home directory."""
+    return Path(os.path.expanduser(path))
+
+
+def read_regular_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> bytes:
+    """The content of the file at `path`. A pipe or a device is refused, because reading it may never end.
+
+    Raises:
+        OSError: there is no regular file, it cannot be read, or it has more than `max_bytes` bytes.
+    """
+    path = user_path(path)
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"its {status.st_size:,} bytes are more than {max_bytes:,}", str(path))
+    return path.read_bytes()
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
+    """Write `data` to `path`. A reader, or a crash at any moment, sees the old file or the new one.
 
     The bytes go to a temporary file in the same directory, are flushed to disk, and are then renamed over `path`.
-    Parent directories are created. What a process that was killed in the middle of this left for the same `path` is deleted.
+    Parent directories are created. Temporary files that a killed process left for the same `path` are deleted.
     Returns the `Path`.
 
     Raises:
-        OSError: the disk is full or the directory cannot be written. The message names path and size; any old file is intact.
+        OSError: the disk is full or the directory cannot be written. The message names path and size. Any old file is
+            intact.
     """
-    path = Path(path)
+    path = user_path(path)
     data = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{PROCESS}-{secrets.token_hex(4)}.tmp")
     try:
@@ -42,20 +67,20 @@ def write_atomically(path, data):
     return path
 
 
-def _remove_leftovers(path):
-    """Delete the temporaries of `path` whose processes are no more. Another process that is writing it right now keeps its own."""
+def _remove_leftovers(path: Path) -> None:
+    """Delete the temporary files for `path` of processes that have ended. Running processes keep theirs."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*-*.tmp"):
         number, process, _ = leftover.name.removeprefix(f".{path.name}.").split("-", 2)
-        if number.isdecimal() and not _lives(int(number), process):
+        if number.isdecimal() and not _is_running(int(number), process):
             with suppress(OSError):
                 leftover.unlink()
 
 
-def _lives(number, process):
-    """Whether there is a process of the id `number`, as far as this machine can tell; this one only if it is called `process`."""
+def _is_running(number: int, process: str) -> bool:
+    """Whether the process of the id `number` and the token `process` is running, as far as this machine can tell."""
     if number == os.getpid():
         return process == PROCESS
-    if os.name != "posix":  # there, signal 0 is no question
+    if os.name != "posix":  # on Windows, signal 0 would end the process
         return True
     try:
         os.kill(number, 0)
@@ -66,10 +91,10 @@ def _lives(number, process):
     return True
 
 
-def sha256_of(path):
+def sha256_of(path: str | os.PathLike[str]) -> str:
     """Hex sha256 of the file at `path`, read in blocks."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(user_path(path), "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -3,7 +3,12 @@
 import gc
 import io
 import math
+import os
+import struct
+import tempfile
 import warnings
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +22,7 @@ from PIL import Image
 from idgan.errors import InvalidInputError
 from idgan.images import (
     as_batch,
+    as_rgb,
     contact_sheet,
     default_batch_size,
     encoder_view,
@@ -29,6 +35,7 @@ from idgan.images import (
     to_uint8,
     to_unit,
 )
+from idgan.images.batch import decode
 
 ORIENTATION = 0x0112
 
@@ -486,6 +493,204 @@ def test_decompression_bombs_are_refused(side, tmp_path, monkeypatch):
     assert as_batch(tmp_path / "bomb.png", channels=1, resolution=8).shape == (1, 1, 8, 8)
 
 
+# ------------------------------------------------------------------ metadata, formats, limits
+
+
+def png_chunks(content):
+    """A PNG file as a list of [kind, data]."""
+    found, position = [], 8
+    while position < len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        found.append([kind, content[position + 8 : position + 8 + length]])
+        position += length + 12
+    return found
+
+
+def png_file(chunks, damaged=()):
+    """The PNG file of `chunks`, with wrong checksums in those of the kinds `damaged`."""
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for kind, data in chunks:
+        checksum = zlib.crc32(kind + data) ^ (kind in damaged)
+        parts.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum))
+    return b"".join(parts)
+
+
+DAMAGED_EXIF = b"\0\x08\0\x02\x01\x12\0\x03", b"Exif\0\0MM\0*\0\0\0\x08\0\x09", b"II*\0", b"Exif\0\0" + b"\xff" * 40
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("exif", DAMAGED_EXIF)
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_damaged_exif_does_not_keep_from_the_pixels(suffix, exif, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (8, 8), (40, 40, 40)).save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+    assert [40, 40, 40] == color_of(path)
+    with Image.open(path) as image:
+        assert [40, 40, 40] == color_of(image)
+    assert as_rgb(path.read_bytes()).getpixel((0, 0)) == (40, 40, 40)
+
+
+def test_damaged_metadata_of_a_png_does_not_keep_from_the_pixels(tmp_path):
+    good = io.BytesIO()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(good, "PNG")
+    chunks = png_chunks(good.getvalue())
+    bomb = zlib.compress(b"x" * 70_000_000)
+    for kind, data in (b"tEXt", b"key\0text"), (b"zTXt", b"key\0\0" + bomb), (b"iCCP", b"a\0\0junk"), (b"pHYs", b"1"):
+        for damaged in (), (kind,):
+            (tmp_path / "a.png").write_bytes(png_file([chunks[0], [kind, data], *chunks[1:]], damaged))
+            assert [1, 2, 3] == color_of(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(png_file(chunks, damaged=(b"IHDR",)))
+    with pytest.raises(InvalidInputError, match="cannot read the image"):
+        as_batch(tmp_path / "a.png", channels=3, resolution=8)
+
+
+def test_the_transparent_color_of_a_16_bit_png():
+    """Pillow reads the high bytes of 16-bit RGB."""
+    rows = b"".join(b"\0" + struct.pack(">6H", 40_000, 0, 65_535, 300, 300, 300) for _ in range(2))
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    key = struct.pack(">3H", 40_000, 0, 65_535)
+    content = png_file(
+        [[b"IHDR", header], [b"tRNS", key], [b"IDAT", zlib.compress(rows)], [b"IEND", b""]],
+    )
+    assert np.asarray(as_rgb(content))[0].tolist() == [[255, 255, 255], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_the_transparent_color_of_a_png_of_few_bits(depth):
+    white = 2**depth - 1
+    row = bytes([0, white << (8 - depth)])  # one white pixel, the others black
+    header = struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0)
+    chunks = [[b"IHDR", header], [b"tRNS", struct.pack(">H", white)], [b"IDAT", zlib.compress(row)], [b"IEND", b""]]
+    image = Image.open(io.BytesIO(png_file(chunks)))
+    assert image.mode in ("1", "L")
+    x = decode_file(png_file(chunks), background="blue")
+    assert x.tolist() == [[[0.0, 0.0]], [[0.0, 0.0]], [[1.0, 0.0]]]
+
+
+def decode_file(content, background):
+    """The content of an image file as (3, H, W)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image"
+        path.write_bytes(content)
+        return decode(path, 3, background)[0]
+
+
+@pytest.mark.parametrize(
+    "mode, value, expected",
+    [
+        ("F", 0.2, 51), ("I;16", 51 * 257, 51), ("I", 51 * 257, 51), ("L", 51, 51), ("1", 1, 255),
+        ("LA", (51, 255), 51), ("CMYK", (0, 0, 0, 204), 51), ("RGBA", (0, 0, 0, 204), 51),
+    ],
+)  # fmt: skip
+def test_tiff_files_of_every_mode_are_read_alike(mode, value, expected, tmp_path):
+    Image.new(mode, (8, 8), value).save(tmp_path / "a.tif")
+    assert [expected] * 3 == color_of(tmp_path / "a.tif")
+    assert as_rgb((tmp_path / "a.tif").read_bytes()).getpixel((0, 0)) == (expected,) * 3
+
+
+def test_a_dark_pgm_file_of_16_bits(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 2 65535\n" + struct.pack(">4H", 0, 100, 200, 255))
+    x = as_batch(tmp_path / "a.pgm", channels=1, resolution=2)
+    assert (x.flatten() * 65535).tolist() == pytest.approx([0, 100, 200, 255])
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.eps"])
+def test_postscript_starts_no_program(name, tmp_path, monkeypatch):
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\nexit 1\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    with pytest.raises(InvalidInputError, match="not an image in one of the formats PNG, JPEG"):
+        as_batch(tmp_path / name, channels=3, resolution=64)
+    with pytest.raises(InvalidInputError, match="not an image"):
+        as_rgb(POSTSCRIPT)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_max_pixels_raises_the_limit_for_one_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    path = tmp_path / "large.png"
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(path)
+    assert [1, 2, 3] == color_of(path, max_pixels=np.int64(1600))
+    for limit in 1599, 100:
+        with pytest.raises(InvalidInputError, match=r"large.png: .*limit of .* pixels. Raise max_pixels"):
+            as_batch(path, channels=3, resolution=8, max_pixels=limit)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(InvalidInputError, match="max_pixels"):
+        as_batch(path, channels=3, resolution=8, max_pixels=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InvalidInputError, match="pipe.png.*not a regular file"):
+        as_batch(tmp_path / "pipe.png", channels=3, resolution=8)
+
+
+def test_every_error_about_a_file_names_it(tmp_path):
+    Image.new("RGB", (8, 9)).save(tmp_path / "long.png")
+    Image.new("F", (8, 8), 300).save(tmp_path / "bright.tif")
+    good = Image.new("RGB", (8, 8))
+    for name, text in ("long.png", "not square"), ("bright.tif", "must lie in"):
+        with pytest.raises(InvalidInputError, match=f"{name}: .*{text}"):
+            as_batch([good, tmp_path / name], channels=3, resolution=8)
+    with pytest.raises(InvalidInputError, match=r"long.png: crop=9 is larger"):
+        as_batch(tmp_path / "long.png", channels=3, resolution=8, crop=9)
+    with pytest.raises(InvalidInputError, match=r"bright.tif: "):
+        save_png(tmp_path / "bright.tif", tmp_path / "out.png")
+
+
+def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert save_png(Image.new("RGB", (8, 8), (1, 2, 3)), "~/new/a.png") == tmp_path / "new" / "a.png"
+    assert [1, 2, 3] == color_of("~/new/a.png")
+
+
+def test_numpy_integers_are_integers():
+    array = pixels(218, 178, 3)
+    expected = as_batch(array, channels=3, resolution=64, crop=160)
+    assert torch.equal(as_batch(array, channels=3, resolution=np.int32(64), crop=np.int64(160)), expected)
+    whole = as_batch(array, channels=3, resolution=64, crop=True)
+    assert torch.equal(as_batch(array, channels=np.int64(3), resolution=64, crop=np.bool_(True)), whole)
+    assert contact_sheet(torch.rand(2, 3, 4, 4), np.int64(2), np.int64(0), scale=np.int64(2)).shape == (3, 8, 16)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "kind, make",
+    [
+        ("sparse", lambda: torch.rand(1, 8, 8).to_sparse()),
+        ("sparse", lambda: torch.rand(8, 8).to_sparse_csr()),
+        ("meta", lambda: torch.rand(1, 8, 8, device="meta")),
+        ("nested", lambda: torch.nested.nested_tensor([torch.rand(8, 8), torch.rand(4, 4)])),
+        ("nested", lambda: torch.nested.nested_tensor([torch.rand(8, 8)], layout=torch.jagged)),
+        ("quantized", lambda: torch.quantize_per_tensor(torch.rand(1, 8, 8), 0.1, 0, torch.quint8)),
+    ],
+)
+def test_tensors_without_plain_values_are_refused(kind, make):
+    with pytest.raises(InvalidInputError, match=f"dense tensor with values, got a {kind} tensor"):
+        as_batch(make(), channels=1, resolution=8)
+    with pytest.raises(InvalidInputError):
+        to_pil(make())
+
+
+def test_a_float64_default_changes_nothing():
+    array = pixels(80, 80, 4)
+    expected = as_batch(array, channels=1, resolution=64)
+    torch.set_default_dtype(torch.float64)
+    try:
+        x = as_batch(array, channels=1, resolution=64)
+        sheet = contact_sheet(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(x, expected) and sheet.dtype == torch.float32
+
+
 def test_files_are_closed_again(tmp_path):
     Image.new("L", (8, 8), 10).save(tmp_path / "two.gif", save_all=True, append_images=[Image.new("L", (8, 8), 99)])
     with warnings.catch_warnings(record=True) as caught:
@@ -512,7 +717,7 @@ def test_a_crop_of_a_number_is_the_square_of_that_side():
         torch.from_numpy(square[25:75, 25:75]).movedim(-1, 0)[None],
     )
     for crop, message in (
-        (179, "crop=179 is more than the image has, which is 178 wide and 218 high"),
+        (179, "crop=179 is larger than the image, which is 178 wide and 218 high"),
         (0, "crop must be"),
         ("a", "crop must be"),
     ):
