@@ -1,4 +1,7 @@
-"""The networks of the paper's tables. Each has a frozen config dataclass beside it whose `build()` makes it with random weights."""
+"""The networks of the paper's tables. A frozen config dataclass describes each one. Its `build()` makes random weights.
+
+Your own networks work the same way: see `idgan.networks.protocols` and `register_network`.
+"""
 
 from idgan.networks.bottleneck import BottleneckDiscriminator, BottleneckDiscriminatorConfig
 from idgan.networks.conv import (
@@ -10,11 +13,15 @@ from idgan.networks.conv import (
 )
 from idgan.networks.heads import LogitHead, LogitHeadConfig, TCDiscriminator
 from idgan.networks.model import ModelConfig
+from idgan.networks.modules import NETWORKS, register_network
+from idgan.networks.posterior import Posterior
 from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscriminatorConfig
+from idgan.networks.protocols import DiscriminatorNetwork, Encoder, GeneratorNetwork, NetworkConfig, VAENetwork
 from idgan.networks.resnet import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
-from idgan.networks.vae import VAE, Posterior, VAEConfig
+from idgan.networks.vae import VAE, VAEConfig
 
 __all__ = [
+    "NETWORKS",
     "VAE",
     "BottleneckDiscriminator",
     "BottleneckDiscriminatorConfig",
@@ -22,9 +29,13 @@ __all__ = [
     "ConvDiscriminatorConfig",
     "ConvGenerator",
     "ConvGeneratorConfig",
+    "DiscriminatorNetwork",
+    "Encoder",
+    "GeneratorNetwork",
     "LogitHead",
     "LogitHeadConfig",
     "ModelConfig",
+    "NetworkConfig",
     "Posterior",
     "ProjectionDiscriminator",
     "ProjectionDiscriminatorConfig",
@@ -34,5 +45,7 @@ __all__ = [
     "ResNetGeneratorConfig",
     "TCDiscriminator",
     "VAEConfig",
+    "VAENetwork",
     "he_normal",
+    "register_network",
 ]

@@ -1,48 +1,67 @@
-"""Small heads that read codes or features rather than images."""
+"""Small discriminators that read codes or features."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+
+from idgan.errors import check_integer
+from idgan.networks.modules import register_network
 
 __all__ = ["LogitHead", "LogitHeadConfig", "TCDiscriminator"]
 
+MAX_FEATURES = 65_536
+
 
 class TCDiscriminator(nn.Module):
-    """FactorVAE's critic of codes: tells draws of q(c) from draws of the product of its marginals (table A.2)."""
+    """The discriminator of FactorVAE (Table A.2).
 
-    def __init__(self, c_dim, width=1000):
+    It separates codes drawn from q(c) from codes drawn from the product of its marginals.
+    """
+
+    def __init__(self, c_dim: int, width: int = 1000) -> None:
         super().__init__()
         widths = (c_dim, *[width] * 6)
-        layers = []
+        layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, 2))
 
-    def forward(self, c):
-        """Codes (N, c_dim) -> logits (N, 2) in float32: column 0 for "drawn from q(c)", column 1 for "drawn from the product"."""
+    def forward(self, c: Tensor) -> Tensor:
+        """Codes (N, c_dim) -> logits (N, 2) in float32. Column 0 means "from q(c)", column 1 "from the product"."""
         return self.layers(c).float()
 
 
+@register_network()
 @dataclass(frozen=True)
 class LogitHeadConfig:
-    """Shape of `LogitHead`: how many `features` it reads. The encoder of table A.2 has 256."""
+    """Config of `LogitHead`. `features` is the width of its input, 256 for the encoder of Table A.2.
+
+    Raises:
+        InvalidInputError: `features` is out of range.
+    """
 
     features: int = 256
 
-    def build(self):
+    def __post_init__(self) -> None:
+        check_integer(1, MAX_FEATURES, features=self.features)
+
+    def build(self) -> "LogitHead":
         """A `LogitHead` with random weights."""
         return LogitHead(self)
 
 
 class LogitHead(nn.Module):
-    """The last layer of a discriminator whose other layers are somebody else's: of InfoGAN's, the encoder's (table A.3 on the stack of A.2)."""
+    """The last layer of a discriminator that shares its other layers with another network.
 
-    def __init__(self, config):
+    InfoGAN puts it on the encoder (Table A.3).
+    """
+
+    def __init__(self, config: LogitHeadConfig) -> None:
         super().__init__()
         self.config = config
         self.logit = nn.Linear(config.features, 1)
 
-    def forward(self, features):
-        """Features (N, features) -> logits (N,); positive means real."""
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, features) -> logits (N,). A positive logit means "real"."""
         return self.logit(features).squeeze(1)

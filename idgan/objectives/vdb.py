@@ -57,7 +57,7 @@ class BottleneckIDGAN(IDGAN):
     def verdict(self, posterior, batch):
         """D's logits (N,) in float32 for a draw of z from `posterior`, q(z|x)."""
         noise = batch.normal(posterior.mean[0].numel()).view(posterior.mean.shape)
-        return self.discriminator.judge(posterior.sample(noise)).float()
+        return self.discriminator.logits_of(posterior.sample(noise)).float()
 
     def logits(self, x, batch):
         return self.verdict(self.discriminator.encode(x), batch)

@@ -35,7 +35,7 @@ def bundle(run, measure=True):
     Bundled again, a run leaves its checkpoint as it is if nothing in it would differ (see `holds`), and what was measured of it on as many
     samples or more is not measured again.
     """
-    if not run.config.of_the_package:
+    if not run.config.is_registered:
         keep_networks(run)
         return
     recipe = run.recipe

@@ -162,7 +162,7 @@ class Run:
         self.compile = compile
         self.batches = {name: batches_of(recipe, name, dataset, group) for name in recipe.stages}
         self.config = ModelConfig(recipe.vae, recipe.generator)
-        self.result = out / CHECKPOINT_FILE if self.config.of_the_package else out
+        self.result = out / CHECKPOINT_FILE if self.config.is_registered else out
         """What the run leaves: its checkpoint, or where there is none its directory."""
         self.history = {}
         """What each stage did: steps, seconds, for a selected encoder the step and score of the selection, for a taken one where from."""

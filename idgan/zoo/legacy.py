@@ -27,7 +27,7 @@ __all__ = ["convert"]
 VAE_KEYS = ("iter", "model_states", "optim_states")
 VAE_STATE_KEYS = ("net", "c_dim", "nc")
 GAN_KEYS = ("it", "generator", "discriminator", "generator_test", "g_optimizer", "d_optimizer")
-WIDEST = 65_536
+WIDEST = 4096
 """The largest c_dim, s_dim and number of channels that a config of ours may have."""
 TOLERANCE = 1e-9
 """How far apart the two layouts may be in float64, relative to the largest output: only the order of sums differs."""

@@ -29,8 +29,8 @@ def test_a_draw_at_each_of_4x4_positions_gives_one_logit():
     discriminator, x = BottleneckDiscriminatorConfig(**SMALL).build(), torch.rand(3, 3, 32, 32) * 2 - 1
     posterior = discriminator.encode(x)
     assert posterior.mean.shape == posterior.logvar.shape == (3, 8, 4, 4)
-    assert discriminator.judge(posterior.mean).shape == (3,)
-    assert discriminator.judge(posterior.mean[:1]).shape == (1,)
+    assert discriminator.logits_of(posterior.mean).shape == (3,)
+    assert discriminator.logits_of(posterior.mean[:1]).shape == (1,)
 
 
 def test_the_convolution_gives_mean_and_log_of_the_standard_deviation():
@@ -57,7 +57,7 @@ def test_q_is_in_float32_under_autocast():
 
 
 def test_resolutions_are_checked():
-    with pytest.raises(InvalidInputError, match="BottleneckDiscriminatorConfig.resolution must be a power of two"):
+    with pytest.raises(InvalidInputError, match="resolution must be a power of two from 8 to 8192, got 1000"):
         BottleneckDiscriminatorConfig(resolution=1000)
 
 

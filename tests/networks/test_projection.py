@@ -27,7 +27,7 @@ def test_it_tells_the_shape_of_its_images(network):
 
 
 @every_network
-def test_a_code_of_zeros_leaves_the_judgement_of_the_image_alone(network, images):
+def test_a_code_of_zeros_gives_the_logit_of_the_image_alone(network, images):
     discriminator, x = ProjectionDiscriminatorConfig(network, c_dim=4).build(), images(network)
     torch.testing.assert_close(discriminator(x, torch.zeros(3, 4)), discriminator.network(x))
 
@@ -49,7 +49,7 @@ def test_the_logit_is_linear_in_the_code_with_a_slope_that_depends_on_the_image(
 
 
 @every_network
-def test_a_pair_is_judged_on_its_own(network, images):
+def test_a_logit_depends_on_its_own_pair_only(network, images):
     discriminator, x, c = ProjectionDiscriminatorConfig(network, c_dim=4).build(), images(network), torch.randn(3, 4)
     logits = discriminator(x, c)
     assert logits.shape == (3,)
@@ -71,7 +71,7 @@ def test_to_both_families_the_projection_adds_one_row_of_features_a_code_dimensi
 
 
 def test_it_can_learn_to_refuse_a_code_of_another_image():
-    """Two images and two codes: only the pairing tells real from fake, which no discriminator of x alone or c alone could."""
+    """Two images and two codes. Only their pairing separates real from fake."""
     torch.manual_seed(0)
     discriminator = ProjectionDiscriminatorConfig(ConvDiscriminatorConfig(), c_dim=1).build()
     x, c = torch.stack([torch.full((1, 64, 64), -1.0), torch.full((1, 64, 64), 1.0)]), torch.tensor([[-1.0], [1.0]])

@@ -120,7 +120,7 @@ def test_both_phases_judge_draws_of_z_each_with_noise_of_its_own(build, batches)
     again, shape = batches(0), posterior.mean.shape
     noise = again.normal(posterior.mean[0].numel()).view(shape)
     torch.testing.assert_close(
-        first, objective.discriminator.judge(posterior.mean + (posterior.logvar / 2).exp() * noise)
+        first, objective.discriminator.logits_of(posterior.mean + (posterior.logvar / 2).exp() * noise)
     )
 
 
@@ -131,7 +131,7 @@ def test_without_variance_it_is_the_mean_that_is_judged(build, batches):
         objective.discriminator.gaussian.weight[4:] = 0
     x = batch.x * 2 - 1
     torch.testing.assert_close(
-        objective.logits(x, batch), objective.discriminator.judge(objective.discriminator.encode(x).mean)
+        objective.logits(x, batch), objective.discriminator.logits_of(objective.discriminator.encode(x).mean)
     )
 
 
