@@ -198,14 +198,14 @@ def test_a_run_of_other_settings_is_refused(study, module, tmp_path, monkeypatch
         assert study(out=tmp_path, train=trains).run("dsprites", "vae", 0) == run  # of a version without that setting
     monkeypatch.setitem(module.TINY, "vae_stage.steps", 3)
     says = (
-        r"vae-seed-0 was trained by other settings \(vae_stage.steps: 2 there, 3 now\). Delete that directory .* --out"
+        r"vae-seed-0 was trained by other settings \(vae_stage.steps: 2 stored, 3 now\). Delete that directory .* --out"
     )
     for trains in (True, False):
         with pytest.raises(RunMismatchError, match=says):
             study(out=tmp_path, train=trains).run("dsprites", "vae", 0)
     monkeypatch.undo()
     (run / "recipe.json").write_text(json.dumps(describe(apply_method(recipe_of("dsprites"), "capacity-vae"))))
-    says = "vae_stage.objective.beta: None there, 1.0 now; .*type: 'CapacityVAEConfig' there, 'BetaVAEConfig' now"
+    says = "vae_stage.objective.beta: None stored, 1.0 now; .*type: 'CapacityVAEConfig' stored, 'BetaVAEConfig' now"
     with pytest.raises(RunMismatchError, match=says):
         module.Study("tiny", tmp_path, [0]).run("dsprites", "vae", 0)
 
@@ -221,7 +221,7 @@ def test_a_run_on_another_encoder_is_refused(study, out, tmp_path):
     shutil.copy(runs["vae"] / "model.safetensors", encoder)
     with pytest.raises(
         RunMismatchError,
-        match=r"id-gan-on-beta-vae-seed-0 was trained by other settings \(vae_sha256: '\w+' there, '\w+' now\)",
+        match=r"id-gan-on-beta-vae-seed-0 was trained by other settings \(vae_sha256: '\w+' stored, '\w+' now\)",
     ):
         copied.run("dsprites", "id-gan", 0)
     shutil.rmtree(encoder)

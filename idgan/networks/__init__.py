@@ -11,10 +11,12 @@ from idgan.networks.conv import (
 from idgan.networks.heads import LogitHead, LogitHeadConfig, TCDiscriminator
 from idgan.networks.model import ModelConfig
 from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscriminatorConfig
+from idgan.networks.registry import NETWORKS, register_network
 from idgan.networks.resnet import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
 from idgan.networks.vae import VAE, Posterior, VAEConfig
 
 __all__ = [
+    "NETWORKS",
     "VAE",
     "BottleneckDiscriminator",
     "BottleneckDiscriminatorConfig",
@@ -35,4 +37,17 @@ __all__ = [
     "TCDiscriminator",
     "VAEConfig",
     "he_normal",
+    "register_network",
 ]
+
+for _config in (
+    VAEConfig,
+    ConvGeneratorConfig,
+    ResNetGeneratorConfig,
+    ConvDiscriminatorConfig,
+    ResNetDiscriminatorConfig,
+    BottleneckDiscriminatorConfig,
+    ProjectionDiscriminatorConfig,
+    LogitHeadConfig,
+):
+    register_network()(_config)
