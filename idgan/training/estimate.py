@@ -189,7 +189,12 @@ class _Shapes(TorchDispatchMode):
 
 @library_defaults()
 def seconds_per_step(
-    recipe: Recipe, name: str, dataset: Dataset, device: str, *, compile: bool | str | Callable[..., Any] = False
+    recipe: Recipe,
+    name: str,
+    dataset: Dataset,
+    device: str | torch.device,
+    *,
+    compile: bool | str | Callable[..., Any] = False,
 ) -> float:
     """Seconds of a step of the stage `name` on `device`, as a mean over steps with R1 and without.
 

@@ -29,7 +29,9 @@ def test_a_recipe_is_called_what_it_is_registered_as(name):
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_names():
-    with pytest.raises(UnknownModelError, match=r"no recipe is called 'dsprite'; did you mean 'dsprites'\? known: .*\bcars-64\b"):
+    with pytest.raises(
+        UnknownModelError, match=r"no recipe is called 'dsprite'; did you mean 'dsprites'\? known: .*\bcars-64\b"
+    ):
         recipe_of("dsprite")
 
 

@@ -88,9 +88,7 @@ def test_a_measured_run_writes_its_results(bands, bands_recipe, tmp_path, tiny):
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["name"] == "bands"
     assert results["sha256"] == sha256_of(path)
-    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == applicable(
-        bands
-    )
+    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == applicable(bands)
     for metric in results["metrics"]:
         assert math.isfinite(metric["value"])
         assert metric.keys() >= {"name", "value", "protocol", "samples", "seed", "versions"}
@@ -123,10 +121,14 @@ def test_only_what_was_made_alike_is_the_same_checkpoint(finished, tmp_path):
     assert not is_same_checkpoint(path, changed(lambda sampler: None))
     write_checkpoint(path, changed(lambda sampler: None))
     assert is_same_checkpoint(path, changed(lambda sampler: sampler.bank.mean.mul_(1 + 1e-6)))
-    assert is_same_checkpoint(path, changed(lambda sampler: sampler.info["training"].update(hardware="another", versions={})))
+    assert is_same_checkpoint(
+        path, changed(lambda sampler: sampler.info["training"].update(hardware="another", versions={}))
+    )
     assert not is_same_checkpoint(path, changed(lambda sampler: sampler.bank.mean.add_(0.01)))
     assert not is_same_checkpoint(path, changed(lambda sampler: sampler.info["training"].update(seed=1)))
-    assert not is_same_checkpoint(path, changed(lambda sampler: next(sampler.generator.parameters()).data.mul_(1 + 1e-6)))
+    assert not is_same_checkpoint(
+        path, changed(lambda sampler: next(sampler.generator.parameters()).data.mul_(1 + 1e-6))
+    )
     path.write_bytes(path.read_bytes()[:1000])
     assert not is_same_checkpoint(path, changed(lambda sampler: None))
 

@@ -102,7 +102,9 @@ def test_an_unfinished_stage_1_is_refused(finished, tiny, stage_2_only, tmp_path
 
 
 def test_the_command_names_the_vae():
-    assert command_of(recipe_of("dsprites"), vae="runs/mine") == "idgan train dsprites --out runs/dsprites --vae runs/mine"
+    assert (
+        command_of(recipe_of("dsprites"), vae="runs/mine") == "idgan train dsprites --out runs/dsprites --vae runs/mine"
+    )
     assert command_of(recipe_of("dsprites")) == "idgan train dsprites --out runs/dsprites"
 
 
