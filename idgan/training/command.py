@@ -90,7 +90,7 @@ def _foreign_modules(recipe: Recipe, origin: str, method: str) -> list[str]:
 
 def _entry(origin: str) -> Any:
     """The registered function of the recipe `origin`. None for "module:name", which imports its module itself."""
-    return RECIPES.get(origin)
+    return RECIPES[origin] if origin in RECIPES else None  # noqa: SIM401 (get raises the error of the registry)
 
 
 def _module(entry: Any) -> str:

@@ -48,6 +48,8 @@ def test_a_divergence_between_two_records_is_noticed_before_weights_are_judged(t
 
 def test_images_that_are_not_numbers_are_a_divergence(tmp_path, tiny):
     class Broken(DSprites):
+        stochastic = streams = False
+
         def images(self, indices, rng=None):
             return super().images(indices) * torch.nan
 

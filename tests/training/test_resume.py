@@ -105,7 +105,7 @@ def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp
     """Continued or not, read ahead or not."""
 
     class Streaming(DSprites):
-        streams = True
+        stochastic, streams = False, True
 
     def run(out, data, gan_steps):
         more = {
