@@ -1,10 +1,12 @@
-"""What reading ahead, compiled networks and batches in parts do to a training step: seconds, and ratios to plain steps.
+"""The effect of reading ahead, compiled networks and gradient accumulation on a training step: seconds, and ratios to
+plain steps.
 
     python benchmarks/training.py [RECIPE] [--batch-size 16] [--images 512] [--wait 0.2] [--compile] [--rounds 8]
 
-One thread for the networks. The variants take turns, a step each, and medians are compared, so that a busy machine slows them alike. Images
-are JPEG files of noise, decoded at every access; `--wait` adds the seconds that a slow disk takes for a batch. Reading ahead hides the waiting,
-and the decoding where a core is free for it. Memory is what stage 2 takes at most, by its shapes. `--compile` needs a C++ compiler and minutes.
+The networks use one thread. The variants take turns step by step, so that a busy machine slows all of them. Medians are
+compared. Images are JPEG files of noise, decoded at every access. `--wait` adds the seconds that a slow disk needs for
+a batch. Reading ahead hides this wait, and the decoding if a core is free. Memory is the maximum of stage 2, computed
+from shapes. `--compile` needs a C++ compiler and takes minutes.
 """
 
 import argparse
@@ -21,13 +23,13 @@ from idgan.recipes import override, recipe_of
 from idgan.training.distributed import process_group
 from idgan.training.estimate import cost_of, objective_of
 from idgan.training.loop import Trainer
-from idgan.training.run import batches_of, cpu
+from idgan.training.setup import batches_of, cpu_settings
 
-STEPS = 1_000_000  # where the schedule would end
+STEPS = 1_000_000  # end of the schedule, which the benchmark does not reach
 
 
-def photos(directory, count, side):
-    """A folder of `count` JPEG files of noise, `side` px wide."""
+def write_photos(directory: str, count: int, side: int) -> str:
+    """Write `count` JPEG files of noise, `side` px wide, into `directory`, and return it."""
     for i in range(count):
         noise = torch.randint(
             256, (side // 8, side // 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(i)
@@ -37,7 +39,7 @@ def photos(directory, count, side):
 
 
 class OnSlowDisk(ImageFolder):
-    """An `ImageFolder` whose every batch is waited for."""
+    """An `ImageFolder` that waits before each batch."""
 
     wait = 0.0
 
@@ -46,28 +48,28 @@ class OnSlowDisk(ImageFolder):
         return super().pixels(rows)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", nargs="?", default="celeba-64-w16")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--side", type=int, default=512, help="of the images on disk")
+    parser.add_argument("--side", type=int, default=512, help="size of the images on disk")
     parser.add_argument("--wait", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     recipe = override(recipe_of(arguments.recipe), {"gan_stage.batch_size": arguments.batch_size})
-    parted = override(recipe, {"gan_stage.accumulation_steps": 4})
-    variants = {"plain": (recipe, {}), "read ahead": (recipe, {}), "4 parts": (parted, {})}
+    accumulated = override(recipe, {"gan_stage.accumulation_steps": 4})
+    variants = {"plain": (recipe, {}), "read ahead": (recipe, {}), "4 parts": (accumulated, {})}
     if arguments.compile:
         variants["compiled"] = recipe, {"compile": True}
 
-    with tempfile.TemporaryDirectory() as directory, cpu(threads=1):
-        source = OnSlowDisk(photos(directory, arguments.images, arguments.side), recipe.generator.resolution)
-        source.wait = arguments.wait
+    with tempfile.TemporaryDirectory() as directory, cpu_settings(threads=1):
+        dataset = OnSlowDisk(write_photos(directory, arguments.images, arguments.side), recipe.generator.resolution)
+        dataset.wait = arguments.wait
         steps = {}
         for name, (settings, options) in variants.items():
-            batches = batches_of(settings, "gan", source, process_group("cpu"))
+            batches = batches_of(settings, "gan", dataset, process_group("cpu"))
             trainer = Trainer(
                 settings.gan_stage, objective_of(settings, "gan"), batches, None, identity={}, report=None, **options
             )
@@ -75,12 +77,12 @@ def main():
             steps[name] = lambda step, trainer=trainer, ahead=ahead: trainer.train_step(ahead(step))
         times = {name: [] for name in variants}
         first = {}
-        for step in range(1, arguments.rounds + 2):  # from 1 on: without the R1 of every 16th step, where it is lazy
+        for step in range(1, arguments.rounds + 2):  # from 1, because step 0 has lazy R1
             for name, run in steps.items():
                 started = time.perf_counter()
                 run(step)
                 if step == 1:
-                    first[name] = time.perf_counter() - started  # prepares kernels, or compiles
+                    first[name] = time.perf_counter() - started  # includes preparing kernels or compiling
                 else:
                     times[name].append(time.perf_counter() - started)
         started = time.perf_counter()
@@ -89,7 +91,8 @@ def main():
         reading = (time.perf_counter() - started) / 5
 
     print(
-        f"stage 2 of {recipe.name}, batch {arguments.batch_size}, JPEG of {arguments.side} px; a batch alone takes {reading:.3f} s"
+        f"stage 2 of {recipe.name}, batch {arguments.batch_size}, JPEG of {arguments.side} px; "
+        f"reading a batch takes {reading:.3f} s"
     )
     print(f"{'':<14}{'first step s':>14}{'step s':>10}{'ratio':>8}{'memory MiB':>12}")
     plain = statistics.median(times["plain"])

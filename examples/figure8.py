@@ -1,14 +1,15 @@
-"""Figure 8: what c fixes and what s leaves open. Every code with every nuisance: a row shares c, a column shares s.
+"""Figure 8: every code with every nuisance. Images of a row share c, and images of a column share s.
 
-Of the ID-GAN of table4.py; trains it if it is missing, then writes figure8-*.png. Of a model that is there: idgan sample MODEL --grid
+Takes the ID-GAN of table4.py, trains it if it is missing, and writes figure8-*.png. For any other model: idgan sample
+MODEL --grid
 """
 
 import idgan
 from idgan.figures import code_grid_sheet
 from idgan.images import save_png
-from idgan.study import arguments
+from idgan.study import parse_arguments
 
-study, names = arguments(__doc__, ["celeba-64"])
+study, names = parse_arguments(__doc__, ["celeba-64"])
 SIZE = 8
 
 for name in names:

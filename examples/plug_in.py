@@ -1,68 +1,97 @@
-"""Networks of your own on both sides: any encoder with `encode -> Posterior`, any generator of cat([s, c]). Here of torchvision's parts."""
+"""Networks and data of your own: they are trained, stored and loaded like those of the package.
+
+The VAE is built on torchvision's ShuffleNet, and the generator on blocks of torchvision. The script draws the images.
+"""
 
 import argparse
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 from torchvision.models import shufflenet_v2_x0_5
 from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 
 import idgan
-from idgan.networks import Posterior
+from idgan.data import Dataset
+from idgan.networks import Posterior, register_network
 from idgan.objectives import BetaVAEConfig
 from idgan.recipes import Adam, recipe_of
-from idgan.training.checkpoint import load_state
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--out", default="runs/plugged-in", help="directory of the run; the same command continues it")
-parser.add_argument("--steps", type=int, default=500, help="batches of each stage")
-parser.add_argument("--batch-size", type=int, default=32, help="images a batch")
+parser.add_argument("--out", default="runs/plugged-in", help="run directory; the same command continues the run")
+parser.add_argument("--steps", type=int, default=500, help="steps of each stage")
+parser.add_argument("--batch-size", type=int, default=32, help="images in a batch")
 arguments = parser.parse_args()
 
 
-# A network is described by a frozen dataclass of plain values, which says its sizes and builds it.
+class Disks(Dataset):
+    """White disks of 8 sizes at 32 x 32 positions."""
+
+    resolution = 64
+    image_channels = 1
+
+    def __len__(self) -> int:
+        return 8 * 32 * 32
+
+    def images(self, indices: torch.Tensor, rng: torch.Generator | None = None) -> torch.Tensor:
+        size, y, x = indices // 1024, indices // 32 % 32, indices % 32
+        row, column = torch.arange(64)[:, None], torch.arange(64)
+        distance = (row - (16 + y)[:, None, None]) ** 2 + (column - (16 + x)[:, None, None]) ** 2
+        return (distance < ((4 + size) ** 2)[:, None, None]).float()[:, None]
+
+
+# A frozen dataclass of plain values describes a network and builds it. The checkpoint file has its registered name.
+@register_network("shuffle-vae")
 @dataclass(frozen=True)
 class ShuffleVAEConfig:
     c_dim: int = 10
     image_channels: int = 1
     resolution: int = 64
 
-    def build(self):
+    def build(self) -> nn.Module:
         return ShuffleVAE(self)
 
 
 class ShuffleVAE(nn.Module):
-    """torchvision's ShuffleNet reads the code; a small decoder is there for stage 1 to train against."""
+    """ShuffleNet is the encoder. Stage 1 trains it with a small decoder."""
 
-    def __init__(self, config):
+    def __init__(self, config: ShuffleVAEConfig) -> None:
         super().__init__()
         self.encoder = shufflenet_v2_x0_5(weights=None, num_classes=2 * config.c_dim)
-        layers = [nn.Linear(config.c_dim, 64 * 4 * 4), nn.ReLU(), nn.Unflatten(1, (64, 4, 4))]
-        layers += [nn.Upsample(scale_factor=4), nn.Conv2d(64, 32, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=4)]
-        self.decoder = nn.Sequential(*layers, nn.Conv2d(32, config.image_channels, 3, padding=1))
+        self.decoder = nn.Sequential(
+            nn.Linear(config.c_dim, 64 * 4 * 4),
+            nn.ReLU(),
+            nn.Unflatten(1, (64, 4, 4)),
+            nn.Upsample(scale_factor=4),
+            nn.Conv2d(64, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Upsample(scale_factor=4),
+            nn.Conv2d(32, config.image_channels, 3, padding=1),
+        )
 
-    def encode(self, x):
+    def encode(self, x: torch.Tensor) -> Posterior:
         mean, logvar = self.encoder(x.expand(-1, 3, -1, -1)).float().chunk(2, dim=1)
         return Posterior(mean, logvar)
 
-    def decode_logits(self, c):
+    def decode_logits(self, c: torch.Tensor) -> torch.Tensor:
         return self.decoder(c).float()
 
-    def decode(self, c):
+    def decode(self, c: torch.Tensor) -> torch.Tensor:
         return self.decode_logits(c).sigmoid()
 
 
+@register_network("block-generator")
 @dataclass(frozen=True)
-class BlocksConfig:
+class BlockGeneratorConfig:
     c_dim: int = 10
     s_dim: int = 8
     image_channels: int = 1
     resolution: int = 64
     width: int = 32
 
-    def build(self):
+    def build(self) -> nn.Module:
         layers = [nn.Linear(self.s_dim + self.c_dim, self.width * 4 * 4), nn.Unflatten(1, (self.width, 4, 4))]
-        for _ in range(4):  # 4x4 -> 64x64
+        for _ in range(4):  # 4x4 to 64x64
             layers += [
                 nn.Upsample(scale_factor=2),
                 Conv2dNormActivation(self.width, self.width),
@@ -71,13 +100,14 @@ class BlocksConfig:
         return nn.Sequential(*layers, nn.Conv2d(self.width, self.image_channels, 3, padding=1), nn.Tanh())
 
 
-# A recipe is frozen: yours is one of the package's with other parts.
+# A recipe is frozen. Yours is a copy of one of the package's with other parts.
 recipe = recipe_of("dsprites")
 recipe = replace(
     recipe,
     name="plugged-in",
+    data=Disks(),
     vae=ShuffleVAEConfig(),
-    generator=BlocksConfig(),
+    generator=BlockGeneratorConfig(),
     vae_stage=replace(
         recipe.vae_stage,
         objective=BetaVAEConfig(beta=4.0),
@@ -89,13 +119,10 @@ recipe = replace(
     gan_stage=replace(recipe.gan_stage, steps=arguments.steps, batch_size=arguments.batch_size, ema_decay=0.98),
     bank_size=256,
 )
-# (An encoder that is trained already needs no stage 1: `vae_stage=None` takes it as `build()` returns it.)
-out = idgan.train(recipe, arguments.out)
+# An encoder that is already trained needs no stage 1. `vae_stage=None` takes it as `build()` returns it.
+checkpoint = idgan.train(recipe, arguments.out, measure=False)
 
-# A checkpoint file holds only the package's own networks. Of others, the run keeps the weights.
-weights = load_state(out / "networks.safetensors")
-generator = recipe.generator.build()
-generator.load_state_dict(weights["generator"])
-print(
-    f"{out}: {sum(p.numel() for p in generator.parameters()):,} parameters of G, in networks.safetensors; its samples are in samples.png"
-)
+# The checkpoint loads like any other in every process that has registered its networks.
+g = idgan.load(checkpoint)
+c = g.encode(Disks().images(torch.tensor([0])))
+print(f"{g}\n{checkpoint}: the code of the first disk is {[round(x, 2) for x in c[0].tolist()]}")

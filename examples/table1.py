@@ -1,12 +1,15 @@
-"""Table 1: the synthetic sets. FactorVAE metric and MIG of the encoder, Fréchet distance of the generator, by method.
+"""Table 1: the methods on the synthetic data sets.
 
-The paper finds that beta-VAE and FactorVAE disentangle better than the VAE and InfoGAN, that the VAEs' images are far worse than the GAN's,
-and that ID-GAN has the images of the one with the code of the other. A GAN has no encoder: its first two columns stay empty.
+FactorVAE metric and MIG of the encoder, Fréchet distance of the generator.
+
+The paper finds that beta-VAE and FactorVAE disentangle better than the VAE and InfoGAN. The images of the VAEs are far
+worse than those of the GAN. ID-GAN has the images of the GAN and the code of the VAE. A GAN has no encoder, so its
+first two columns stay empty.
 """
 
-from idgan.study import SYNTHETIC, arguments
+from idgan.study import SYNTHETIC, parse_arguments
 
-study, names = arguments(__doc__, SYNTHETIC)
+study, names = parse_arguments(__doc__, SYNTHETIC)
 CODE, IMAGES = ["fvm", "mig"], ["fid"]
 
 for name in names:
@@ -14,7 +17,7 @@ for name in names:
         label: study.cell(name, label.lower(), CODE + IMAGES) for label in ("VAE", "beta-VAE", "Factor-VAE", "InfoGAN")
     }
     rows["GAN"] = study.cell(name, "gan", IMAGES)
-    for encoder in ("beta-VAE", "Factor-VAE"):  # the code is the encoder's
+    for encoder in ("beta-VAE", "Factor-VAE"):  # its code is that of the encoder
         rows[f"ID-GAN on {encoder}"] = {metric: rows[encoder][metric] for metric in CODE}
         rows[f"ID-GAN on {encoder}"] |= study.cell(name, "id-gan", IMAGES, encoder=encoder.lower())
-    study.table(rows, CODE + IMAGES, f"Table 1 {name}: disentanglement and images")
+    print(study.table(rows, CODE + IMAGES, f"Table 1 {name}: disentanglement and images"))

@@ -1,4 +1,4 @@
-"""Both stages of the method in about a minute on a CPU: train, load what came out, look at it."""
+"""Both stages of ID-GAN in about a minute on a CPU: train, load the result, and look at it."""
 
 import argparse
 
@@ -9,12 +9,12 @@ from idgan.data import open_dataset
 from idgan.images import contact_sheet, save_png, side_by_side
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--out", default="runs/tiny", help="directory of the run; the same command continues it")
-parser.add_argument("--steps", type=int, default=500, help="batches of each stage")
+parser.add_argument("--out", default="runs/tiny", help="run directory; the same command continues the run")
+parser.add_argument("--steps", type=int, default=500, help="steps of each stage")
 arguments = parser.parse_args()
 
-# Stage 1 learns a code of the images; stage 2 freezes its encoder and trains a generator whose images keep that code readable.
-# The recipe's own settings learn slowly and well. These hurry: 12 nats of code from the start, small batches, a high learning rate.
+# Stage 1 learns a code of the images. Stage 2 freezes the encoder and trains a generator that keeps the code readable.
+# The settings of the recipe learn slowly and well. These are fast: 12 nats at once, small batches, high learning rate.
 settings = {
     "vae_stage.steps": arguments.steps,
     "vae_stage.batch_size": 32,
@@ -30,8 +30,8 @@ settings = {
 }
 checkpoint = idgan.train("dsprites", arguments.out, settings=settings, measure=False)
 
-# The run's directory loads like any model. Images to codes, and codes to images again: after a minute the decoder shows where a sprite is
-# and how large; a generator needs some thousands of steps before it draws anything.
+# A run directory loads like any model. After a minute, the decoder shows the position and size of a sprite.
+# The generator needs some thousands of steps before it draws anything.
 g = idgan.load(arguments.out)
 data = open_dataset("dsprites")
 x = data.images(torch.randint(len(data), (16,), generator=torch.Generator().manual_seed(0)))

@@ -126,14 +126,14 @@ def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
     assert elsewhere["ID-GAN"] == [*table["ID-GAN"][:2], ""]
 
 
-def test_seeds_are_told_apart_and_averaged(study, tmp_path, capsys):
+def test_seeds_are_told_apart_and_averaged(study, tmp_path):
     first = study(out=tmp_path).cell("dsprites", "vae", ["fid"])["fid"][0]
     both = study((0, 1), tmp_path)
     row = both.cell("dsprites", "vae", ["fid"])
     assert row["fid"][0] == first and list(row["fid"]) == [0, 1]
     a, b = (result.value for result in row["fid"].values())
-    both.table({"VAE": row}, ["fid"], "Two seeds")
-    mean, deviation = map(float, cells(capsys.readouterr().out)["VAE"][0].split(" ± "))
+    printed = both.table({"VAE": row}, ["fid"], "Two seeds")
+    mean, deviation = map(float, cells(printed)["VAE"][0].split(" ± "))
     assert (mean, deviation) == (pytest.approx((a + b) / 2, rel=1e-3), pytest.approx(abs(a - b) / 2**0.5, rel=1e-2))
     more = study((0, 1, 7), tmp_path, train=False)
     printed = more.table({"VAE": more.cell("dsprites", "vae", ["fid"])}, ["fid"], "Two of three seeds")
@@ -180,9 +180,9 @@ def test_gilbo_of_another_rule_is_not_tabulated(module):
     }
     result = MetricResult("gilbo", 1.0, "", 50, 0, details={"request": request})
     options = {"samples": 50, "extractor": "dsprites-convnet"}
-    assert module.answers(result, "gilbo", gilbo_options=rule, **options)
+    assert module.is_measurement_of(result, "gilbo", gilbo_options=rule, **options)
     for other in rule | {"patience": 3}, {}, {"samples": 2000}:
-        assert not module.answers(result, "gilbo", gilbo_options=other, **options)
+        assert not module.is_measurement_of(result, "gilbo", gilbo_options=other, **options)
 
 
 # ------------------------------------------------------------------ runs that are found again
@@ -197,15 +197,13 @@ def test_a_run_of_other_settings_is_refused(study, module, tmp_path, monkeypatch
     for trains in (True, False):
         assert study(out=tmp_path, train=trains).run("dsprites", "vae", 0) == run  # of a version without that setting
     monkeypatch.setitem(module.TINY, "vae_stage.steps", 3)
-    says = (
-        r"vae-seed-0 was trained by other settings \(vae_stage.steps: 2 there, 3 now\). Delete that directory .* --out"
-    )
+    says = r"vae-seed-0 was trained with other settings \(vae_stage.steps: 2 stored, 3 now\). Delete that directory .* --out"
     for trains in (True, False):
         with pytest.raises(RunMismatchError, match=says):
             study(out=tmp_path, train=trains).run("dsprites", "vae", 0)
     monkeypatch.undo()
     (run / "recipe.json").write_text(json.dumps(describe(apply_method(recipe_of("dsprites"), "capacity-vae"))))
-    says = "vae_stage.objective.beta: None there, 1.0 now; .*type: 'CapacityVAEConfig' there, 'BetaVAEConfig' now"
+    says = "vae_stage.objective.beta: None stored, 1.0 now; .*type: 'CapacityVAEConfig' stored, 'BetaVAEConfig' now"
     with pytest.raises(RunMismatchError, match=says):
         module.Study("tiny", tmp_path, [0]).run("dsprites", "vae", 0)
 
@@ -221,7 +219,7 @@ def test_a_run_on_another_encoder_is_refused(study, out, tmp_path):
     shutil.copy(runs["vae"] / "model.safetensors", encoder)
     with pytest.raises(
         RunMismatchError,
-        match=r"id-gan-on-beta-vae-seed-0 was trained by other settings \(vae_sha256: '\w+' there, '\w+' now\)",
+        match=r"id-gan-on-beta-vae-seed-0 was trained with other settings \(vae_sha256: '\w+' stored, '\w+' now\)",
     ):
         copied.run("dsprites", "id-gan", 0)
     shutil.rmtree(encoder)
@@ -293,7 +291,9 @@ def test_table_4_and_figure_8_on_a_folder_of_images(script, out, pictures):
     assert stamps(out) == before
     with Image.open(out / "tiny" / "figure8-celeba-64-seed-0.png") as picture:
         assert picture.width > 8 * 128
-    with pytest.raises(RunMismatchError, match="was trained on 6 images, and here are 7. Delete that directory"):
+    with pytest.raises(
+        RunMismatchError, match="was trained on 6 images, but the data set has 7. Delete that directory"
+    ):
         script("table4", "--names", "celeba-64", "--data", str(pictures(7)), "--extractor", "dsprites-convnet")
 
 
@@ -310,6 +310,6 @@ def test_a_run_on_another_s_encoder_is_found_whatever_its_recipe_s_stage_1_start
         "vae_sha256": "0" * 64
     }
     (tmp_path / "recipe.json").write_text(json.dumps(settings))
-    module.check(tmp_path, recipe, tmp_path / "gone.safetensors")
+    module.check_run(tmp_path, recipe, tmp_path / "gone.safetensors")
     with pytest.raises(RunMismatchError, match="seed"):
-        module.check(tmp_path, dataclasses.replace(recipe, seed=9), tmp_path / "gone.safetensors")
+        module.check_run(tmp_path, dataclasses.replace(recipe, seed=9), tmp_path / "gone.safetensors")

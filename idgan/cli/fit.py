@@ -1,11 +1,15 @@
 """`idgan train`: from data to a checkpoint."""
 
+from typing import Any
+
 import click
 
 from idgan.cli.options import device_option
 
+MAX_SEED = 2**64 - 1
 
-def _settings(context, parameter, texts):
+
+def _settings(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     settings = {}
     for text in texts:
         path, equals, value = text.partition("=")
@@ -17,78 +21,84 @@ def _settings(context, parameter, texts):
     return settings
 
 
-@click.command()
+class TrainCommand(click.Command):
+    """A command whose help lists the registered methods."""
+
+    def format_help(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from idgan.recipes import METHODS
+        from idgan.registry import load_plugins
+
+        load_plugins()
+        super().format_help(context, formatter)
+        formatter.write_paragraph()
+        formatter.write_text(f"Methods: {', '.join(METHODS)}.")
+
+
+@click.command(cls=TrainCommand)
 @click.argument("recipe", metavar="RECIPE")
 @click.option(
-    "--out", type=click.Path(file_okay=False), help="Run directory.  [default: runs/RECIPE, runs/RECIPE-METHOD ]"
+    "--out", type=click.Path(file_okay=False), help="Run directory.  [default: runs/RECIPE, runs/RECIPE-METHOD]"
 )
 @click.option(
-    "--method",
-    default="id-gan",
-    show_default=True,
-    help="What to train by RECIPE's settings: one of the methods above.",
+    "--method", default="id-gan", show_default=True, help="Method to train with RECIPE's settings, listed below."
 )
 @click.option(
     "--stage",
     type=click.Choice(["all", "vae", "gan"]),
     default="all",
     show_default=True,
-    help="1: the encoder; 2: the GAN.",
+    help="Stage 1 (vae), the encoder; stage 2 (gan), the GAN; or both.",
 )
 @click.option(
     "--vae",
     metavar="MODEL",
-    help="Take the encoder of a checkpoint, or of a run whose stage 1 is done, instead of training one.",
+    help="Replace stage 1 by the VAE of a checkpoint, or of a run whose stage 1 is finished.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps of the stage (of both, with --stage all).")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images a step, over all processes.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of initial weights, data order and noise.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of the stage, or of both with --stage all.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images in a batch, over all processes.")
+@click.option("--seed", type=click.IntRange(min=0, max=MAX_SEED), help="Seed of initial weights, data order and noise.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     callback=_settings,
-    help="Any field of the recipe, as PATH=VALUE; repeat it. --dry-run lists them.",
+    help="Any setting of the recipe, as PATH=VALUE. Repeat it for more. --dry-run lists them.",
 )
-@click.option("--data", help="Where the data set's files are, if it has any: a directory, a file, or hf:org/name.")
+@click.option("--data", help="Files of the data set, if it needs any: a directory, a file, or hf:org/name.")
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option(
     "--compile",
     is_flag=True,
-    help="Compile the networks, which takes minutes at first. Steps with R1 are computed without.",
+    help="Compile the networks, which takes minutes at the start. Steps with R1 are not compiled.",
 )
 @click.option("--no-evaluate", is_flag=True, help="Skip the metrics at the end.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print all settings, sizes, operations, memory and the time it would take here; write nothing.",
+    help="Print all settings, the parameters, and operations, memory and time on this machine. Write nothing.",
 )
 def train(
-    recipe,
-    out,
-    method,
-    stage,
-    vae,
-    steps,
-    batch_size,
-    seed,
-    settings,
-    data,
-    device,
-    threads,
-    compile,
-    no_evaluate,
-    dry_run,
-):
-    """Train RECIPE. Stage 1 (the encoder), stage 2 (the GAN on the frozen encoder), metrics, and one checkpoint file.
+    recipe: str,
+    out: str | None,
+    method: str,
+    stage: str,
+    vae: str | None,
+    steps: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    settings: dict[str, Any],
+    data: str | None,
+    device: str,
+    threads: int | None,
+    compile: bool,
+    no_evaluate: bool,
+    dry_run: bool,
+) -> None:
+    """Train RECIPE. Stage 1 trains the encoder, stage 2 the GAN on the frozen encoder. The result is a checkpoint.
 
-    Run the same command again to continue an interrupted run. Logs are in OUT/vae and OUT/gan (log.jsonl, samples/), and the result,
-    which every command takes as MODEL, is OUT.
-
-    \b
-    Methods of two stages: id-gan, without-distillation, cgan. Of one, in OUT/gan: end-to-end, vae-gan, gan, infogan;
-    in OUT/vae: vae, beta-vae, capacity-vae, factor-vae, beta-tcvae.
+    RECIPE is a name from `idgan list`, a registered recipe of your own, or MODULE:NAME of one. The same command
+    continues an interrupted run. Logs are in OUT/vae and OUT/gan. Every command takes OUT as MODEL.
 
     \b
     idgan train dsprites --out runs/mine
@@ -96,19 +106,21 @@ def train(
     idgan train celeba-128 --vae runs/celeba-64
     idgan train dsprites --method vae-gan
     idgan train celebahq-1024 --dry-run
-    idgan train celeba-256 --set gan_stage.accumulation_steps=4      a batch in 4 parts, in a fourth of the memory
-    idgan train celeba-64 --set gan_stage.objective.r1_interval=16      lazy R1: at every 16th step, 16 times as strong
-    idgan train celeba-64 --set gan_stage.precision=bf16     or tf32 (on CUDA), or fp32; each stage has its own
+    idgan train celeba-256 --set gan_stage.accumulation_steps=4      4 parts a batch, a quarter of the memory
+    idgan train celeba-64 --set gan_stage.objective.r1_interval=16      lazy R1: every 16th step, 16 times the weight
+    idgan train celeba-64 --set gan_stage.precision=bf16     or tf32 (on CUDA), or fp32, for each stage
     torchrun --nproc-per-node=2 -m idgan train dsprites --out runs/two
     """
     import idgan
     from idgan.recipes import apply_method, override, recipe_of
+    from idgan.registry import load_plugins
     from idgan.training.distributed import is_leader
-    from idgan.training.run import refuse_stage
+    from idgan.training.train import check_stage
 
+    load_plugins()
     chosen = apply_method(recipe_of(recipe), method)
-    refuse_stage(chosen, stage, vae)
-    stages = chosen.stages if stage == "all" else (stage,)
+    check_stage(chosen, stage, vae)
+    stages = [*chosen.stages] if stage == "all" else [stage]
     settings = dict(settings)
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         if value is not None:
@@ -116,36 +128,41 @@ def train(
     if seed is not None:
         settings["seed"] = seed
     if dry_run:
-        _preview(
-            override(chosen, settings),
-            [part for part in stages if vae is None or part != "vae"],
-            data,
-            device,
-            threads,
-            compile,
-        )
+        trained = [part for part in stages if vae is None or part != "vae"]
+        _preview(override(chosen, settings), trained, data, device, threads, compile)
         return
-    options = {"data": data, "device": device, "threads": threads, "compile": compile, "measure": not no_evaluate}
-    out = out or f"runs/{recipe}" + ("" if method == "id-gan" else f"-{method}")
-    path = idgan.train(recipe, out, method=method, stage=stage, vae=vae, settings=settings, **options)
+    name = recipe.rpartition(":")[2]
+    out = out or f"runs/{name}" + ("" if method == "id-gan" else f"-{method}")
+    path = idgan.train(
+        recipe,
+        out,
+        method=method,
+        stage=stage,
+        vae=vae,
+        settings=settings,
+        data=data,
+        device=device,
+        threads=threads,
+        compile=compile,
+        measure=not no_evaluate,
+    )
     if is_leader():
-        click.echo(
-            f"{path}: done. Look at its pictures, or: idgan traverse {path}"
-            if stage != "vae"
-            else f"{path}: stage 1 is done"
-        )
+        if stage == "vae":
+            click.echo(f"{path}: stage 1 is done")
+        else:
+            click.echo(f"{path}: done. Look at its pictures, or run: idgan traverse {path}")
 
 
-def _preview(recipe, stages, data, device, threads, compile):
-    """Print what training the `stages` of `recipe` would take."""
+def _preview(recipe: Any, stages: list[str], data: str | None, device: str, threads: int | None, compile: bool) -> None:
+    """Print the settings of `recipe` and the cost of its `stages`."""
     from idgan.data import open_dataset
     from idgan.errors import DataError
     from idgan.networks.modules import usable_device
     from idgan.recipes import describe
-    from idgan.training.estimate import Noise, cost_of, largest_batch, parameters_of, seconds_a_step
-    from idgan.training.run import cpu
+    from idgan.training.estimate import Noise, cost_of, largest_batch, parameters_of, seconds_per_step
+    from idgan.training.setup import cpu_settings
 
-    device, missing = usable_device(device), None
+    usable, missing = usable_device(device), None
     try:
         dataset = open_dataset(recipe.data, data)
     except DataError as error:
@@ -158,27 +175,28 @@ def _preview(recipe, stages, data, device, threads, compile):
     if missing:
         click.echo(f"images      timed on random ones instead of {recipe.data}: {missing}")
     for name in stages:
-        stage, cost = getattr(recipe, f"{name}_stage"), cost_of(recipe, name)
+        stage, cost = recipe.stages[name], cost_of(recipe, name)
         click.echo(
-            f"{name} stage   {stage.steps:,} steps at batch size {stage.batch_size}, each {cost.flops / 1e9:,.1f} GFLOP, ",
-            nl=False,
+            f"{name} stage   {stage.steps:,} steps at batch size {stage.batch_size}, "
+            f"each {cost.flops / 1e9:,.1f} GFLOP, "
+            f"in {cost.memory / 2**30:.2f} GiB of tensors (float32; the process takes more)"
         )
-        click.echo(f"in {cost.memory / 2**30:.2f} GiB of tensors (float32; the process takes more)")
-        timed = largest_batch(recipe, name, cost, device)
+        timed = largest_batch(recipe, name, cost, usable)
         if timed is None:
-            click.echo(f"            not timed: it does not fit into the free memory of this {device.type}")
+            click.echo(f"            not timed: it does not fit into the free memory of this {usable.type}")
             continue
-        size = getattr(timed, f"{name}_stage").batch_size
-        with cpu(threads):
-            seconds = seconds_a_step(timed, name, dataset, device, compile=compile) * stage.batch_size / size
-        how = "" if size == stage.batch_size else f", measured at batch size {size}"
+        size = timed.stages[name].batch_size
+        with cpu_settings(threads):
+            seconds = seconds_per_step(timed, name, dataset, usable, compile=compile) * stage.batch_size / size
+        measured = "" if size == stage.batch_size else f", measured at batch size {size}"
         click.echo(
-            f"            {seconds:.3g} s a step here{how}: {_duration(seconds * stage.steps)} in all, without metrics and pictures"
+            f"            {seconds:.3g} s a step here{measured}: {_duration(seconds * stage.steps)} in all, "
+            "without metrics and pictures"
         )
 
 
-def _duration(seconds):
-    """A duration in the unit that suits it."""
+def _duration(seconds: float) -> str:
+    """A duration in a suitable unit."""
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= size:
             return f"{seconds / size:,.1f} {unit}"

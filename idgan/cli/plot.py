@@ -1,4 +1,4 @@
-"""`idgan plot`: pictures of a run's figures."""
+"""`idgan plot`: plots of what a run logged and measured."""
 
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import click
 
 @click.command()
 @click.argument("run", metavar="RUN", type=click.Path(exists=True, file_okay=False))
-@click.option("--out", type=click.Path(file_okay=False), help="Where to write the pictures.  [default: RUN]")
-def plot(run, out):
-    """Plot what a run logged and measured. RUN is the directory of `idgan train`, finished or not.
+@click.option("--out", type=click.Path(file_okay=False), help="Directory of the plots.  [default: RUN]")
+def plot(run: str, out: str | None) -> None:
+    """Plot what a run logged and measured. RUN is a directory of `idgan train`, finished or not.
 
-    Writes curves-vae.png and curves-gan.png (every logged scalar over the steps) and, where results.json has the MIG, information.png: what
-    each code dimension tells of each factor. Needs matplotlib: pip install 'idgan[plots]'.
+    Writes curves-vae.png and curves-gan.png: every logged scalar over the steps. If results.json has the MIG, it also
+    writes information.png: the mutual information of each code dimension and each factor. Needs matplotlib: pip install
+    'idgan[plots]'.
 
     \b
     idgan train dsprites --out runs/mine
@@ -23,14 +24,16 @@ def plot(run, out):
     from idgan.errors import RunError
     from idgan.images import save_png
     from idgan.plots import information_heatmap, training_curves
-    from idgan.training.report import read_log
+    from idgan.training.report import LOG_FILE, read_log
+    from idgan.training.setup import STAGES
 
-    run, out = Path(run), Path(out or run)
+    directory, target = Path(run), Path(out or run)
+    name = directory.resolve().name
     pictures = {}
-    for stage in ("vae", "gan"):
-        if records := read_log(run / stage / "log.jsonl"):
-            pictures[f"curves-{stage}.png"] = training_curves(records, f"{run.resolve().name}, {stage}")
-    results = run / "results.json"
+    for stage in STAGES:
+        if records := read_log(directory / stage / LOG_FILE):
+            pictures[f"curves-{stage}.png"] = training_curves(records, f"{name}, {stage}")
+    results = directory / "results.json"
     try:
         found = json.loads(results.read_text())["metrics"] if results.exists() else []
         migs = [(metric["value"], metric["details"]) for metric in found if metric["name"] == "mig"]
@@ -40,16 +43,14 @@ def plot(run, out):
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(
-            f"{results} is damaged ({error!r}): delete it, and measure again with `idgan evaluate {run}`"
+            f"{results} is damaged ({error!r}); delete it, and measure again with `idgan evaluate {run}`"
         ) from error
     for title, information, entropy, gaps in parts:
-        pictures["information.png"] = information_heatmap(
-            information, entropy, list(gaps), f"{run.resolve().name}: {title}"
-        )
+        pictures["information.png"] = information_heatmap(information, entropy, list(gaps), f"{name}: {title}")
     if not pictures:
         raise RunError(
-            f"{run} holds nothing to plot: neither vae/log.jsonl nor gan/log.jsonl nor results.json. Is it a run's directory?"
+            f"{run} has nothing to plot: no vae/{LOG_FILE}, gan/{LOG_FILE} or results.json. Is it a run directory?"
         )
-    for name, picture in pictures.items():
-        save_png(picture, out / name)
-        click.echo(out / name)
+    for file, picture in pictures.items():
+        save_png(picture, target / file)
+        click.echo(target / file)

@@ -62,6 +62,8 @@ def open_dataset(name, path=None, resolution=64):
         DataError: its files are missing or not what they should be.
         MissingDependencyError: "hf:" needs the library `datasets`.
     """
+    if not isinstance(name, str):
+        return check_dataset(name)
     if name.startswith(HUGGING_FACE):
         return open_images("folder", resolution, name)
     if name == "folder":

@@ -49,3 +49,15 @@ __all__ = [
     "he_normal",
     "register_network",
 ]
+
+for _config in (
+    VAEConfig,
+    ConvGeneratorConfig,
+    ResNetGeneratorConfig,
+    ConvDiscriminatorConfig,
+    ResNetDiscriminatorConfig,
+    BottleneckDiscriminatorConfig,
+    ProjectionDiscriminatorConfig,
+    LogitHeadConfig,
+):
+    register_network()(_config)

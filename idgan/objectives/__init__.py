@@ -8,12 +8,14 @@ from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
 from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
 from idgan.objectives.objective import Losses, Objective
 from idgan.objectives.pairwise_tc import PairwiseTCVAE, PairwiseTCVAEConfig
+from idgan.objectives.registry import OBJECTIVES, register_objective
 from idgan.objectives.vae import BetaVAE, BetaVAEConfig, CapacityVAE, CapacityVAEConfig
 from idgan.objectives.vdb import BottleneckIDGAN, BottleneckIDGANConfig
 
 __all__ = [
     "GAN",
     "IDGAN",
+    "OBJECTIVES",
     "VAEGAN",
     "BetaTCVAE",
     "BetaTCVAEConfig",
@@ -40,4 +42,22 @@ __all__ = [
     "PairwiseTCVAE",
     "PairwiseTCVAEConfig",
     "VAEGANConfig",
+    "register_objective",
 ]
+
+for _config in (
+    BetaVAEConfig,
+    CapacityVAEConfig,
+    FactorVAEConfig,
+    CapacityFactorVAEConfig,
+    BetaTCVAEConfig,
+    PairwiseTCVAEConfig,
+    GANConfig,
+    IDGANConfig,
+    ConditionalGANConfig,
+    BottleneckIDGANConfig,
+    InfoGANConfig,
+    VAEGANConfig,
+    EndToEndIDGANConfig,
+):
+    register_objective()(_config)

@@ -1,9 +1,13 @@
-"""One function a checkpoint, returning its frozen `Recipe`; a variant is its parent, replaced."""
+"""Recipes: one function for each checkpoint, which returns its frozen `Recipe`.
 
-from idgan.errors import UnknownModelError
-from idgan.recipes.methods import METHODS, apply_method, method_of
+Methods derive other recipes from them.
+"""
+
+from idgan.recipes.methods import METHODS, apply_method, method_of, register_method
 from idgan.recipes.natural import cars_64, celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64
-from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage, defaults, describe, override
+from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage
+from idgan.recipes.registry import RECIPES, recipe_of, register_recipe
+from idgan.recipes.settings import dataset_label, defaults, describe, override
 from idgan.recipes.synthetic import color_dsprites, dsprites, noisy_dsprites, scream_dsprites
 
 __all__ = [
@@ -14,25 +18,23 @@ __all__ = [
     "Recipe",
     "Stage",
     "apply_method",
+    "cars_64",
+    "celeba_64",
+    "celeba_64_w16",
+    "celeba_128",
+    "celeba_256",
+    "celebahq_1024",
+    "chairs_64",
+    "color_dsprites",
+    "dataset_label",
     "defaults",
     "describe",
+    "dsprites",
     "method_of",
+    "noisy_dsprites",
     "override",
     "recipe_of",
+    "register_method",
+    "register_recipe",
+    "scream_dsprites",
 ]
-
-SYNTHETIC = (dsprites, color_dsprites, noisy_dsprites, scream_dsprites)
-NATURAL = (celeba_64, celeba_64_w16, celeba_128, celeba_256, celebahq_1024, chairs_64, cars_64)
-RECIPES = {recipe.__name__.replace("_", "-"): recipe for recipe in SYNTHETIC + NATURAL}
-"""Name -> function that returns the recipe. The names are those of the manifest and, with underscores, of hubconf.py."""
-
-
-def recipe_of(name):
-    """The `Recipe` called `name`.
-
-    Raises:
-        UnknownModelError: there is none; the message lists those that there are.
-    """
-    if name not in RECIPES:
-        raise UnknownModelError(f"no recipe is called {name!r}; the recipes are {', '.join(sorted(RECIPES))}")
-    return RECIPES[name]()

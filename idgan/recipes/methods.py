@@ -1,10 +1,14 @@
-"""The methods that the paper compares, each as a function from a recipe to the recipe of that method on the same data.
+"""The methods that the paper compares.
 
-What is not said here is the parent's: networks, optimizers, steps, batches. Joint methods train for the steps of the parent's stage 2.
-Those that share no encoder with the parent start from random weights.
+Each is a function from a two-stage recipe to the recipe of that method on the same data.
+
+Networks, optimizers, steps and batch sizes stay those of the parent recipe, unless the method needs others. Joint
+methods train for the steps of the parent's stage 2.
 """
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 from idgan.errors import InvalidInputError
 from idgan.networks import (
@@ -26,198 +30,225 @@ from idgan.objectives import (
     InfoGANConfig,
     VAEGANConfig,
 )
-from idgan.recipes.recipe import Adam, describe
+from idgan.recipes.recipe import Adam, Recipe, Stage
+from idgan.recipes.settings import describe
+from idgan.registry import Registry
 
-__all__ = ["METHODS", "apply_method", "method_of"]
+__all__ = ["METHODS", "Method", "apply_method", "method_of", "register_method"]
+
+Method = Callable[[Recipe], Recipe]
+
+METHODS: Registry[Method] = Registry("method", InvalidInputError)
+"""Name -> function from a two-stage recipe to the recipe of the method."""
+
+register_method = METHODS.register
 
 SYNTHETIC_BETA = 8.0
-"""Of the paper's beta-VAE on dSprites and its variants; the recipes of natural images name theirs."""
-CRITIC = Adam(1e-4, 0.5, 0.9)
+"""beta of the paper's beta-VAE on dSprites and its variants."""
+TC_DISCRIMINATOR_OPTIMIZER = Adam(1e-4, 0.5, 0.9)
 
 
-def id_gan(recipe):
-    """ID-GAN, in two stages: the recipe itself."""
+@register_method("id-gan")
+def id_gan(recipe: Recipe) -> Recipe:
+    """ID-GAN in two stages: the recipe itself."""
     return recipe
 
 
-def without_distillation(recipe):
+@register_method("without-distillation")
+def without_distillation(recipe: Recipe) -> Recipe:
     """ID-GAN with `id_weight` 0."""
-    return replace(
-        recipe, gan_stage=replace(recipe.gan_stage, objective=replace(recipe.gan_stage.objective, id_weight=0.0))
-    )
+    stage = _gan_stage(recipe)
+    return replace(recipe, gan_stage=replace(stage, objective=replace(stage.objective, id_weight=0.0)))
 
 
-def cgan(recipe):
-    """Two stages, the second a conditional GAN: D sees (x, c), and there is no R_ID."""
+@register_method("cgan")
+def cgan(recipe: Recipe) -> Recipe:
+    """Two stages, the second a conditional GAN. D sees (x, c), and there is no R_ID."""
     if not isinstance(recipe.discriminator, (ConvDiscriminatorConfig, ResNetDiscriminatorConfig)):
         raise InvalidInputError(
-            f"cgan needs a discriminator that ends in one linear layer; {recipe.name} has {_kind(recipe.discriminator)}"
+            f"method 'cgan' needs a ConvDiscriminator or a ResNetDiscriminator; "
+            f"recipe {recipe.name} has {_kind(recipe.discriminator)}"
         )
-    stage = replace(recipe.gan_stage, objective=_adversarial(ConditionalGANConfig, recipe))
-    return replace(
-        recipe, gan_stage=stage, discriminator=ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim)
-    )
+    stage = replace(_gan_stage(recipe), objective=_adversarial(ConditionalGANConfig, recipe, "cgan"))
+    discriminator = ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim)
+    return replace(recipe, gan_stage=stage, discriminator=discriminator)
 
 
-def end_to_end(recipe):
-    """ID-GAN in one stage: its encoder is trained as a beta-VAE and by the GAN at the same time."""
-    optimizers = {"vae": recipe.vae_stage.optimizers["vae"], **recipe.gan_stage.optimizers}
+@register_method("end-to-end")
+def end_to_end(recipe: Recipe) -> Recipe:
+    """ID-GAN in one stage. The encoder is trained as a beta-VAE and by the GAN at the same time."""
+    optimizers = {"vae": _vae_stage(recipe).optimizers["vae"], **_gan_stage(recipe).optimizers}
+    id_weight = _gan_stage(recipe).objective.id_weight
     objective = _adversarial(
-        EndToEndIDGANConfig, recipe, id_weight=recipe.gan_stage.objective.id_weight, stage_1=_beta_vae(recipe)
+        EndToEndIDGANConfig, recipe, "end-to-end", id_weight=id_weight, stage_1=_beta_vae_config(recipe)
     )
     return _in_one_stage(recipe, objective, optimizers)
 
 
-def vae_gan(recipe):
+@register_method("vae-gan")
+def vae_gan(recipe: Recipe) -> Recipe:
     """beta-VAE with an adversarial loss on its decoder, which is the generator."""
     optimizers = {
-        "vae": recipe.vae_stage.optimizers["vae"],
-        "discriminator": recipe.gan_stage.optimizers["discriminator"],
+        "vae": _vae_stage(recipe).optimizers["vae"],
+        "discriminator": _gan_stage(recipe).optimizers["discriminator"],
     }
-    objective = _adversarial(VAEGANConfig, recipe, stage_1=_beta_vae(recipe))
-    return _decoding(_in_one_stage(recipe, objective, optimizers), "vae-gan", recipe.discriminator)
+    objective = _adversarial(VAEGANConfig, recipe, "vae-gan", stage_1=_beta_vae_config(recipe))
+    return _with_decoder_as_generator(_in_one_stage(recipe, objective, optimizers), "vae-gan", recipe.discriminator)
 
 
-def gan(recipe):
-    """A GAN alone, with code and nuisance from N(0, I). Its encoder and decoder stay untrained."""
-    return _in_one_stage(recipe, _adversarial(GANConfig, recipe), recipe.gan_stage.optimizers)
+@register_method("gan")
+def gan(recipe: Recipe) -> Recipe:
+    """A GAN alone, with code and nuisance from N(0, I). The VAE stays untrained."""
+    return _in_one_stage(recipe, _adversarial(GANConfig, recipe, "gan"), _gan_stage(recipe).optimizers)
 
 
-def infogan(recipe):
-    """InfoGAN: codes from N(0, I), and the encoder, on D's trunk, trained along to read them. Its decoder stays untrained."""
+@register_method("infogan")
+def infogan(recipe: Recipe) -> Recipe:
+    """InfoGAN.
+
+    Codes are from N(0, I). The encoder is on D's trunk and learns to read the codes. The decoder stays untrained.
+    """
     if not isinstance(recipe.discriminator, ConvDiscriminatorConfig):
         raise InvalidInputError(
-            f"infogan is for the synthetic sets, whose D has the encoder's layers; {recipe.name} has {_kind(recipe.discriminator)}"
+            f"method 'infogan' needs a ConvDiscriminator, which has the encoder's layers; "
+            f"recipe {recipe.name} has {_kind(recipe.discriminator)}"
         )
-    objective = _adversarial(InfoGANConfig, recipe, id_weight=recipe.gan_stage.objective.id_weight)
-    return replace(_in_one_stage(recipe, objective, recipe.gan_stage.optimizers), discriminator=LogitHeadConfig())
+    stage = _gan_stage(recipe)
+    objective = _adversarial(InfoGANConfig, recipe, "infogan", id_weight=stage.objective.id_weight)
+    return replace(_in_one_stage(recipe, objective, stage.optimizers), discriminator=LogitHeadConfig())
 
 
-def vae(recipe):
+@register_method("vae")
+def vae(recipe: Recipe) -> Recipe:
     """A VAE alone: beta-VAE with `beta` 1."""
-    return _stage_1_only(recipe, "vae", replace(_beta_vae(recipe), beta=1.0))
+    return _stage_1_only(recipe, "vae", replace(_beta_vae_config(recipe), beta=1.0))
 
 
-def beta_vae(recipe):
-    """beta-VAE alone, with the data set's beta of the paper."""
-    return _stage_1_only(recipe, "beta-vae", _beta_vae(recipe))
+@register_method("beta-vae")
+def beta_vae(recipe: Recipe) -> Recipe:
+    """beta-VAE alone, with the paper's beta for the data set."""
+    return _stage_1_only(recipe, "beta-vae", _beta_vae_config(recipe))
 
 
-def capacity_vae(recipe):
-    """A VAE under capacity annealing alone, as `CapacityVAEConfig` has it; its capacity rises for longer than dSprites' stage 1 lasts."""
+@register_method("capacity-vae")
+def capacity_vae(recipe: Recipe) -> Recipe:
+    """A VAE with capacity annealing alone, with the defaults of `CapacityVAEConfig`.
+
+    On dSprites, the capacity rises for longer than stage 1 lasts.
+    """
     return _stage_1_only(recipe, "capacity-vae", CapacityVAEConfig(likelihood=_likelihood(recipe)))
 
 
-def factor_vae(recipe):
+@register_method("factor-vae")
+def factor_vae(recipe: Recipe) -> Recipe:
     """FactorVAE alone, with the weight that its authors use on dSprites."""
-    return _stage_1_only(recipe, "factor-vae", FactorVAEConfig(likelihood=_likelihood(recipe)), tc_discriminator=CRITIC)
+    objective = FactorVAEConfig(likelihood=_likelihood(recipe))
+    return _stage_1_only(recipe, "factor-vae", objective, tc_discriminator=TC_DISCRIMINATOR_OPTIMIZER)
 
 
-def beta_tcvae(recipe):
+@register_method("beta-tcvae")
+def beta_tcvae(recipe: Recipe) -> Recipe:
     """beta-TCVAE alone."""
     return _stage_1_only(recipe, "beta-tcvae", BetaTCVAEConfig(likelihood=_likelihood(recipe)))
 
 
-METHODS = {
-    "id-gan": id_gan,
-    "without-distillation": without_distillation,
-    "cgan": cgan,
-    "end-to-end": end_to_end,
-    "vae-gan": vae_gan,
-    "gan": gan,
-    "infogan": infogan,
-    "vae": vae,
-    "beta-vae": beta_vae,
-    "capacity-vae": capacity_vae,
-    "factor-vae": factor_vae,
-    "beta-tcvae": beta_tcvae,
-}
-"""Name -> function from a two-stage recipe to that of the method."""
-
-
-def apply_method(recipe, method):
+def apply_method(recipe: Recipe, method: str) -> Recipe:
     """The recipe of `method` that derives from `recipe`.
 
     Raises:
-        InvalidInputError: there is no such method, or not for this recipe's networks, or `recipe` has not both stages.
+        InvalidInputError: no method has that name, it does not fit the networks, or `recipe` lacks a stage.
     """
-    if method not in METHODS:
-        raise InvalidInputError(f"no method is called {method!r}; the methods are {', '.join(METHODS)}")
+    derive = METHODS[method]
     if method != "id-gan" and len(recipe.stages) < 2:
+        (stage,) = recipe.stages
         raise InvalidInputError(
-            f"a method derives from a recipe of two stages; {recipe.name} has only the stage {recipe.stages[0]}"
+            f"method {method!r} needs a recipe with two stages; {recipe.name} has only the stage {stage!r}"
         )
-    return METHODS[method](recipe)
+    return derive(recipe)
 
 
-def method_of(recipe, parent):
-    """Which method `recipe` is, if it derives from `parent`: (name, dotted path -> value of the settings that differ from that method's).
+def method_of(recipe: Recipe, parent: Recipe) -> tuple[str, dict[str, Any]] | None:
+    """The method that makes `recipe` from `parent`: (name, the settings that still differ as dotted path -> value).
 
-    The one with the fewest differences; among equals, the first in `METHODS`.
+    The method with the fewest differences wins. Among equals, the first in `METHODS` wins.
 
     Returns:
-        None if every method differs in more than settings, such as in the class of a part.
+        None if no method leads to the same parts with other settings.
     """
-    here, best = describe(recipe), None
+    settings, best = describe(recipe), None
     for name in METHODS:
         try:
-            there = describe(apply_method(parent, name))
+            derived = describe(apply_method(parent, name))
         except InvalidInputError:
             continue
-        changes = {path: value for path, value in here.items() if there.get(path) != value}
-        fits = here.keys() == there.keys() and not any(path.endswith(".type") for path in changes)
-        if fits and (best is None or len(changes) < len(best[1])):
+        changes = {path: value for path, value in settings.items() if derived.get(path) != value}
+        same_parts = settings.keys() == derived.keys() and not any(path.endswith(".type") for path in changes)
+        if same_parts and (best is None or len(changes) < len(best[1])):
             best = name, changes
     return best
 
 
-def _kind(config):
+def _vae_stage(recipe: Recipe) -> Stage:
+    return recipe.stages["vae"]
+
+
+def _gan_stage(recipe: Recipe) -> Stage:
+    return recipe.stages["gan"]
+
+
+def _kind(config: object) -> str:
     return type(config).__name__.removesuffix("Config")
 
 
-def _adversarial(kind, recipe, **more):
-    """A config of `kind` with what the recipe's GAN says of R1 and of its fakes."""
+def _adversarial(kind: Callable[..., Any], recipe: Recipe, method: str, **more: Any) -> Any:
+    """A config of `kind` with the recipe's settings of R1 and of fakes."""
     if isinstance(recipe.discriminator, BottleneckDiscriminatorConfig):
-        raise InvalidInputError(f"only ID-GAN has an objective for the {_kind(recipe.discriminator)} of {recipe.name}")
-    return kind(**{item.name: getattr(recipe.gan_stage.objective, item.name) for item in fields(GANConfig)}, **more)
+        raise InvalidInputError(
+            f"method {method!r} has no objective for the {_kind(recipe.discriminator)} of recipe {recipe.name}"
+        )
+    objective = _gan_stage(recipe).objective
+    return kind(**{item.name: getattr(objective, item.name) for item in fields(GANConfig)}, **more)
 
 
-def _in_one_stage(recipe, objective, optimizers):
-    """`recipe` with stage 2 alone, set to `objective`."""
-    gan_stage = replace(recipe.gan_stage, objective=objective, optimizers=optimizers)
-    return replace(recipe, vae_stage=None, gan_stage=gan_stage, init_vae_from="")
+def _in_one_stage(recipe: Recipe, objective: Any, optimizers: dict[str, Any]) -> Recipe:
+    """`recipe` with stage 2 alone, trained by `objective`."""
+    stage = replace(_gan_stage(recipe), objective=objective, optimizers=optimizers)
+    return replace(recipe, vae_stage=None, gan_stage=stage, init_vae_from="")
 
 
-def _stage_1_only(recipe, method, objective, **optimizers):
-    """`recipe` with stage 1 alone, set to `objective`; `optimizers` of phases beside "vae", for which the parent has none."""
-    parent = recipe.vae_stage
+def _stage_1_only(recipe: Recipe, method: str, objective: Any, **optimizers: Any) -> Recipe:
+    """`recipe` with stage 1 alone, trained by `objective`.
+
+    `optimizers` are those of phases besides "vae". The parent's optimizer of a phase takes precedence.
+    """
+    parent = _vae_stage(recipe)
     chosen = {"vae": parent.optimizers["vae"]} | {
         phase: parent.optimizers.get(phase, optimizer) for phase, optimizer in optimizers.items()
     }
     stage = replace(parent, objective=objective, optimizers=chosen)
-    return _decoding(replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from=""), method, None)
+    one_stage = replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from="")
+    return _with_decoder_as_generator(one_stage, method, None)
 
 
-def _decoding(recipe, method, discriminator):
-    """`recipe` with the decoder's shape for the generator's."""
-    if recipe.generator.resolution != recipe.vae.resolution:
-        size = recipe.vae.resolution
+def _with_decoder_as_generator(recipe: Recipe, method: str, discriminator: Any) -> Recipe:
+    """`recipe` with a generator of the decoder's shape."""
+    size, resolution = recipe.vae.resolution, recipe.generator.resolution
+    if resolution != size:
         raise InvalidInputError(
-            f"{method} draws by its decoder, at {size}x{size}; {recipe.name} is of {recipe.generator.resolution} pixels"
+            f"method {method!r} generates {size}x{size} images; recipe {recipe.name} needs {resolution}x{resolution}"
         )
     generator = ConvGeneratorConfig(recipe.vae.c_dim, 0, recipe.vae.image_channels)
     return replace(recipe, generator=generator, discriminator=discriminator)
 
 
-def _likelihood(recipe):
-    return recipe.vae_stage.objective.likelihood
+def _likelihood(recipe: Recipe) -> str:
+    likelihood: str = _vae_stage(recipe).objective.likelihood
+    return likelihood
 
 
-def _beta_vae(recipe):
-    """beta-VAE as the paper sets it on the recipe's data."""
-    objective = recipe.vae_stage.objective
-    if (
-        isinstance(objective, BetaVAEConfig) and objective.beta != 1
-    ):  # 1: a VAE, chosen for the recipe and not by the paper
+def _beta_vae_config(recipe: Recipe) -> BetaVAEConfig:
+    """The paper's beta-VAE on the recipe's data. A recipe's own beta of 1 is a plain VAE and not the paper's choice."""
+    objective = _vae_stage(recipe).objective
+    if isinstance(objective, BetaVAEConfig) and objective.beta != 1:
         return objective
     return BetaVAEConfig(likelihood=_likelihood(recipe), beta=SYNTHETIC_BETA)

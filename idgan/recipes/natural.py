@@ -1,6 +1,6 @@
-"""Recipes of natural images (|c| = 20, |s| = 256): the settings and iterations of the reference implementation, at full size.
+"""Recipes of natural images: |c| = 20, |s| = 256, with the settings and steps of the reference implementation.
 
-Stage 1 sees every image at 64x64, so that the encoder of one recipe serves all sizes of the same pictures.
+Stage 1 sees every image at 64x64. The encoder of one recipe therefore serves all resolutions of the same images.
 """
 
 from dataclasses import replace
@@ -8,11 +8,13 @@ from dataclasses import replace
 from idgan.networks import BottleneckDiscriminatorConfig, ResNetDiscriminatorConfig, ResNetGeneratorConfig, VAEConfig
 from idgan.objectives import BetaVAEConfig, BottleneckIDGANConfig, IDGANConfig
 from idgan.recipes.recipe import Adam, Recipe, RMSprop, Stage
+from idgan.recipes.registry import register_recipe
 
 __all__ = ["cars_64", "celeba_64", "celeba_64_w16", "celeba_128", "celeba_256", "celebahq_1024", "chairs_64"]
 
 
-def celeba_64():
+@register_recipe("celeba-64")
+def celeba_64() -> Recipe:
     """CelebA at 64x64 (table A.4)."""
     return Recipe(
         name="celeba-64",
@@ -36,12 +38,14 @@ def celeba_64():
     )
 
 
-def celeba_64_w16():
-    """CelebA at 64x64 in a quarter of the width and a fraction of the steps: what two CPU cores train in a few hours.
+@register_recipe("celeba-64-w16")
+def celeba_64_w16() -> Recipe:
+    """CelebA at 64x64 with a quarter of the width and fewer steps, for a few hours on two CPU cores.
 
-    Learning rates are higher, for fewer steps; Adam without momentum and lazy R1 take the place of RMSprop and R1 at every step.
+    The learning rates are higher. Adam without momentum replaces RMSprop, and lazy R1 replaces R1 at every step.
     """
     recipe = celeba_64()
+    assert recipe.vae_stage and recipe.gan_stage
     return replace(
         recipe,
         name="celeba-64-w16",
@@ -58,9 +62,10 @@ def celeba_64_w16():
     )
 
 
-def other_pictures(name, beta, id_weight, r1_weight):
-    """The recipe of CelebA at 64x64 for the data set `name`, with its own weights of the losses."""
+def other_images(name: str, beta: float, id_weight: float, r1_weight: float) -> Recipe:
+    """The recipe of CelebA at 64x64 for the data set `name`, with other weights of the losses."""
     recipe = celeba_64()
+    assert recipe.vae_stage and recipe.gan_stage
     return replace(
         recipe,
         name=name,
@@ -70,19 +75,22 @@ def other_pictures(name, beta, id_weight, r1_weight):
     )
 
 
-def chairs_64():
+@register_recipe("chairs-64")
+def chairs_64() -> Recipe:
     """3D Chairs at 64x64 (table A.4)."""
-    return other_pictures("chairs-64", beta=10.0, id_weight=1e-4, r1_weight=1000.0)
+    return other_images("chairs-64", beta=10.0, id_weight=1e-4, r1_weight=1000.0)
 
 
-def cars_64():
+@register_recipe("cars-64")
+def cars_64() -> Recipe:
     """Cars at 64x64 (table A.4)."""
-    return other_pictures("cars-64", beta=5.0, id_weight=1e-3, r1_weight=10.0)
+    return other_images("cars-64", beta=5.0, id_weight=1e-3, r1_weight=10.0)
 
 
-def larger(name, resolution, batch_size):
-    """The recipe of CelebA at 64x64 for the same pictures at `resolution`; `batch_size` is stage 2's."""
+def larger(name: str, resolution: int, batch_size: int) -> Recipe:
+    """The recipe of CelebA at 64x64 for the same images at `resolution`, with `batch_size` in stage 2."""
     recipe = celeba_64()
+    assert recipe.gan_stage
     return replace(
         recipe,
         name=name,
@@ -93,19 +101,26 @@ def larger(name, resolution, batch_size):
     )
 
 
-def celeba_128():
-    """CelebA at 128x128 (table A.5). The reference has no settings for it: they are those of 64x64."""
+@register_recipe("celeba-128")
+def celeba_128() -> Recipe:
+    """CelebA at 128x128 (table A.5).
+
+    The reference implementation has no settings for it, so they are those of 64x64.
+    """
     return larger("celeba-128", 128, batch_size=64)
 
 
-def celeba_256():
+@register_recipe("celeba-256")
+def celeba_256() -> Recipe:
     """CelebA at 256x256 (table A.6)."""
     return larger("celeba-256", 256, batch_size=24)
 
 
-def celebahq_1024():
-    """CelebA-HQ at 1024x1024, with the variational bottleneck in the discriminator (table A.7)."""
+@register_recipe("celebahq-1024")
+def celebahq_1024() -> Recipe:
+    """CelebA-HQ at 1024x1024, with a variational bottleneck in the discriminator (table A.7)."""
     recipe = larger("celebahq-1024", 1024, batch_size=1)
+    assert recipe.gan_stage
     return replace(
         recipe,
         generator=ResNetGeneratorConfig(resolution=1024, base_width=16),

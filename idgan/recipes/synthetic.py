@@ -1,16 +1,22 @@
-"""Recipes of the synthetic sets: dSprites and its variants (|c| = 10, no nuisance code; tables A.2 and A.3)."""
+"""Recipes of the synthetic data sets: dSprites and its variants. |c| = 10, without a nuisance (tables A.2 and A.3)."""
 
 from dataclasses import replace
+from typing import Any
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
 from idgan.objectives import BetaVAEConfig, CapacityFactorVAEConfig, IDGANConfig, PairwiseTCVAEConfig
 from idgan.recipes.recipe import Adam, Recipe, Stage
+from idgan.recipes.registry import register_recipe
 
 __all__ = ["color_dsprites", "dsprites", "noisy_dsprites", "scream_dsprites"]
 
 
-def dsprites():
-    """dSprites: FactorVAE under capacity annealing, then ID-GAN. The paper lets any encoder take stage 1; docs/results.md says why this one."""
+@register_recipe("dsprites")
+def dsprites() -> Recipe:
+    """dSprites.
+
+    Stage 1 is FactorVAE with capacity annealing, chosen in docs/results.md. The paper allows any disentangling encoder.
+    """
     return Recipe(
         name="dsprites",
         data="dsprites",
@@ -31,9 +37,12 @@ def dsprites():
     )
 
 
-def in_color(name, seed, objective, lr=5e-4, init_vae_from="", **vae_stage):
-    """The recipe of the variant `name` in color: dSprites' with another stage 1."""
+def in_color(
+    name: str, seed: int, objective: Any, lr: float = 5e-4, init_vae_from: str = "", **vae_stage: Any
+) -> Recipe:
+    """The recipe of a variant in color: that of dSprites with another stage 1."""
     parent = dsprites()
+    assert parent.vae_stage
     return replace(
         parent,
         name=name,
@@ -47,18 +56,19 @@ def in_color(name, seed, objective, lr=5e-4, init_vae_from="", **vae_stage):
     )
 
 
-def pairwise(capacity, capacity_steps):
-    """The objective of stage 1 whose weights served Color- and Noisy-dSprites."""
+def pairwise(capacity: float, capacity_steps: int) -> PairwiseTCVAEConfig:
+    """The objective of stage 1 for Color- and Noisy-dSprites."""
     return PairwiseTCVAEConfig(
         tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048
     )
 
 
-def textured(recipe, steps):
-    """`recipe` with `steps` of the stage 2 for pictures whose ground is not flat: see docs/results.md.
+def textured(recipe: Recipe, steps: int) -> Recipe:
+    """`recipe` with the stage 2 for images with a textured background, see docs/results.md.
 
-    A generator whose first images are flat stays flat where it should draw noise, so it starts from others.
+    A generator that starts with flat images never learns to draw noise. It therefore starts with `he_normal` weights.
     """
+    assert recipe.gan_stage
     gan_stage = replace(
         recipe.gan_stage,
         objective=IDGANConfig(id_weight=1e-2, r1_weight=10.0, r1_interval=16),
@@ -68,22 +78,32 @@ def textured(recipe, steps):
     return replace(recipe, gan_stage=gan_stage, generator_init="he")
 
 
-def color_dsprites():
-    """Color-dSprites. Whether the positions come to lie along the axes of c is up to the seed: see docs/results.md."""
+@register_recipe("color-dsprites")
+def color_dsprites() -> Recipe:
+    """Color-dSprites. The seed decides whether the positions align with the axes of c, see docs/results.md."""
     recipe = in_color("color-dsprites", 1, pairwise(capacity=16.0, capacity_steps=6_000), steps=5_000)
+    assert recipe.gan_stage
     return replace(recipe, gan_stage=replace(recipe.gan_stage, steps=6_000))
 
 
-def noisy_dsprites():
-    """Noisy-dSprites, whose stage 1 starts from that of Color-dSprites: from random weights the positions came to lie across the axes of c."""
+@register_recipe("noisy-dsprites")
+def noisy_dsprites() -> Recipe:
+    """Noisy-dSprites.
+
+    Stage 1 starts from Color-dSprites, because from random weights the positions did not align with the axes of c.
+    """
     objective = pairwise(capacity=5.0, capacity_steps=1)
     return textured(
         in_color("noisy-dsprites", 2, objective, init_vae_from="color-dsprites", steps=2_000, select_every=500), 22_000
     )
 
 
-def scream_dsprites():
-    """Scream-dSprites, whose stage 1 is a VAE: what asks more of the code than likelihood never found the sprite (docs/results.md)."""
+@register_recipe("scream-dsprites")
+def scream_dsprites() -> Recipe:
+    """Scream-dSprites.
+
+    Stage 1 is a plain VAE, because stronger regularizers never found the sprite (docs/results.md).
+    """
     return textured(
         in_color("scream-dsprites", 0, BetaVAEConfig(beta=1.0), lr=1e-3, steps=4_000, select_every=500), 18_000
     )

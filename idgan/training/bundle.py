@@ -1,142 +1,144 @@
-"""The end of a run: one checkpoint file that loads, pictures, and measured results."""
+"""The end of a run: one checkpoint file, pictures, and measured results."""
 
 import os
 import platform
-import shlex
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from idgan import __version__
+from idgan.data import DATASETS, Dataset
 from idgan.errors import CheckpointError
 from idgan.evaluation.results import measure_into
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.images import save_png
 from idgan.metrics.result import installed
-from idgan.recipes import RECIPES, describe, method_of, recipe_of
+from idgan.networks import NETWORKS
+from idgan.record import TrainingRecord
+from idgan.registry import Registry
+from idgan.sampler import Sampler
 from idgan.training.checkpoint import save_state
+from idgan.training.command import command_of, derivation, public_path
+from idgan.training.distributed import process_group
 from idgan.training.precision import has_bf16
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
-__all__ = ["bundle"]
+if TYPE_CHECKING:
+    from idgan.training.run import Run
+
+__all__ = ["NETWORKS_FILE", "bundle", "hardware", "is_same_checkpoint", "record_of", "save_networks", "versions"]
 
 NETWORKS_FILE = "networks.safetensors"
 SAMPLES = 10_000
-"""Images behind a Fréchet distance at the end of a run, which should take about a minute; `idgan evaluate` takes the paper's 50,000."""
+"""Images for a Fréchet distance at the end of a run, which takes about a minute.
+
+`idgan evaluate` takes the paper's 50,000.
+"""
 
 
-def bundle(run, measure=True):
-    """Write a finished run's checkpoint, `samples.png`, `traversals.png` and, with `measure`, `results.json`.
+def bundle(run: "Run", measure: bool = True) -> None:
+    """Write the checkpoint of a finished run, `samples.png`, `traversals.png` and, with `measure`, `results.json`.
 
-    Its golden vectors are computed on the CPU. What is drawn and measured is what the file gives back. An encoder or a decoder that has not
-    been trained is named in the checkpoint's `info["training"]["untrained"]` and is not measured. A run with networks that are not the
-    package's gets `networks.safetensors` and `samples.png` instead, and a warning that says so.
+    Pictures and results are those of the written file. Its golden vectors are computed on the CPU. Untrained parts of
+    the VAE are named in the record and not measured. A run with networks that are not registered gets
+    `networks.safetensors` and `samples.png` instead, with a warning.
 
-    Bundled again, a run leaves its checkpoint as it is if nothing in it would differ (see `holds`), and what was measured of it on as many
-    samples or more is not measured again.
+    An existing checkpoint stays as it is if it is the same (see `is_same_checkpoint`). Results of as many samples or
+    more are kept too.
     """
-    if not run.config.is_registered:
-        keep_networks(run)
+    if run.result == run.out:
+        save_networks(run)
         return
-    recipe = run.recipe
-    training = {
-        "recipe": recipe.name,
-        "method": derivation(recipe)[0],
-        "untrained": run.untrained(),
-        "command": command_of(recipe, run.history.get("vae", {}).get("from"), run.given),
-        "settings": run.settings,
-        "seed": recipe.seed,
-        "images": len(run.dataset),
-        "data": run.given,
-        "steps": {name: stage["steps"] for name, stage in run.history.items()},
-        "stages": run.history,
-        "wall_time_seconds": sum(stage["seconds"] for stage in run.history.values()),
-        "versions": versions(),
-        "hardware": hardware(run.group),
-    }
-    info = {"name": recipe.name, "data": recipe.data, "training": training}
-    made, path = run.sampler(info=info).cpu(), run.result
-    if not holds(path, made):
-        write_checkpoint(path, made)
+    info = {"name": run.recipe.name, "data": dataset_name(run.recipe.data), "training": record_of(run).to_dict()}
+    sampler, path = run.sampler(info=info).cpu(), run.result
+    if not is_same_checkpoint(path, sampler):
+        write_checkpoint(path, sampler)
     sampler = read_checkpoint(path).to(run.group.device)
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
         options = {"samples": SAMPLES, "or_more": True, "progress": run.progress}
-        list(measure_into(run.out / "results.json", recipe.name, path, sampler, run.dataset, **options))
+        list(measure_into(run.out / "results.json", run.recipe.name, path, sampler, run.dataset, **options))
 
 
-def holds(path, sampler):
-    """Whether the checkpoint at `path` has the networks of `sampler` to the bit, the same bank, and was made by the same recipe.
+def record_of(run: "Run") -> TrainingRecord:
+    """How a finished run was trained. Private paths are reduced to their last component."""
+    recipe = run.recipe
+    stages = {name: dict(stage) for name, stage in run.history.items()}
+    origin = stages.get("vae", {}).get("from")
+    if origin:
+        stages["vae"]["from"] = public_path(origin)
+    settings = {path: public_path(value) if path == "init_vae_from" else value for path, value in run.settings.items()}
+    return TrainingRecord(
+        recipe=recipe.name,
+        method=derivation(recipe, run.origin)[0],
+        untrained=run.untrained(),
+        command=command_of(recipe, origin=run.origin, vae=origin, data=run.data),
+        settings=settings,
+        seed=recipe.seed,
+        images=len(run.dataset),
+        data=run.data and public_path(run.data),
+        steps={name: stage["steps"] for name, stage in stages.items()},
+        stages=stages,
+        wall_time_seconds=sum(stage["seconds"] for stage in stages.values()),
+        versions=versions(),
+        hardware=hardware(run.group),
+    )
 
-    When and on what it was made may differ, and the bank by rounding: it is encoded anew, on other hardware or another number of threads.
+
+def dataset_name(data: str | Dataset) -> str | None:
+    """The name of a recipe's data set. For an object, the registered name of its class, or None."""
+    if isinstance(data, str):
+        return data
+    return DATASETS.name_of(type(data)) if isinstance(DATASETS, Registry) else None
+
+
+def is_same_checkpoint(path: Path, sampler: Sampler) -> bool:
+    """Whether the checkpoint at `path` has the bits of the networks of `sampler`, the same bank, and the same recipe.
+
+    Time and hardware may differ. The bank may differ by rounding, because other hardware or another number of threads
+    encodes it differently.
     """
     try:
-        there = read_checkpoint(path)
+        stored = read_checkpoint(path)
     except (FileNotFoundError, CheckpointError):
         return False
-    if _made_by(sampler) != _made_by(there) or sampler.bank.mean.shape != there.bank.mean.shape:
+    if _identity(sampler) != _identity(stored) or sampler.bank.mean.shape != stored.bank.mean.shape:
         return False
-    weights = there.state_dict()
+    weights = stored.state_dict()
     same = all(torch.equal(tensor, weights[name]) for name, tensor in sampler.state_dict().items())
-    pairs = ((getattr(sampler.bank, part), getattr(there.bank, part)) for part in ("mean", "logvar"))
+    pairs = ((getattr(sampler.bank, part), getattr(stored.bank, part)) for part in ("mean", "logvar"))
     return same and all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
 
 
-def _made_by(sampler):
-    """The recipe of `sampler`, as its file can tell it. (All other settings are the run directory's, which holds a run to them.)"""
-    info, training = sampler.info, sampler.info.get("training", {})
-    return [
-        sampler.config,
-        info.get("name"),
-        info.get("data"),
-        *map(training.get, ("recipe", "method", "untrained", "seed", "images", "steps")),
-    ]
+def _identity(sampler: Sampler) -> list[Any]:
+    """What made `sampler`, as its file records it. The run directory holds a run to all other settings."""
+    record = TrainingRecord.from_dict(sampler.info.get("training"))
+    fields = (record.recipe, record.method, record.untrained, record.seed, record.images, record.steps)
+    return [sampler.config, sampler.info.get("name"), sampler.info.get("data"), *fields]
 
 
-def keep_networks(run):
-    """Write the networks of a finished run as they are, and a picture of them: for those that no checkpoint can hold."""
-    save_state(run.out / NETWORKS_FILE, {"vae": run.vae.state_dict(), "generator": run.generator.state_dict()})
+def save_networks(run: "Run") -> None:
+    """Write the state dicts of networks that a checkpoint cannot hold, and a picture, with a warning that says why."""
+    path = run.out / NETWORKS_FILE
+    save_state(path, {"vae": run.vae.state_dict(), "generator": run.generator.state_dict()})
     save_png(run.picture(), run.out / "samples.png")
-    kinds = " and ".join(type(config).__name__ for config in (run.recipe.vae, run.recipe.generator))
+    configs = (run.recipe.vae, run.recipe.generator)
+    if unregistered := [type(config).__name__ for config in configs if NETWORKS.name_of(type(config)) is None]:
+        reason = f"{' and '.join(unregistered)} must be registered with idgan.networks.register_network"
+    else:
+        reason = f"the generator is the decoder of {type(run.recipe.vae).__name__}, which has no as_generator()"
     warnings.warn(
-        f"a checkpoint holds only the package's networks, and these are of {kinds}: "
-        f"their weights are in {run.out / NETWORKS_FILE}, for idgan.training.checkpoint.load_state",
+        f"no {run.out / 'model.safetensors'} was written: {reason}. "
+        f"The weights are in {path}, for idgan.training.checkpoint.load_state",
         stacklevel=3,
     )
 
 
-def derivation(recipe):
-    """The method that `recipe` is, and the settings in which it differs from what that method makes of the published recipe of its name.
-
-    Returns:
-        (name, dotted path -> value); the name is None where no method is like it, or no recipe of that name is published.
-    """
-    if recipe.name not in RECIPES:
-        return None, {}
-    published = recipe_of(recipe.name)
-    there = describe(published)
-    return method_of(recipe, published) or (
-        None,
-        {path: value for path, value in describe(recipe).items() if there.get(path) != value},
-    )
-
-
-def command_of(recipe, vae=None, data=None):
-    """The command that trains `recipe`, on the `vae` of a run or checkpoint and on images given as `data`: its method, and every setting that
-    differs from the published."""
-    method, changes = derivation(recipe)
-    parent = method in (None, "id-gan")
-    words = [
-        f"idgan train {recipe.name}",
-        f"--out runs/{recipe.name}" if parent else f"--method {method} --out runs/{recipe.name}-{method}",
-    ]
-    words += [f"--{option} {shlex.quote(str(value))}" for option, value in (("vae", vae), ("data", data)) if value]
-    return " ".join(words + [f"--set {path}={value}" for path, value in changes.items()])
-
-
-def versions():
-    """What the run ran with: name -> version of this package, of Python, and of the libraries that the result may depend on."""
+def versions() -> dict[str, str]:
+    """Name -> version of this package, of Python, and of libraries that influence the result."""
     return {
         "idgan": __version__,
         "python": platform.python_version(),
@@ -144,8 +146,8 @@ def versions():
     }
 
 
-def hardware(group):
-    """What the run ran on, in a line; "no bf16" where fp32 took its place."""
+def hardware(group: process_group) -> str:
+    """The hardware in one line. "no bf16" means that fp32 replaces bf16."""
     precision = "" if has_bf16(group.device) else ", no bf16"
     if group.device.type == "cuda":
         return f"{group.world_size} x {torch.cuda.get_device_name(group.device)}{precision}"

@@ -1,10 +1,11 @@
-"""The training state of a run: one safetensors file, replaced atomically, with no pickle in it.
+"""The training state of a run: one safetensors file, replaced atomically, without pickle.
 
-A state is a nest of dicts and lists whose leaves are tensors or plain JSON values (what `state_dict()` of modules and optimizers gives).
-Tensors are stored under their path; everything else as JSON in the file's metadata.
+A state is a nest of dicts and lists. Its leaves are tensors or plain JSON values, like those of `state_dict()` of
+modules and optimizers. Tensors are stored under their path. Everything else is JSON in the metadata of the file.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,25 @@ from idgan.errors import RunError
 from idgan.files import write_atomically
 from idgan.record import current_setting
 
-__all__ = ["SETTINGS_FILE", "differences", "load_state", "read_settings", "save_state", "step_of"]
+__all__ = ["SETTINGS_FILE", "STATE_FILE", "differences", "load_state", "read_settings", "save_state", "step_of"]
 
 SETTINGS_FILE = "recipe.json"
+STATE_FILE = "state.safetensors"
 
 TENSOR = "\0tensor"
+"""Placeholder of a tensor in the JSON part of a state."""
 
 
-def differences(there, here):
-    """Where the flat dict of a stored run and that of this one differ, as text with both values; empty where they agree."""
-    changed = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
-    return "; ".join(f"{key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in changed)
+def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+    """The keys whose values differ, as text with both values. Empty if there are none."""
+    changed = [key for key in sorted({*stored, *current}) if stored.get(key) != current.get(key)]
+    return "; ".join(f"{key}: {stored.get(key)!r} stored, {current.get(key)!r} now" for key in changed)
 
 
 def read_settings(run: Path) -> dict[str, Any]:
-    """The settings of the run in the directory `run`, dotted path -> plain value. Old names of settings are replaced by current ones.
+    """The settings of the run in the directory `run`: dotted path -> plain value.
+
+    Current names replace old names of settings.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -40,42 +45,38 @@ def read_settings(run: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text())
         return {current_setting(name): value for name, value in settings.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} holds no settings of a run ({error}); choose another directory") from error
 
 
-def save_state(path, state):
-    """Write the nested `state` to `path`; a crash at any moment leaves the old file or the new one."""
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the nested `state` to `path` atomically: after a crash, the file is the old one or the new one."""
     tensors = {}
 
-    def lift(value, name):
+    def lift(value: Any, name: str) -> Any:
         if isinstance(value, torch.Tensor):
-            tensors[name] = (
-                value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            )  # the format knows no shared memory
+            # a copy, because safetensors refuses tensors that share memory
+            tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
             return TENSOR
         if isinstance(value, dict):
-            # JSON keys are text; an optimizer's are ints. Pairs keep them what they are.
+            # pairs, because JSON would turn the integer keys of an optimizer into text
             return {"dict": [[key, lift(item, f"{name}/{key}")] for key, item in value.items()]}
         if isinstance(value, (list, tuple)):
             return [lift(item, f"{name}/{i}") for i, item in enumerate(value)]
         return value
 
-    skeleton = lift(state, "")
+    skeleton = lift(dict(state), "")
     write_atomically(path, safetensors.torch.save(tensors, {"state": json.dumps(skeleton)}))
 
 
-def load_state(path):
-    """The nested state that `save_state` wrote, tensors on the CPU.
+def load_state(path: Path) -> dict[str, Any]:
+    """The nested state that `save_state` wrote, with tensors on the CPU.
 
     Raises:
-        RunError: the file is not a training state.
+        RunError: the file is damaged or is no training state.
     """
-    with _opened(path) as file:
-        skeleton = json.loads((file.metadata() or {})["state"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
 
-    def lower(value, name):
+    def lower(value: Any, name: str) -> Any:
         if value == TENSOR:
             return tensors[name]
         if isinstance(value, dict):
@@ -84,22 +85,30 @@ def load_state(path):
             return [lower(item, f"{name}/{i}") for i, item in enumerate(value)]
         return value
 
-    return lower(skeleton, "")
+    with _opened(path) as file:
+        skeleton = json.loads((file.metadata() or {})["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
+        state: dict[str, Any] = dict(lower(skeleton, ""))
+        return state
 
 
-def step_of(path):
-    """The "step" of the state at `path`, without reading its tensors; 0 if there is no such file. Errors as in `load_state`."""
+def step_of(path: Path) -> int:
+    """The step of the state at `path`, without reading its tensors. 0 if there is no such file.
+
+    Raises:
+        RunError: the file is damaged or is no training state.
+    """
     if not path.exists():
         return 0
     with _opened(path) as file:
-        return dict(json.loads((file.metadata() or {})["state"])["dict"])["step"]
+        return int(dict(json.loads((file.metadata() or {})["state"])["dict"])["step"])
 
 
 @contextmanager
-def _opened(path):
-    """`safe_open` of a state; whatever is wrong with the file is a `RunError`."""
+def _opened(path: Path) -> Iterator[Any]:
+    """`safe_open` of a state. Every fault of the file becomes a `RunError`."""
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is not a training state ({error}); delete it to start this stage again") from error

@@ -1,28 +1,41 @@
-"""Training on several processes under torchrun: each takes its rows of the batch, gradients are averaged.
+"""Training on several processes under torchrun. Each process takes its rows of the batch, and gradients are averaged.
 
-Gradients are averaged by one explicit all-reduce a phase instead of `DistributedDataParallel`: the phases of an objective run a network
-several times and differentiate through gradients (R1), which DDP's hooks do not follow. Where a loss is a mean over images, the result is
-that of one process with the whole batch; what is not (|KL - C|, estimates of total correlation) is computed on each share, and on each of
-the parts into which `Stage.accumulation_steps` divides a share.
+One explicit all-reduce in each phase averages the gradients. `DistributedDataParallel` does not fit: the phases of an
+objective run a network several times and differentiate through gradients (R1), which its hooks do not follow.
+
+Where a loss is a mean over images, the result equals that of one process with the whole batch. Other losses (|KL - C|,
+estimates of total correlation) are computed on the share of each process, and on each of the parts into which
+`Stage.accumulation_steps` divides a share.
 """
 
 import os
+from collections.abc import Iterable, Mapping
+from types import TracebackType
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 __all__ = ["any_process", "average_gradients", "barrier", "is_leader", "mean_over_processes", "process_group"]
 
 
-def is_leader():
-    """Whether this process is the one that writes and speaks: the first of torchrun's, or the only one."""
+def is_leader() -> bool:
+    """Whether this process writes files and messages. It is the first process of torchrun, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 class process_group:
-    """Context manager: joins torchrun's process group if there is one (nccl on CUDA, else gloo); has `rank`, `world_size` and `device`."""
+    """Context manager that joins torchrun's process group, if there is one.
 
-    def __init__(self, device):
+    The backend is nccl on CUDA and gloo elsewhere.
+
+    Attributes:
+        rank: number of this process, from 0.
+        world_size: number of processes.
+        device: device of this process.
+    """
+
+    def __init__(self, device: str | torch.device) -> None:
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.device = torch.device(device)
@@ -30,19 +43,21 @@ class process_group:
             self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(self.device)
 
-    def __enter__(self):
+    def __enter__(self) -> "process_group":
         if self.world_size > 1:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
-            barrier()  # none leaves, with an error of its own to tell, before all have joined
+            barrier()  # a process that fails early must not leave before all others have joined
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self.world_size > 1:
             dist.destroy_process_group()
 
 
-def average_gradients(parameters):
-    """Replace each parameter's gradient by its mean over the processes; one all-reduce of all of them, flattened."""
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace the gradient of each parameter by its mean over the processes, with one all-reduce for all of them."""
     if not dist.is_initialized():
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -53,14 +68,17 @@ def average_gradients(parameters):
         gradient.copy_(averaged.view_as(gradient))
 
 
-def barrier():
-    """Wait until every process is here."""
+def barrier() -> None:
+    """Wait until every process has arrived."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def any_process(flag):
-    """Whether `flag` is true on any process, so that all leave a loop at the same step."""
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is true on any process.
+
+    All processes get the same result and therefore leave a loop at the same step.
+    """
     if not dist.is_initialized():
         return flag
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -69,8 +87,8 @@ def any_process(flag):
     return bool(flags.item())
 
 
-def mean_over_processes(values):
-    """Mean over the processes of each scalar tensor in the dict `values`, as floats; one transfer for all of them."""
+def mean_over_processes(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean of each scalar tensor over the processes, with one transfer for all of them."""
     flat = torch.stack([value.detach().double() for value in values.values()])
     if dist.is_initialized():
         dist.all_reduce(flat)

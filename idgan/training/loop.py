@@ -1,93 +1,109 @@
-"""The one training loop: any objective, phase by phase, resumable to the bit."""
+"""The training loop for every objective, phase by phase. A resumed run ends with the same bits."""
 
 import math
 import signal
 import threading
 import time
 import warnings
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from idgan.data import Prefetcher
-from idgan.errors import DivergedError, RunMismatchError
+from idgan.data import Batch, Batches, Prefetcher
+from idgan.errors import DivergedError, RunError, RunMismatchError
+from idgan.objectives import Objective
+from idgan.recipes import Stage
 from idgan.training import distributed
 from idgan.training.checkpoint import differences, load_state, save_state
 from idgan.training.precision import Compiled, float32_products, has_bf16
+from idgan.training.report import Report
 
 __all__ = ["Trainer", "gradients"]
 
-LOG_EVERY = 50
-"""Losses are recorded, and a divergence looked for, at the first of every so many steps: lazy terms (R1) start at the first step too."""
-DIVERGED = 1e12
+LOG_INTERVAL = 50
+"""Steps between two records of the losses, from the first step on. Divergence is checked at the same steps."""
+MAX_LOSS = 1e12
+"""A loss above this has diverged."""
+
+SelectScore = Callable[[], tuple[float, dict[str, Any]]]
 
 
 class Trainer:
-    """Trains `objective` by the settings of `stage` on `batches`, keeping everything that resuming needs in the file `path`.
+    """Trains `objective` with the settings of `stage`, and keeps everything that resuming needs in one file.
 
-    A batch is a function of its step, so the state is only: networks, optimizers, moving average, the best weights, the step.
-    Interrupted at any moment and started again, on a CPU the run ends with the same bits as one that was never interrupted, if it computes
-    with as many threads, and with compiled networks again if it did.
+    A batch is a function of its step. The state is therefore only networks, optimizers, moving average, best weights
+    and step. A run that is interrupted at any moment and started again ends with the same bits on a CPU, with as many
+    threads and the same choice of `compile`.
 
     Args:
-        path: None for a trainer that only takes steps, and keeps nothing.
-        identity: what else the result depends on, a flat dict of plain values. It is stored in `path`, where another is refused; what an
-            older state does not name is taken to be the same.
-        judge: for `stage.select_every`: a function of no arguments giving the current score (higher is better) and a dict to record.
-        keep: the network whose best weights are kept.
-        report: a `Report`.
+        stage: settings.
+        objective: what to train.
+        batches: function of the step that returns a `Batch`.
+        path: file of the state. None keeps nothing, for a trainer that only takes steps.
+        identity: flat dict of plain values on which the result also depends. It is stored in the state. A state with
+            other values is refused. Values that an older state lacks are taken as equal.
+        report: None for a trainer that only takes steps.
+        select_score: function without arguments for `stage.select_every`. It returns the current score (higher is
+            better) and values to record.
+        selected_network: network whose best weights are kept.
         save_seconds: time between two saves of the state. It does not influence the result.
         leader: whether this process writes files.
-        compile: compute with compiled networks, but for the steps of a phase that differentiate twice (R1): True, or a backend of
-            `torch.compile`.
+        compile: True, or a backend of `torch.compile`, computes with compiled networks. Phases that differentiate twice
+            (R1) are not compiled.
     """
 
     def __init__(
         self,
-        stage,
-        objective,
-        batches,
-        path,
+        stage: Stage,
+        objective: Objective,
+        batches: Batches,
+        path: Path | None,
         *,
-        identity,
-        report,
-        judge=None,
-        keep=None,
-        save_seconds=60.0,
-        leader=True,
-        compile=False,
-    ):
+        identity: Mapping[str, Any],
+        report: Report | None,
+        select_score: SelectScore | None = None,
+        selected_network: nn.Module | None = None,
+        save_seconds: float = 60.0,
+        leader: bool = True,
+        compile: bool | str | Callable[..., Any] = False,
+    ) -> None:
         self.stage = stage
-        self.objective = objective.to(memory_format=torch.channels_last).train()
+        self.objective: Any = objective.to(memory_format=torch.channels_last).train()  # Any: its networks differ
         self.batches = batches
         self.path = path
         self.identity = identity
         self.report = report
-        self.judge = judge
-        self.keep = keep
+        self.select_score = select_score
+        self.selected_network = selected_network
         self.save_seconds = save_seconds
         self.leader = leader
         self.bf16 = stage.precision == "bf16" and has_bf16(next(objective.parameters()).device)
         if stage.precision == "bf16" and not self.bf16 and leader:
-            warnings.warn("this device has no bf16 arithmetic: training in fp32 instead", stacklevel=3)
+            warnings.warn("this device has no bf16 arithmetic; training uses fp32 instead", stacklevel=3)
         self.parameters = {phase: objective.parameters_of(phase) for phase in objective.phases}
         self.optimizers = {phase: stage.optimizers[phase].build(self.parameters[phase]) for phase in objective.phases}
-        self.ema = (
-            AveragedModel(objective.generator, multi_avg_fn=get_ema_multi_avg_fn(stage.ema_decay))
-            if stage.ema_decay
-            else None
-        )
-        self.compiled = Compiled(objective, "inductor" if compile is True else compile) if compile else nullcontext()
+        self.ema = None
+        if stage.ema_decay:
+            average = get_ema_multi_avg_fn(stage.ema_decay)
+            self.ema = AveragedModel(cast(nn.Module, objective.generator), multi_avg_fn=average)
+        self.compiled: AbstractContextManager[Any] = nullcontext()
+        if compile:
+            self.compiled = Compiled(objective, "inductor" if compile is True else compile)
         self.step = 0
         self.seconds = 0.0
-        self.best = {"score": -math.inf, "step": 0, "weights": {}}
+        self.best: dict[str, Any] = {"score": -math.inf, "step": 0, "weights": {}}
         if path is not None and path.exists():
             self.restore(load_state(path))
 
     # -------------------------------------------------------------- state
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Everything that resuming needs, as a nest of tensors and plain values."""
         return {
             "identity": self.identity,
@@ -99,41 +115,53 @@ class Trainer:
             "best": self.best,
         }
 
-    def restore(self, state):
+    def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`.
 
         Raises:
-            RunMismatchError: it was made from something else; the message lists the fields that differ.
+            RunMismatchError: the state has another identity. The message lists the differences.
+            RunError: the state does not fit the objective.
         """
-        if changed := differences(self.identity | state["identity"], self.identity):
+        try:
+            changed = differences(self.identity | state["identity"], self.identity)
+        except (KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+        if changed:
             raise RunMismatchError(
                 f"{self.path} was made from something else ({changed}); delete it to start this stage again"
             )
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise self._damaged(error) from error
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.objective.load_state_dict(state["objective"])
         for phase, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][phase])
-            for (
-                parameter,
-                moments,
-            ) in optimizer.state.items():  # fused kernels walk memory: moments must lie as their parameter does
-                moments.update(
-                    {
-                        name: torch.empty_like(parameter).copy_(m)
-                        for name, m in moments.items()
-                        if m.shape == parameter.shape
-                    }
-                )
+            for parameter, values in optimizer.state.items():
+                for name, value in values.items():
+                    if value.shape == parameter.shape:  # fused kernels need the memory layout of the parameter
+                        values[name] = torch.empty_like(parameter).copy_(value)
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
 
+    def _damaged(self, error: Exception) -> RunError:
+        reason = " ".join(str(error).split())
+        return RunError(f"{self.path} is no state of this stage ({reason:.200}); delete it to start this stage again")
+
     # -------------------------------------------------------------- training
 
-    def train_step(self, batch):
-        """Run every phase of the objective on `batch`; -> name -> logged scalar tensor, and each phase's loss under its name."""
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Run every phase of the objective on `batch`.
+
+        Returns:
+            Name -> logged scalar tensor, and each phase's loss under the name of the phase.
+        """
         batch.x = batch.x.contiguous(memory_format=torch.channels_last)
         parts = batch.split(self.stage.accumulation_steps) if self.stage.accumulation_steps > 1 else [batch]
-        logged = {}
+        logged: dict[str, Tensor] = {}
         for phase in self.objective.phases:
             self.optimizers[phase].zero_grad()
             with nullcontext() if self.objective.differentiates_twice(phase, batch.step) else self.compiled:
@@ -144,13 +172,14 @@ class Trainer:
             self.ema.update_parameters(self.objective.generator)
         return logged
 
-    def fit(self):
-        """Train until `stage.steps`, from wherever the state stands.
+    def fit(self) -> None:
+        """Train from the current step to `stage.steps`.
 
         Raises:
-            DivergedError: a loss is no longer a sensible number. The last saved state is intact.
-            KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after saving the state.
+            DivergedError: a loss is not finite or too large. The last saved state is intact.
+            KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, when the state is saved.
         """
+        assert self.report and self.path
         saved = started = time.monotonic()
         before = self.seconds
         with (
@@ -166,80 +195,100 @@ class Trainer:
                 finished = self.step == self.stage.steps
                 stopping = distributed.any_process(signals.received is not None)
                 saving = finished or stopping or time.monotonic() - saved >= self.save_seconds
-                recording = finished or (self.step - 1) % LOG_EVERY == 0
-                selecting = self.stage.select_every and self.step % self.stage.select_every == 0
+                recording = finished or (self.step - 1) % LOG_INTERVAL == 0
+                selecting = bool(self.stage.select_every) and self.step % self.stage.select_every == 0
                 if recording or selecting or saving:
-                    self.check(logged)
+                    self.check_losses(logged)
                 self.report.step(self.step, logged, record=recording)
                 if selecting:
-                    self.select()
+                    self.select_weights()
                 if saving:
                     if self.leader:
                         save_state(self.path, self.state())
                     saved = time.monotonic()
                 if stopping:
-                    signals.leave(f"stopped at step {self.step}; the same command continues from there")
-        distributed.barrier()  # the file is there for whoever reads it next
+                    signals.leave(f"stopped at step {self.step}; the same command continues from there", self.leader)
+        distributed.barrier()  # no process reads the state before it is written
 
-    def check(self, logged):
-        """Stop the run if a phase's loss is not finite or absurdly large."""
+    def check_losses(self, logged: Mapping[str, Tensor]) -> None:
+        """Stop the run if a loss or a parameter is not finite or too large.
+
+        Raises:
+            DivergedError: names the value and the last saved state.
+        """
         values = {f"the loss of phase {phase!r}": logged[phase].item() for phase in self.objective.phases}
-        for phase, parameters in self.parameters.items():  # a finite loss can have had gradients that were not
-            values[f"the norm of the parameters of phase {phase!r}"] = torch.nn.utils.get_total_norm(parameters).item()
+        for phase, parameters in self.parameters.items():  # gradients can be infinite although the loss is finite
+            values[f"the norm of the parameters of phase {phase!r}"] = nn.utils.get_total_norm(parameters).item()
         for what, value in values.items():
-            if not abs(value) < DIVERGED:
+            if not abs(value) < MAX_LOSS:
+                kept = self.path if self.path is not None and self.path.exists() else "none yet"
                 raise DivergedError(
-                    f"{what} is {value} at step {self.step}: training has diverged. The last saved state "
-                    f"({self.path if self.path.exists() else 'none yet'}) is from before; a lower learning rate or fp32 may help (--set)"
+                    f"{what} is {value} at step {self.step}: training has diverged. The last saved state ({kept}) is "
+                    "from before. A lower learning rate or fp32 may help (--set)"
                 )
 
-    def select(self):
-        """Measure the current weights and keep them if they are the best so far."""
+    def select_weights(self) -> None:
+        """Compute the score of the current weights, and keep them if they are the best so far."""
+        assert self.select_score and self.selected_network and self.report
         self.objective.eval()
-        score, measured = self.judge()
+        score, measured = self.select_score()
         self.objective.train()
         self.report.record({"step": self.step, **measured})
         if score > self.best["score"]:
-            weights = {name: tensor.detach().clone() for name, tensor in self.keep.state_dict().items()}
+            weights = {name: tensor.detach().clone() for name, tensor in self.selected_network.state_dict().items()}
             self.best = {"score": score, "step": self.step, "weights": weights}
 
 
-def gradients(objective, phase, parts, parameters, bf16=False):
-    """Add to the gradients of `parameters` those of the mean loss of `phase` over `parts`, the batches that together are a step's.
+def gradients(
+    objective: Objective, phase: str, parts: Sequence[Batch], parameters: Sequence[nn.Parameter], bf16: bool = False
+) -> dict[str, Tensor]:
+    """Add the gradients of the mean loss of `phase` to `parameters`.
+
+    Args:
+        parts: batches that together are the batch of a step.
+        bf16: use autocast.
 
     Returns:
-        name -> logged scalar tensor, and the loss under the name of the phase: means over the parts.
+        Name -> logged scalar tensor, and the loss under the name of the phase. Both are means over the parts.
     """
-    logged = {}
+    logged: dict[str, list[Tensor]] = {}
     for part in parts:
         with torch.autocast(part.x.device.type, torch.bfloat16) if bf16 else nullcontext():
             losses = objective.losses(phase, part)
-        (losses.total / len(parts)).backward(inputs=parameters)  # of others, nothing is computed
+        (losses.total / len(parts)).backward(inputs=parameters)  # computes no gradients of other parameters
         for name, value in (losses.logged | {phase: losses.total}).items():
             logged.setdefault(name, []).append(value.detach())
     return {name: torch.stack(values).mean() for name, values in logged.items()}
 
 
 class _Signals:
-    """Context manager: notes the first SIGINT or SIGTERM in `received` instead of dying of it; a second one acts as usual."""
+    """Context manager that notes the first SIGINT or SIGTERM in `received`.
 
-    def __init__(self):
-        self.received = None
+    A second signal of the same kind acts as usual.
+    """
 
-    def __enter__(self):
-        self.handlers = {}
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
         if threading.current_thread() is threading.main_thread():
             self.handlers = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
-    def note(self, number, frame):
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
         self.received = number
         signal.signal(number, self.handlers[number])
 
-    def leave(self, message):
-        """End as the signal asked."""
+    def leave(self, message: str, leader: bool) -> None:
+        """End as the signal asked. Of several processes, only the leader gives the message."""
+        if not leader:
+            raise SystemExit(1)
         raise SystemExit(message) if self.received == signal.SIGTERM else KeyboardInterrupt(message)

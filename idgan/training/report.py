@@ -1,69 +1,84 @@
-"""What a person sees of a stage while it trains: a progress bar, `log.jsonl`, pictures, and TensorBoard where it is installed."""
+"""What a person sees of a stage during training: progress, `log.jsonl`, pictures, and TensorBoard if installed."""
 
 import json
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
+from PIL import Image
+from torch import Tensor
 
+from idgan.errors import RunError
 from idgan.files import write_atomically
 from idgan.images import save_png
+from idgan.progress import progress
 from idgan.training.distributed import mean_over_processes
 
-__all__ = ["Report", "read_log"]
+__all__ = ["LOG_FILE", "Report", "read_log"]
 
+LOG_FILE = "log.jsonl"
 SHOWN = ("reconstruction", "kl", "tc", "discriminator_loss", "generator_loss", "r_id", "r1", "mig")
+"""Scalars that the progress bar shows."""
 
 
 class Report:
     """Reports on one stage into `directory`.
 
     Args:
-        title: shown before the progress bar.
-        draw: function of no arguments -> PIL image of the current model, or None; called every `picture_every` steps.
-        quiet: no progress bar.
+        directory: where the log and the pictures go.
+        title: shown with the progress.
+        draw: function without arguments that returns a picture of the current model. None draws nothing.
+        picture_interval: steps between two pictures.
+        quiet: show no progress.
         leader: whether this process writes.
     """
 
-    def __init__(self, directory, title, *, draw=None, picture_every=1000, quiet=False, leader=True):
+    def __init__(
+        self,
+        directory: Path,
+        title: str,
+        *,
+        draw: Callable[[], Image.Image] | None = None,
+        picture_interval: int = 1000,
+        quiet: bool = False,
+        leader: bool = True,
+    ) -> None:
         self.directory = directory
         self.title = title
         self.draw = draw
-        self.picture_every = picture_every
+        self.picture_interval = picture_interval
         self.quiet = quiet
         self.leader = leader
-        self.shown = {}
+        self.shown: dict[str, float] = {}
 
     @contextmanager
-    def open(self, step, steps):
-        """Report from `step` on; what an interrupted run logged past it is dropped, for it will be logged again."""
-        path = self.directory / "log.jsonl"
+    def open(self, step: int, steps: int) -> Iterator[None]:
+        """Report from `step` on. Records of later steps, which an interrupted run left, are dropped from the log."""
+        path = self.directory / LOG_FILE
         if self.leader:
-            write_atomically(
-                path, "".join(json.dumps(record) + "\n" for record in read_log(path) if record["step"] <= step)
-            )
-        disable = True if self.quiet or not self.leader else None  # None: only where there is a terminal
+            kept = [json.dumps(record) + "\n" for record in read_log(path) if record["step"] <= step]
+            write_atomically(path, "".join(kept))
         with (
-            tqdm(
-                total=steps, initial=step, desc=self.title, unit="step", dynamic_ncols=True, disable=disable
-            ) as self.bar,
+            progress(steps, self.title, "step", not self.quiet and self.leader, initial=step) as self.bar,
             open(path, "a") if self.leader else nullcontext() as self.log,
             _tensorboard(self.directory, step) if self.leader else nullcontext() as self.writer,
         ):
             yield
 
-    def step(self, step, logged, *, record):
-        """Note that `step` is done; with `record`, write down its scalars (`logged`, name -> tensor), averaged over processes."""
+    def step(self, step: int, logged: Mapping[str, Tensor], *, record: bool) -> None:
+        """Note that `step` is done. With `record`, write the scalars `logged`, averaged over the processes."""
         self.bar.update()
         if record:
             self.record({"step": step, **mean_over_processes(logged)})
-        if self.leader and self.draw and step % self.picture_every == 0:
+        if self.leader and self.draw and step % self.picture_interval == 0:
             save_png(self.draw(), self.directory / "samples" / f"step_{step:08d}.png")
 
-    def record(self, values):
-        """Append `values` (with "step") to the log, the progress bar and TensorBoard."""
+    def record(self, values: Mapping[str, Any]) -> None:
+        """Append `values`, which include "step", to the log, the progress bar and TensorBoard."""
         self.shown |= {name: values[name] for name in SHOWN if name in values}
         self.bar.set_postfix({name: f"{value:.4g}" for name, value in self.shown.items()}, refresh=False)
-        if not self.leader:
+        if not self.log:
             return
         self.log.write(json.dumps(values) + "\n")
         self.log.flush()
@@ -73,17 +88,30 @@ class Report:
                     self.writer.add_scalar(name, value, values["step"])
 
 
-def read_log(path):
-    """The records of the `log.jsonl` at `path`, dicts with "step"; none if there is no such file. A line that a crash cut short is left out."""
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of the `log.jsonl` at `path`, dicts with an integer "step". Empty if there is no such file.
+
+    A crash can cut the last line short. Such a line is left out.
+
+    Raises:
+        RunError: another line is damaged.
+    """
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with suppress(ValueError):
-            records.append(json.loads(line))
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+        elif number < len(lines):
+            raise RunError(f"line {number} of {path} is damaged ({line!r:.100}); delete that line and run again")
     return records
 
 
-def _tensorboard(directory, step):
-    """A `SummaryWriter` that drops what an interrupted run wrote past `step`; without TensorBoard, nothing."""
+def _tensorboard(directory: Path, step: int) -> Any:
+    """A `SummaryWriter` that drops what an interrupted run wrote after `step`. A null context without TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from idgan.data import DATASETS, FactorGrid
+from idgan.data import Dataset, FactorGrid
 from idgan.images import to_signed
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.recipes import recipe_of
@@ -80,7 +80,7 @@ def log_of():
     return lambda directory: [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
 
 
-class Bands:
+class Bands(Dataset):
     """A data set of 60 gray pictures in three bands, one a factor: factor value v of n is the intensity (v + 1/2) / n of its band."""
 
     resolution = 64
@@ -90,7 +90,7 @@ class Bands:
     def __len__(self):
         return len(self.factors)
 
-    def images(self, indices, generator=None):
+    def images(self, indices, rng=None):
         intensity = (self.factors.factors(indices) + 0.5) / torch.tensor(self.factors.sizes)
         rows = torch.arange(64) * 3 // 64
         return intensity[:, rows][:, None, :, None].expand(-1, 1, 64, 64).contiguous()
@@ -102,10 +102,9 @@ def bands():
 
 
 @pytest.fixture
-def bands_recipe(monkeypatch):
-    """A recipe on `Bands`, registered as a data set for the test."""
-    monkeypatch.setitem(DATASETS, "bands", lambda path=None: Bands())
-    return dataclasses.replace(recipe_of("dsprites"), name="bands", data="bands")
+def bands_recipe(bands):
+    """A recipe on `Bands`."""
+    return dataclasses.replace(recipe_of("dsprites"), name="bands", data=bands)
 
 
 LOGVAR = -6.0

@@ -112,4 +112,4 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
 
 def test_differences_names_each_field_with_both_values():
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 2}) == ""
-    assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"}) == "b: 2 there, 3 now; c: None there, 'x' now"
+    assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"}) == "b: 2 stored, 3 now; c: None stored, 'x' now"

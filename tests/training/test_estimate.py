@@ -6,7 +6,7 @@ import torch
 from idgan.data import DSprites
 from idgan.objectives import BetaVAEConfig, GANConfig
 from idgan.recipes import METHODS, RECIPES, Adam, RMSprop, Stage, apply_method, override, recipe_of
-from idgan.training.estimate import Cost, Noise, cost_of, largest_batch, parameters_of, seconds_a_step
+from idgan.training.estimate import Cost, Noise, cost_of, largest_batch, parameters_of, seconds_per_step
 
 DSPRITES = apply_method(recipe_of("dsprites"), "beta-vae")
 
@@ -119,7 +119,7 @@ def test_a_step_takes_time_and_leaves_nothing(tmp_path, monkeypatch):
     recipe = override(recipe_of("dsprites"), {f"{stage}_stage.batch_size": 2 for stage in ("vae", "gan")})
     before = torch.get_rng_state()
     for name, source in ("vae", DSprites()), ("gan", Noise(recipe)):
-        assert 0 < seconds_a_step(recipe, name, source, "cpu") < 10
+        assert 0 < seconds_per_step(recipe, name, source, "cpu") < 10
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from idgan.data import DATASETS, Batches, DSprites
+from idgan.data import Batches, DSprites
 from idgan.errors import DivergedError
 from idgan.networks import (
     BottleneckDiscriminatorConfig,
@@ -46,14 +46,15 @@ def test_a_divergence_between_two_records_is_noticed_before_weights_are_judged(t
         train("dsprites", tmp_path, **tiny(vae_stage__optimizers__vae__lr=1e6, vae_stage__select_every=4))
 
 
-def test_images_that_are_not_numbers_are_a_divergence(tmp_path, tiny, monkeypatch):
+def test_images_that_are_not_numbers_are_a_divergence(tmp_path, tiny):
     class Broken(DSprites):
-        def images(self, indices, generator=None):
+        stochastic = streams = False
+
+        def images(self, indices, rng=None):
             return super().images(indices) * torch.nan
 
-    monkeypatch.setitem(DATASETS, "broken", lambda path=None: Broken())
     with pytest.raises(DivergedError, match="is nan at step 1"):
-        train(dataclasses.replace(recipe_of("dsprites"), data="broken"), tmp_path, **tiny())
+        train(dataclasses.replace(recipe_of("dsprites"), data=Broken()), tmp_path, **tiny())
 
 
 # ------------------------------------------------------------------ a batch in parts

@@ -138,20 +138,20 @@ def test_a_finished_stage_1_serves_another_system_of_two_stages(short, tiny, tmp
     settings = settings_of(tiny, apply_method(recipe_of("dsprites"), "cgan"), gan_stage__steps=1)
     path = train("dsprites", tmp_path / "run", method="cgan", vae=short("id-gan"), **tiny() | {"settings": settings})
     info = read_checkpoint(path).info["training"]
-    assert f"--method cgan --out runs/dsprites-cgan --vae {short('id-gan')}" in info["command"]
+    assert f"--method cgan --out runs/dsprites-cgan --vae {short('id-gan').name}" in info["command"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ({"method": "stylegan"}, "no method is called 'stylegan'"),
-        ({"method": "gan", "stage": "vae"}, "there is no stage 'vae' here; the only one is 'gan'"),
-        ({"method": "beta-vae", "stage": "gan"}, "there is no stage 'gan' here; the only one is 'vae'"),
-        ({"method": "gan", "vae": "dsprites"}, "stage 1 is taken from dsprites: there is no stage 2 to train"),
+        ({"method": "gan", "stage": "vae"}, "this method has no stage 'vae'; its only stage is 'gan'"),
+        ({"method": "beta-vae", "stage": "gan"}, "this method has no stage 'gan'; its only stage is 'vae'"),
+        ({"method": "gan", "vae": "dsprites"}, "the VAE dsprites replaces stage 1, but this method has no stage 2"),
         ({"method": "gan", "settings": {"vae_stage.steps": 3}}, "no setting 'vae_stage.steps'"),
         (
             {"method": "vae-gan", "recipe": "celeba-128"},
-            "vae-gan draws by its decoder, at 64x64; celeba-128 is of 128 pixels",
+            "method 'vae-gan' generates 64x64 images; recipe celeba-128 needs 128x128",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_what_a_system_does_not_have_is_refused_and_makes_no_directory(tmp_path,
 
 def test_an_untrained_encoder_is_not_taken_for_stage_2(short, tiny, tmp_path):
     with pytest.raises(
-        InvalidInputError, match=r"the encoder of .*gan has not been trained: its method, gan, has no use of one"
+        InvalidInputError, match=r"the encoder of .*gan is untrained, because method 'gan' does not train it"
     ):
         train("dsprites", tmp_path / "run", vae=short("gan"), **tiny())
 
@@ -274,7 +274,7 @@ def test_the_resnet_family_has_these_systems(tmp_path, name, method):
         run.take_vae()
         if "gan" in recipe.stages:
             run.train_gan()
-    last = json.loads((run.out / recipe.stages[-1] / "log.jsonl").read_text().splitlines()[-1])
+    last = json.loads((run.out / [*recipe.stages][-1] / "log.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 2
     assert all(abs(value) < 1e6 for value in last.values())
     resolution = recipe.generator.resolution

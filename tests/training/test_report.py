@@ -52,14 +52,14 @@ def test_pictures_appear_at_their_steps(tmp_path):
         drawn.append(len(drawn) + 1)
         return Image.new("RGB", (8, 8), (drawn[-1], 0, 0))
 
-    run(tmp_path, 7, draw=draw, picture_every=3)
+    run(tmp_path, 7, draw=draw, picture_interval=3)
     pictures = sorted((tmp_path / "samples").iterdir())
     assert [path.name for path in pictures] == ["step_00000003.png", "step_00000006.png"]
     assert [Image.open(path).getpixel((0, 0)) for path in pictures] == [(1, 0, 0), (2, 0, 0)]
 
 
 def test_a_process_that_does_not_lead_writes_nothing(tmp_path):
-    run(tmp_path, 3, leader=False, draw=lambda: pytest.fail("drawn"), picture_every=1)
+    run(tmp_path, 3, leader=False, draw=lambda: pytest.fail("drawn"), picture_interval=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from idgan.data import DATASETS, DSprites
+from idgan.data import DSprites
 from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, FactorVAEConfig
 from idgan.recipes import Adam, RMSprop, Stage, recipe_of
 from idgan.training import train
@@ -101,13 +101,11 @@ def stages(objective, optimizers):
     return Stage(objective, optimizers, steps=1, batch_size=4)
 
 
-def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp_path, monkeypatch, tiny):
+def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp_path, tiny):
     """Continued or not, read ahead or not."""
 
     class Streaming(DSprites):
-        streams = True
-
-    monkeypatch.setitem(DATASETS, "streaming", lambda path=None: Streaming())
+        stochastic, streams = False, True
 
     def run(out, data, gan_steps):
         more = {
@@ -119,10 +117,10 @@ def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp
         train(dataclasses.replace(recipe_of("dsprites"), data=data), tmp_path / out, **tiny(**more))
         return load_file(tmp_path / out / "gan" / "state.safetensors")
 
-    run("parts", "streaming", 2)
+    run("parts", Streaming(), 2)
     parts, whole, in_memory = (
-        run("parts", "streaming", 5),
-        run("whole", "streaming", 5),
+        run("parts", Streaming(), 5),
+        run("whole", Streaming(), 5),
         run("in_memory", "dsprites", 5),
     )
     for other in (whole, in_memory):

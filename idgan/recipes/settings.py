@@ -1,0 +1,116 @@
+"""The settings of a recipe as a flat dict, and how they are changed."""
+
+import ast
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from idgan.data import DATASETS, Dataset, content_key
+from idgan.errors import InvalidInputError
+from idgan.networks import NETWORKS
+from idgan.objectives import OBJECTIVES
+from idgan.recipes.recipe import Recipe
+from idgan.record import current_setting
+from idgan.registry import Registry
+
+__all__ = ["dataset_label", "defaults", "describe", "override"]
+
+
+def describe(recipe: Any, prefix: str = "") -> dict[str, Any]:
+    """A recipe, or a part of one, as a flat dict: dotted path -> plain value.
+
+    The path `PART.type` has the registered name of a part's class, or the class name if it is not registered. A data
+    set object is described by its name and its content (see `dataset_label`).
+    """
+    children = _children(recipe)
+    if children is None:
+        return {prefix: dataset_label(recipe) if _is_dataset(recipe) else recipe}
+    if dataclasses.is_dataclass(recipe):
+        children = {"type": _type_name(recipe)} | children
+    parts = (describe(child, f"{prefix}.{name}" if prefix else name) for name, child in children.items())
+    return {path: leaf for part in parts for path, leaf in part.items()}
+
+
+def dataset_label(dataset: Dataset) -> str:
+    """Registered name or class name of a data set object, and the first digits of its content key."""
+    kind = type(dataset)
+    name = DATASETS.name_of(kind) if isinstance(DATASETS, Registry) else None
+    return f"{name or kind.__name__} {content_key(dataset)[:16]}"
+
+
+def defaults(recipe: Any, prefix: str = "") -> dict[str, Any]:
+    """The default value of each setting that has a plain one: dotted path -> value.
+
+    A run of an older version lacks the settings that did not exist yet. It behaves as with their defaults.
+    """
+    found = {}
+    if dataclasses.is_dataclass(recipe):
+        plain = {
+            item.name: item.default for item in dataclasses.fields(recipe) if item.default is not dataclasses.MISSING
+        }
+        found = {f"{prefix}{name}": value for name, value in plain.items() if _children(value) is None}
+    for name, child in (_children(recipe) or {}).items():
+        found |= defaults(child, f"{prefix}{name}.")
+    return found
+
+
+def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """A copy of `recipe` with changed settings.
+
+    Args:
+        settings: dotted path -> value, such as {"gan_stage.objective.id_weight": 1e-4}. Text is read as a Python
+            literal. A value must have the type of the value it replaces. An integer is accepted for a float.
+
+    Raises:
+        InvalidInputError: the recipe has no such path, or the value has another type or is out of range.
+    """
+    for path, value in settings.items():
+        recipe = _with_setting(recipe, current_setting(path).split("."), value, path)
+    return recipe
+
+
+def _type_name(part: Any) -> str:
+    kind = type(part)
+    return NETWORKS.name_of(kind) or OBJECTIVES.name_of(kind) or kind.__name__
+
+
+def _children(part: Any) -> dict[str, Any] | None:
+    """The named children of a part of a recipe. None for a value without children: plain values and data sets."""
+    if dataclasses.is_dataclass(part) and not _is_dataset(part):
+        return {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
+    return part if isinstance(part, dict) else None
+
+
+def _is_dataset(part: Any) -> bool:
+    return hasattr(part, "images") and hasattr(part, "resolution")
+
+
+def _with_setting(part: Any, names: list[str], value: Any, path: str) -> Any:
+    """A copy of `part` with `value` at the path `names`. `path` is the full setting, for error messages."""
+    if not names:
+        return _converted(part, value, path)
+    name, *rest = names
+    children = _children(part) or {}
+    if name not in children:
+        parent = path.removesuffix(".".join(names)).removesuffix(".")
+        accepted = f"{name!r} is not one of {', '.join(children)}" if children else f"{parent!r} is a single value"
+        raise InvalidInputError(f"no setting {path!r}: {accepted}")
+    child = _with_setting(children[name], rest, value, path)
+    return {**part, name: child} if isinstance(part, dict) else dataclasses.replace(part, **{name: child})
+
+
+def _converted(old: Any, value: Any, path: str) -> Any:
+    """`value` converted from text to the type of `old`."""
+    if (children := _children(old)) is not None:
+        raise InvalidInputError(
+            f"{path} is a group of settings; name one of {', '.join(f'{path}.{name}' for name in children)}"
+        )
+    if isinstance(value, str) and not isinstance(old, str):
+        with contextlib.suppress(ValueError, TypeError, SyntaxError):  # text that is no literal is refused below
+            value = ast.literal_eval(value)
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(old):
+        raise InvalidInputError(f"{path} must be of type {type(old).__name__}, like {old!r:.100}; got {value!r:.100}")
+    return value

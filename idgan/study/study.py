@@ -1,0 +1,192 @@
+"""The runs of a study: each is trained once, measured once, and found again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import idgan
+from idgan.data import Dataset, open_dataset
+from idgan.errors import InvalidInputError, RunMismatchError
+from idgan.evaluation.measure import BY_PRIOR, ON_FEATURES
+from idgan.evaluation.results import measure_into, read_results
+from idgan.files import sha256_of, write_atomically
+from idgan.metrics import MetricResult
+from idgan.recipes import Recipe, apply_method, defaults, describe, override, recipe_of
+from idgan.study.scales import FULL, GILBO, SAMPLES, SCALES, SHORT, SYNTHETIC, TINY, TWO_STAGE, ThinnedDataset
+from idgan.study.table import Cell, markdown_table
+from idgan.training.checkpoint import differences, read_settings
+from idgan.training.run import STAGE_1
+from idgan.training.stage_1 import state_dict_sha256
+from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint
+
+__all__ = ["Study", "check_run", "is_measurement_of"]
+
+ADVICE = "Delete that directory to train it again, or choose another --out"
+
+
+class Study:
+    """Runs at one scale in one directory. `cell` trains and measures what is missing.
+
+    Args:
+        scale: "full" (the paper's budget), "short" (minutes to hours on a CPU) or "tiny" (seconds, for tests).
+        out: directory of the runs. Scripts that use one directory share runs.
+        seeds: one run for each.
+        data: files of the data set, if it needs any.
+        extractor: features of the Fréchet distance. None takes dsprites-convnet on synthetic sets and inception-v3 on
+            others.
+        train: False uses existing results, and trains and measures nothing.
+
+    Raises:
+        InvalidInputError: unknown scale.
+    """
+
+    def __init__(
+        self,
+        scale: str,
+        out: str | Path,
+        seeds: Sequence[int],
+        data: str | Path | None = None,
+        extractor: str | None = None,
+        train: bool = True,
+    ) -> None:
+        if scale not in SCALES:
+            raise InvalidInputError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+        self.scale = scale
+        self.out = Path(out) / scale
+        self.seeds = seeds
+        self.data = data
+        self.extractor = extractor
+        self.train = train
+
+    def recipe(self, name: str, method: str, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe of a run.
+
+        The scale is applied to the recipe `name` before the method. All methods therefore share it, and a method keeps
+        its own settings.
+        """
+        parent = recipe_of(name)
+        scaled = {"full": FULL if name in SYNTHETIC else {}, "short": SHORT, "tiny": TINY}[self.scale]
+        paths = describe(parent)
+        parent = override(parent, {path: value for path, value in scaled.items() if path in paths} | {"seed": seed})
+        return override(apply_method(parent, method), settings or {})
+
+    def run(self, name: str, method: str, seed: int, *, encoder: str = "beta-vae", **settings: Any) -> Path | None:
+        """The run directory of `method` on the recipe `name`, trained if it is missing. None if it must not be trained.
+
+        Args:
+            encoder: method of the run whose VAE replaces stage 1, for methods with two stages.
+            settings: settings with "__" for dots. A value that the recipe has already changes nothing.
+
+        Raises:
+            RunMismatchError: the existing run has other settings, or another encoder.
+        """
+        usual = describe(self.recipe(name, method, seed))
+        changes = {path.replace("__", "."): value for path, value in settings.items()}
+        changes = {path: value for path, value in changes.items() if usual.get(path) != value}
+        recipe = self.recipe(name, method, seed, changes)
+        label = [method]
+        checkpoint = None
+        if method in TWO_STAGE:
+            label.append(f"on-{encoder}")
+            checkpoint = self.out / name / f"{encoder}-seed-{seed}" / CHECKPOINT_FILE
+        label += [f"{path.split('.')[-1]}-{value:g}" for path, value in changes.items()]
+        directory = self.out / name / f"{'-'.join(label)}-seed-{seed}"
+        if (directory / CHECKPOINT_FILE).exists():
+            check_run(directory, recipe, checkpoint)
+        elif self.train:
+            vae = self.run(name, encoder, seed) if method in TWO_STAGE else None
+            idgan.train(recipe, directory, vae=vae, data=self.data, measure=False)
+        else:
+            return None
+        return directory
+
+    def measure(self, run: Path | None, name: str, metrics: Sequence[str]) -> dict[str, MetricResult]:
+        """Metric -> result of a run, from its results.json or measured into it. Without those that are missing.
+
+        Raises:
+            RunMismatchError: the run was trained on another number of images.
+        """
+        if run is None:
+            return {}
+        results_file, checkpoint = run / "results.json", run / CHECKPOINT_FILE
+        extractor = self.extractor or ("dsprites-convnet" if name in SYNTHETIC else "inception-v3")
+        options: dict[str, Any] = {
+            "samples": SAMPLES[self.scale],
+            "extractor": extractor,
+            "gilbo_options": GILBO[self.scale],
+        }
+        if not self.train:
+            results = read_results(results_file, name, sha256_of(checkpoint))
+            return {
+                metric: result
+                for metric in metrics
+                for result in results
+                if is_measurement_of(result, metric, **options)
+            }
+        sampler = idgan.load(str(run))
+        dataset: Dataset = open_dataset(recipe_of(name).data, self.data)
+        images = sampler.record.images or len(dataset)
+        if images != len(dataset):
+            raise RunMismatchError(
+                f"{run} was trained on {images:,} images, but the data set has {len(dataset):,}. {ADVICE}"
+            )
+        if self.scale == "tiny" and name in SYNTHETIC:
+            dataset = ThinnedDataset(dataset)
+        return dict(zip(metrics, measure_into(results_file, name, checkpoint, sampler, dataset, metrics, **options)))
+
+    def cell(self, name: str, method: str, metrics: Sequence[str], **options: Any) -> dict[str, Cell]:
+        """Metric -> seed -> result, for the seeds that have one. `options` are those of `run`."""
+        results = {seed: self.measure(self.run(name, method, seed, **options), name, metrics) for seed in self.seeds}
+        return {
+            metric: {seed: result[metric] for seed, result in results.items() if metric in result} for metric in metrics
+        }
+
+    def table(self, rows: Mapping[str, Mapping[str, Cell]], columns: Sequence[str], title: str) -> str:
+        """A Markdown table, see `markdown_table`. It is also written into the directory, named after the title."""
+        seeds = ", ".join(map(str, self.seeds))
+        text = markdown_table(rows, columns, f"{title} ({self.scale}; seeds {seeds})", self.seeds)
+        write_atomically(self.out / f"{title.split(':')[0].replace(' ', '-').lower()}.md", text + "\n")
+        return text
+
+
+def check_run(directory: Path, recipe: Recipe, encoder: Path | None = None) -> None:
+    """Check that the finished run in `directory` is of `recipe`.
+
+    Args:
+        encoder: checkpoint whose VAE replaced stage 1. It is not compared if the file does not exist.
+
+    Raises:
+        RunMismatchError: it is another run. The message lists the differences. A setting that is newer than the run
+            counts as its default.
+    """
+    current = json.loads(json.dumps(describe(recipe)))
+    stored = read_settings(directory)
+    if encoder is not None:
+        current = {path: value for path, value in current.items() if not path.startswith(STAGE_1)}
+        same = state_dict_sha256(read_checkpoint(encoder).vae) if encoder.exists() else stored.get("vae_sha256")
+        current["vae_sha256"] = same
+
+    def of_same_type(path: str) -> bool:
+        kind = f"{path.rpartition('.')[0]}.type"
+        return stored.get(kind) == current.get(kind)
+
+    newer = {path: value for path, value in defaults(recipe).items() if path in current and of_same_type(path)}
+    if changed := differences(newer | stored, current):
+        raise RunMismatchError(f"{directory} was trained with other settings ({changed}). {ADVICE}")
+
+
+def is_measurement_of(
+    result: MetricResult, metric: str, *, samples: int, extractor: str, gilbo_options: Mapping[str, Any]
+) -> bool:
+    """Whether `result` is of `metric` with these options. The size of the data set and the version are ignored."""
+    request = result.details.get("request", {})
+    wanted: dict[str, Any] = {"metric": metric, "seed": 0}
+    if metric in BY_PRIOR:
+        wanted |= {"prior": "aggregated", "samples": samples}
+    if metric == "gilbo":
+        wanted |= gilbo_options
+    ignored = ("data", "data_size", "content", "extractor", "idgan")
+    found = {part: value for part, value in request.items() if part not in ignored}
+    features = extractor if extractor.startswith("torchvision") else extractor.partition(":")[0]
+    return found == wanted and (metric not in ON_FEATURES or request["extractor"].split()[0] == features)

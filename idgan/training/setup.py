@@ -1,0 +1,76 @@
+"""What a run, an estimate of its cost and a benchmark set up alike:
+
+PyTorch's global state, initial weights, and batches.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from idgan.data import Batches, Dataset
+from idgan.recipes import Recipe
+from idgan.rng import seeded_rng
+from idgan.training.distributed import process_group
+
+__all__ = ["STAGES", "batches_of", "cpu_settings", "library_defaults", "seeded"]
+
+STAGES = ("vae", "gan")
+"""Names of the stages in the order of training."""
+
+
+@contextmanager
+def cpu_settings(threads: int | None = None) -> Iterator[None]:
+    """Use `threads` CPU threads (None: no change), and flush denormals to zero, because they are slow."""
+    before = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
+
+
+@contextmanager
+def library_defaults() -> Iterator[None]:
+    """Turn gradients on, and set PyTorch's default dtype to float32 and its default device to the CPU.
+
+    A caller's `torch.no_grad`, `set_default_dtype` or `set_default_device` therefore has no influence on a result.
+    """
+    dtype = torch.get_default_dtype()
+    on_cpu = torch.get_default_device().type == "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), nullcontext() if on_cpu else torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Make initial weights a function of `seed`. The state of PyTorch's global generator is restored afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(seeded_rng(seed).get_state())
+        yield
+
+
+def batches_of(recipe: Recipe, name: str, dataset: Dataset, group: process_group) -> Batches:
+    """The batches of the stage `name` for one process of `group`.
+
+    Raises:
+        InvalidInputError: the processes and their parts cannot share a batch equally.
+    """
+    stage = recipe.stages[name]
+    return Batches(
+        dataset,
+        stage.batch_size,
+        seed=len(STAGES) * recipe.seed + STAGES.index(name),
+        rank=group.rank,
+        world_size=group.world_size,
+        parts=stage.accumulation_steps,
+        flip=stage.flip,
+        dequantize=stage.dequantize,
+        device=group.device,
+    )

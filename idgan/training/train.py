@@ -1,0 +1,133 @@
+"""The public `train`: from a recipe to a checkpoint."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from idgan.data import Dataset, open_dataset
+from idgan.errors import InvalidInputError
+from idgan.networks.modules import usable_device
+from idgan.recipes import Recipe, apply_method, override, recipe_of
+from idgan.registry import load_plugins
+from idgan.training.bundle import bundle
+from idgan.training.distributed import process_group
+from idgan.training.run import Run
+from idgan.training.setup import STAGES, cpu_settings, library_defaults
+
+__all__ = ["check_stage", "train"]
+
+
+def train(
+    recipe: str | Recipe,
+    out: str | Path,
+    *,
+    method: str = "id-gan",
+    stage: str = "all",
+    vae: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data: str | Path | Dataset | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: bool = True,
+    save_seconds: float = 60.0,
+    measure: bool = True,
+    compile: bool | str | Callable[..., Any] = False,
+) -> Path:
+    """Train a recipe into the directory `out`: stage 1 in `out/vae`, stage 2 in `out/gan`, then checkpoint, pictures
+    and `results.json`.
+
+    The same call continues an interrupted run, on a CPU to the same bits. A finished stage is not repeated. `device`,
+    `threads` and `compile` may change in between, but then the bits differ.
+
+    **Data of your own.** `data` takes any object that satisfies `idgan.data.Dataset`. So does the field `data` of a
+    `Recipe`.
+
+    **Networks of your own.** A `Recipe` takes any frozen dataclass of plain values with `build()` as a network config.
+    It needs these attributes:
+
+    - `vae`: `c_dim`, `image_channels` and the `resolution` that the encoder sees. The network has `encode(x) ->
+    Posterior` for x in [0, 1].
+      For stage 1 it also has `decode_logits(c)`, pixel logits, and `decode(c)`, images in [0, 1].
+    - `generator`: `c_dim`, `s_dim`, `image_channels` and `resolution`. The network maps cat([s, c]) to images in [-1,
+    1].
+    - `discriminator`: none. The network maps images in [-1, 1] to logits (N,).
+
+    With `vae_stage` None, an encoder is taken as its `build()` returns it. Register the configs with
+    `idgan.networks.register_network`, and the run ends with a checkpoint like any other. Otherwise it ends with
+    `networks.safetensors`, from which `idgan.training.checkpoint.load_state` returns the state dicts "vae" and
+    "generator" (the moving average).
+
+    Args:
+        recipe: a name (see `idgan.recipes.RECIPES`), "module:name" of a recipe of your own, or a `Recipe`.
+        method: name of the method, see `idgan.recipes.METHODS`. It trains with the recipe's settings.
+        stage: "all", "vae" or "gan".
+        vae: a VAE that replaces stage 1: anything `idgan.load` takes, or a run directory whose stage 1 is finished.
+        settings: dotted path in the recipe -> value, such as {"gan_stage.steps": 5000, "seed": 1}.
+        data: a path for the recipe's data set, or a `Dataset` object that replaces it.
+        device: "auto" (CUDA if available), "cpu", "cuda", "cuda:1". Under torchrun, each process takes its own.
+        threads: CPU threads. None leaves PyTorch's choice.
+        progress: show the progress on stderr.
+        save_seconds: time between two saves of the training state.
+        measure: compute the metrics at the end, which takes minutes.
+        compile: True compiles the networks with `torch.compile`. Text or a function is its backend. Steps with R1 are
+            not compiled.
+
+    Returns:
+        Path of the checkpoint, which `idgan.load` takes. With stage "vae", or with networks that are not registered,
+        path of the directory.
+
+    Raises:
+        UnknownModelError, InvalidInputError: unknown recipe, method, setting or stage, or networks that do not fit each
+            other.
+        RunMismatchError: `out` holds a run with other settings or other data. The message lists the differences.
+        RunError: `out` holds something else, or a file of the run is damaged.
+        DivergedError: training has diverged. The last saved state is intact.
+    """
+    load_plugins()
+    origin = recipe if isinstance(recipe, str) else None
+    parent = recipe_of(recipe) if isinstance(recipe, str) else recipe
+    if data is not None and not isinstance(data, (str, Path)):
+        parent, data = replace(parent, data=data), None
+    chosen = override(apply_method(parent, method), settings or {})
+    check_stage(chosen, stage, vae)
+    with cpu_settings(threads), library_defaults():
+        with process_group(usable_device(device)) as group:
+            run = Run(
+                chosen,
+                Path(out).expanduser(),
+                open_dataset(chosen.data, data),
+                group,
+                vae=vae,
+                origin=origin,
+                data=data,
+                progress=progress,
+                save_seconds=save_seconds,
+                compile=compile,
+            )
+            if vae is None and stage in ("all", "vae") and "vae" in chosen.stages:
+                run.train_vae()
+            if stage == "vae":
+                return run.out
+            run.take_vae()
+            if "gan" in chosen.stages:
+                run.train_gan()
+        if group.rank == 0:
+            bundle(run, measure)
+        return run.result
+
+
+def check_stage(recipe: Recipe, stage: str, vae: str | Path | None = None) -> None:
+    """Check that `recipe` has the `stage`, and that a given `vae` leaves something to train.
+
+    Raises:
+        InvalidInputError: it does not.
+    """
+    if stage not in ("all", *STAGES):
+        raise InvalidInputError(f"stage must be all, {' or '.join(STAGES)}, got {stage!r}")
+    if stage != "all" and stage not in recipe.stages:
+        (only,) = recipe.stages
+        raise InvalidInputError(f"this method has no stage {stage!r}; its only stage is {only!r}")
+    if vae is not None and (stage == "vae" or len(recipe.stages) < 2):
+        left = "stage 1 is all there is to train" if stage == "vae" else "this method has no stage 2"
+        raise InvalidInputError(f"the VAE {vae} replaces stage 1, but {left}")
