@@ -1,4 +1,4 @@
-"""The weights manifest: every checkpoint by name. docs/manifest.md describes the schema for people who write one."""
+"""The weights manifest: every checkpoint by name. docs/manifest.md describes the schema."""
 
 import difflib
 import json
@@ -6,104 +6,123 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from idgan.errors import ManifestError, UnknownModelError
 from idgan.files import write_atomically
 
-__all__ = ["SCHEMA", "DataSet", "Entry", "Manifest", "Weights", "package_manifest", "write_entry"]
+__all__ = ["SCHEMA", "DataSet", "Entry", "Manifest", "Weights", "package_manifest", "printable", "write_entry"]
 
 SCHEMA = 1
-MAX_BYTES = 4 << 20  # a manifest is read whole; nothing honest comes near
+MAX_BYTES = 4 << 20
+"""Largest manifest that is read."""
+MAX_INTEGER = 2**63 - 1
 PACKAGE = Path(__file__).resolve().parents[1]
 
 MODEL_NAME = r"[a-z0-9][a-z0-9-]{0,99}"
-FILE_NAME = (
-    r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}"  # no separator, no "..": it can only name a file in one folder
-)
+FILE_NAME = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+"""A file in one folder: no separator and no ".."."""
 REPO_NAME = r"(?!.*(\.\.|--))[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 COMMIT = r"[0-9a-f]{40}"
 SHA256 = r"[0-9a-f]{64}"
-LICENCE = r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*"
+LICENSE = r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*"
 
+OLD_FIELDS = {"licence": "license"}
+"""Names of fields in files of older versions -> their names now."""
 TRAINING_FIELDS = ("recipe", "command", "seed", "steps", "versions", "hardware", "wall_time_seconds")
+
+Check = Callable[[Any], bool]
 
 
 # ------------------------------------------------------------------ what a field accepts
 
 
-def _takes(accepted, test):
-    """The metadata of a dataclass field: what it accepts, in words and as a test of the value."""
-    return {"accepted": accepted, "test": test}
+def _accepting(accepted: str, check: Check) -> dict[str, Any]:
+    """Metadata of a dataclass field: what it accepts, in words and as a check of the value."""
+    return {"accepted": accepted, "check": check}
 
 
-def _matches(pattern):
+def _matching(pattern: str) -> Check:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-def _is(kind):
+def _instance_of(kind: type | tuple[type, ...]) -> Check:
     return lambda value: isinstance(value, kind)
 
 
-def _at_least(least):
-    return lambda value: type(value) is int and value >= least  # a bool is no number here
+def _integer_from(minimum: int) -> Check:
+    return lambda value: type(value) is int and minimum <= value <= MAX_INTEGER  # True is no number
 
 
-def _is_line(value):
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) <= MAX_INTEGER  # type: ignore[arg-type]
+
+
+def _is_line(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
-def _optional(test):
-    return lambda value: value is None or test(value)
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
 
 
-LINE = _takes("a line of text", _is_line)
-POSITIVE = _takes("a positive integer", _at_least(1))
-OBJECT = _takes("an object, or null", _optional(_is(dict)))
-METRIC_TESTS = {
+LINE = _accepting("a line of text", _is_line)
+POSITIVE = _accepting("a positive integer", _integer_from(1))
+OBJECT = _accepting("an object, or null", _or_none(_instance_of(dict)))
+METRIC_CHECKS: dict[str, Check] = {
     "name": _is_line,
-    "value": lambda value: type(value) in (int, float),
+    "value": _is_number,
     "protocol": _is_line,
-    "samples": _at_least(1),
-    "seed": _optional(_at_least(0)),
-    "versions": _is(dict),
+    "samples": _integer_from(1),
+    "seed": _or_none(_integer_from(0)),
+    "versions": _instance_of(dict),
 }
 
 
 @contextmanager
-def _speaking_of(where):
-    """Errors from within come out as ManifestError that begins with `where`."""
+def _prefixing_errors(where: object) -> Iterator[None]:
+    """Turn errors into a ManifestError whose message begins with `where`."""
     try:
         yield
-    except (OSError, RecursionError, TypeError, ValueError) as error:
-        raise ManifestError(f"{where}: {error}") from error
+    except (OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise ManifestError(f"{printable(where)}: {error}") from error
+
+
+C = TypeVar("C", bound="_Checked")
 
 
 class _Checked:
-    """A dataclass that tests its fields when it is made, and reads itself from a JSON object."""
+    """A dataclass that checks its fields when it is made, and can be read from a JSON object."""
 
-    def __post_init__(self):
-        for spec in fields(self):
+    def __post_init__(self) -> None:
+        for spec in fields(self):  # type: ignore[arg-type]
             value = getattr(self, spec.name)
-            if not spec.metadata["test"](value):
-                raise ManifestError(f"field {spec.name!r} is {_brief(value)}; it takes {spec.metadata['accepted']}")
+            if not spec.metadata["check"](value):
+                raise ManifestError(f"field {spec.name!r} is {_brief(value)}; accepted: {spec.metadata['accepted']}")
 
     @classmethod
-    def from_json(cls, value):
-        """Make one from a JSON object; ManifestError names a missing, unknown or wrong field."""
+    def from_json(cls: type[C], value: Any) -> C:
+        """Make one from a JSON object.
+
+        Raises:
+            ManifestError: names the missing, unknown or wrong field.
+        """
         if not isinstance(value, dict):
             raise ManifestError(f"{_brief(value)} is not an object")
-        known = [spec.name for spec in fields(cls)]
+        known = [spec.name for spec in fields(cls)]  # type: ignore[arg-type]
+        value = {OLD_FIELDS.get(name, name): content for name, content in value.items()}
         for name in value:
             if name not in known:
                 raise ManifestError(
-                    f"unknown field {_brief(name)}{_nearest(name, known)}; the fields are {', '.join(known)}"
+                    f"unknown field {_brief(name)}{_suggestion(name, known)}; the fields are {', '.join(known)}"
                 )
-        for spec in fields(cls):
+        for spec in fields(cls):  # type: ignore[arg-type]
             if spec.default is MISSING and spec.name not in value:
-                raise ManifestError(f"field {spec.name!r} is missing; it takes {spec.metadata['accepted']}")
+                raise ManifestError(f"field {spec.name!r} is missing; accepted: {spec.metadata['accepted']}")
         return cls(**value)
 
 
@@ -112,7 +131,7 @@ class _Checked:
 
 @dataclass(frozen=True)
 class DataSet(_Checked):
-    """The data a checkpoint was trained on, and the terms that data came under."""
+    """The training data of a checkpoint, and the license of that data."""
 
     name: str = field(metadata=LINE)
     license: str = field(metadata=LINE)
@@ -120,74 +139,76 @@ class DataSet(_Checked):
 
 @dataclass(frozen=True)
 class Weights(_Checked):
-    """Where the bytes are and what they must be: a file inside the package (`embedded`), or one commit of a hub repository."""
+    """Where the file is and what it must contain. It is inside the package (`embedded`), or at one commit of a hub repository."""
 
     file: str = field(
-        metadata=_takes("a plain file name ending in .safetensors", _matches(FILE_NAME + r"(?<=\.safetensors)"))
+        metadata=_accepting("a plain file name ending in .safetensors", _matching(FILE_NAME + r"(?<=\.safetensors)"))
     )
-    sha256: str = field(metadata=_takes("64 lower-case hex digits", _matches(SHA256)))
+    sha256: str = field(metadata=_accepting("64 lower-case hex digits", _matching(SHA256)))
     bytes: int = field(metadata=POSITIVE)
-    embedded: bool = field(default=False, metadata=_takes("true or false", _is(bool)))
-    repo: str | None = field(default=None, metadata=_takes('"organisation/name"', _optional(_matches(REPO_NAME))))
+    embedded: bool = field(default=False, metadata=_accepting("true or false", _instance_of(bool)))
+    repo: str | None = field(default=None, metadata=_accepting('"organization/name"', _or_none(_matching(REPO_NAME))))
     revision: str | None = field(
-        default=None, metadata=_takes("a commit of 40 lower-case hex digits", _optional(_matches(COMMIT)))
+        default=None, metadata=_accepting("a commit of 40 lower-case hex digits", _or_none(_matching(COMMIT)))
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if {self.repo is None, self.revision is None} != {self.embedded}:
             raise ManifestError("give either 'embedded': true, or both 'repo' and 'revision'")
 
-    def to_json(self):
-        """The fields that say something, in order."""
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object, without fields that are false or None."""
         return {name: value for name, value in vars(self).items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)
 class Entry(_Checked):
-    """One checkpoint. "released": its weights exist. "recipe": nobody has published any yet, `training` may say how to make them."""
+    """One checkpoint. Status "released": its weights exist. Status "recipe": nobody has published weights yet."""
 
-    status: str = field(metadata=_takes('"released" or "recipe"', lambda value: value in ("released", "recipe")))
+    status: str = field(metadata=_accepting('"released" or "recipe"', lambda value: value in ("released", "recipe")))
     description: str = field(metadata=LINE)
-    license: str = field(metadata=_takes("an SPDX license expression for the weights", _matches(LICENCE)))
-    data: DataSet = field(metadata=_takes("an object with name and license", _is(DataSet)))
+    license: str = field(metadata=_accepting("an SPDX license expression for the weights", _matching(LICENSE)))
+    data: DataSet = field(metadata=_accepting("an object with name and license", _instance_of(DataSet)))
     resolution: int = field(metadata=POSITIVE)
-    image_channels: int = field(metadata=_takes("1 or 3", lambda value: type(value) is int and value in (1, 3)))
+    image_channels: int = field(metadata=_accepting("1 or 3", lambda value: type(value) is int and value in (1, 3)))
     c_dim: int = field(metadata=POSITIVE)
-    s_dim: int = field(metadata=_takes("a non-negative integer", _at_least(0)))
-    model: dict | None = field(default=None, metadata=OBJECT)
-    weights: Weights | None = field(default=None, metadata=_takes("an object, or null", _optional(_is(Weights))))
-    training: dict | None = field(default=None, metadata=OBJECT)
-    metrics: tuple = field(default=(), metadata=_takes("a list of results", _is((list, tuple))))
+    s_dim: int = field(metadata=_accepting("a non-negative integer", _integer_from(0)))
+    model: dict[str, Any] | None = field(default=None, metadata=OBJECT)
+    weights: Weights | None = field(
+        default=None, metadata=_accepting("an object, or null", _or_none(_instance_of(Weights)))
+    )
+    training: dict[str, Any] | None = field(default=None, metadata=OBJECT)
+    metrics: tuple[dict[str, Any], ...] = field(
+        default=(), metadata=_accepting("a list of results", _instance_of((list, tuple)))
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "metrics", tuple(self.metrics))
         for number, metric in enumerate(self.metrics):
             _check_metric(f"metrics[{number}]", metric)
         if self.status == "recipe" and self.weights is not None:
             raise ManifestError("field 'weights' must be null: the status is \"recipe\"")
-        if self.status == "released" and None in (self.weights, self.training):
+        if self.status == "released" and (self.weights is None or self.training is None):
             raise ManifestError("fields 'weights' and 'training' must be given: the status is \"released\"")
-        for name in TRAINING_FIELDS if self.training is not None else ():
-            if self.training.get(name) is None:
-                raise ManifestError(
-                    f"field 'training.{name}' is missing; training records {', '.join(TRAINING_FIELDS)}"
-                )
+        if self.training is not None:
+            _check_training(self.training)
 
     @classmethod
-    def from_json(cls, value):
+    def from_json(cls, value: Any) -> "Entry":
         """Make an entry from its JSON object."""
         if isinstance(value, dict):
             value = dict(value)
-            for name, part in (("data", DataSet), ("weights", Weights)):
+            parts: tuple[tuple[str, type[DataSet] | type[Weights]], ...] = (("data", DataSet), ("weights", Weights))
+            for name, part in parts:
                 if value.get(name) is not None:
-                    with _speaking_of(f"in {name!r}"):
+                    with _prefixing_errors(f"in {name!r}"):
                         value[name] = part.from_json(value[name])
         return super().from_json(value)
 
-    def to_json(self):
-        """The JSON object `from_json` reads, fields in order."""
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object that `from_json` reads, fields in order."""
         parts = {
             "data": vars(self.data),
             "weights": self.weights and self.weights.to_json(),
@@ -196,14 +217,20 @@ class Entry(_Checked):
         return {**vars(self), **parts}
 
 
-def _check_metric(where, metric):
-    """A result as `MetricResult.to_dict` writes it: the six fields that make it comparable; others are kept as they are."""
+def _check_metric(where: str, metric: object) -> None:
+    """Check a result as `MetricResult.to_dict` writes it. It must have the fields that make it comparable, and may have others."""
     if not isinstance(metric, dict):
-        raise ManifestError(f"field '{where}' is {_brief(metric)}; it takes an object")
-    for name, test in METRIC_TESTS.items():
-        if name not in metric or not test(metric[name]):
+        raise ManifestError(f"field '{where}' is {_brief(metric)}; accepted: an object")
+    for name, check in METRIC_CHECKS.items():
+        if name not in metric or not check(metric[name]):
             found = f"is {_brief(metric[name])}" if name in metric else "is missing"
-            raise ManifestError(f"field '{where}.{name}' {found}; a result has {', '.join(METRIC_TESTS)}")
+            raise ManifestError(f"field '{where}.{name}' {found}; a result has {', '.join(METRIC_CHECKS)}")
+
+
+def _check_training(training: dict[str, Any]) -> None:
+    for name in TRAINING_FIELDS:
+        if training.get(name) is None:
+            raise ManifestError(f"field 'training.{name}' is missing; training records {', '.join(TRAINING_FIELDS)}")
 
 
 # ------------------------------------------------------------------ the manifest
@@ -213,65 +240,85 @@ def _check_metric(where, metric):
 class Manifest:
     """Checkpoints by name: `manifest["dsprites"]` is an `Entry`."""
 
-    entries: dict
+    entries: dict[str, Entry]
 
     @classmethod
-    def load(cls):
-        """The package's manifest, overlaid with those that IDGAN_MANIFEST names (as in PATH, the first that knows a name wins)."""
+    def load(cls) -> "Manifest":
+        """The package's manifest together with those in IDGAN_MANIFEST, a list of paths as in PATH. The first file with a name wins.
+
+        Raises:
+            ManifestError: a file is damaged. The message names the file and says what to do.
+        """
         paths = [path for path in os.environ.get("IDGAN_MANIFEST", "").split(os.pathsep) if path]
-        entries = {}
-        for path in (package_manifest(), *reversed(paths)):
-            entries.update(cls.read(path).entries)
+        entries = {**_read_or_advise(cls, package_manifest(), "Reinstall idgan").entries}
+        for path in reversed(paths):
+            entries.update(_read_or_advise(cls, path, "Repair the file, or take it out of IDGAN_MANIFEST").entries)
         return cls(dict(sorted(entries.items())))
 
     @classmethod
-    def read(cls, path):
-        """The manifest in the file at `path`. ManifestError names the file, the entry and the field that break the schema."""
-        with _speaking_of(path), open(path, "rb") as file:
+    def read(cls, path: str | os.PathLike[str]) -> "Manifest":
+        """The manifest in the file at `path`.
+
+        Raises:
+            ManifestError: names the file, the entry and the field.
+        """
+        with _prefixing_errors(path), open(path, "rb") as file:
             return cls(_parse(file.read(MAX_BYTES + 1)))
 
-    def names(self):
+    def names(self) -> list[str]:
         """Every name, sorted."""
         return sorted(self.entries)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Entry:
         try:
             return self.entries[name]
         except (KeyError, TypeError):
+            known = self.names()
             raise UnknownModelError(
-                f"no checkpoint is called {_brief(name)}{_nearest(name, self.names())}; the names are {', '.join(self.names())}"
+                f"no checkpoint is called {_brief(name)}{_suggestion(name, known)}; the names are {', '.join(known)}"
             ) from None
 
 
-def package_manifest():
-    """Path of the manifest that ships with this package: inside it in a wheel, beside it in a checkout or a torch.hub archive."""
+def _read_or_advise(cls: type[Manifest], path: str | Path, advice: str) -> Manifest:
+    try:
+        return cls.read(path)
+    except ManifestError as error:
+        raise ManifestError(f"{error}. {advice}") from error
+
+
+def package_manifest() -> Path:
+    """Path of the package's manifest: inside the package in a wheel, next to it in a checkout or a torch.hub archive."""
     for folder in (PACKAGE, PACKAGE.parent):
         if (path := folder / "weights_manifest.json").is_file():
             return path
-    raise ManifestError(f"weights_manifest.json is neither in {PACKAGE} nor beside it; reinstall idgan")
+    raise ManifestError(f"weights_manifest.json is missing in {PACKAGE} and {PACKAGE.parent}; reinstall idgan")
 
 
-def write_entry(path, name, entry):
-    """Insert or replace entry `name` in the manifest file at `path` (made when missing), sorted, in one atomic step. Returns the path."""
+def write_entry(path: str | os.PathLike[str], name: str, entry: Entry) -> Path:
+    """Insert or replace entry `name` in the manifest file at `path`, atomically. A missing file is created. Returns the path."""
     path = Path(path)
     entries = {**(Manifest.read(path).entries if path.exists() else {}), str(name): entry}
     document = {"schema": SCHEMA, "models": {key: entries[key].to_json() for key in sorted(entries)}}
-    with _speaking_of(f"entry {_brief(name)}"):
+    with _prefixing_errors(f"entry {_brief(name)}"):
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    _parse(text.encode())  # what is written is what can be read
+    _parse(text.encode())  # never write what cannot be read back
     return write_atomically(path, text)
 
 
 # ------------------------------------------------------------------ JSON, strictly
 
 
-def _parse(content):
+def _parse(content: bytes) -> dict[str, Entry]:
     """Entries by name from the bytes of a manifest."""
     if len(content) > MAX_BYTES:
         raise ManifestError(f"larger than the {MAX_BYTES:,} bytes a manifest may have")
-    with _speaking_of("not valid JSON"):
+    with _prefixing_errors("not valid JSON"):
         document = json.loads(
-            content, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite
+            content,
+            object_pairs_hook=_without_duplicates,
+            parse_int=_checked_integer,
+            parse_float=_finite_number,
+            parse_constant=_finite_number,
         )
     if (
         not isinstance(document, dict)
@@ -283,36 +330,53 @@ def _parse(content):
         raise ManifestError(
             f"schema {_brief(document['schema'])}; this idgan reads schema {SCHEMA}: a newer file needs a newer idgan"
         )
-    return {name: _entry(name, value) for name, value in document["models"].items()}
+    return {name: _read_entry(name, value) for name, value in document["models"].items()}
 
 
-def _entry(name, value):
-    if not _matches(MODEL_NAME)(name):
+def _read_entry(name: str, value: object) -> Entry:
+    if not _matching(MODEL_NAME)(name):
         raise ManifestError(f"entry {_brief(name)}: names are lower-case letters, digits and dashes")
-    with _speaking_of(f"entry {name!r}"):
+    with _prefixing_errors(f"entry {name!r}"):
         return Entry.from_json(value)
 
 
-def _without_duplicates(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ManifestError(f"the key {_brief(twice)} appears twice in one object")
     return dict(pairs)
 
 
-def _finite(text):
+def _checked_integer(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
+        raise ManifestError(f"the number {_brief(text)} is too large")
+    return int(text)
+
+
+def _finite_number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ManifestError(f"the number {_brief(text)} is not finite")
     return number
 
 
-def _nearest(name, known):
+# ------------------------------------------------------------------ text in messages
+
+
+def printable(value: object) -> str:
+    """`value` as text that is safe to print: control characters, line breaks and lone surrogates are escaped."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _suggestion(name: object, known: list[str]) -> str:
+    """ " (did you mean ...?)" for the name in `known` that is closest to `name`, or ""."""
     near = difflib.get_close_matches(name[:100].lower(), known, 1) if isinstance(name, str) else []
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _brief(value):
+def _brief(value: object) -> str:
+    """`value` in ASCII, cut to 60 characters."""
     try:
         text = ascii(value)
     except (ValueError, RecursionError):  # thousands of digits, or of nested lists

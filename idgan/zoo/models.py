@@ -1,9 +1,10 @@
-"""Checkpoints by name, path or hub repository: found, verified and built."""
+"""Checkpoints by name, path or hub repository: resolved, verified and loaded."""
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,171 +13,218 @@ from idgan.errors import (
     HubOfflineError,
     HubUnreachableError,
     InvalidInputError,
+    ManifestError,
     NotTrainedError,
     RepoNotFoundError,
     UnknownModelError,
 )
 from idgan.networks import ModelConfig
 from idgan.networks.modules import usable_device
+from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.download import fetch, locate
-from idgan.zoo.manifest import Manifest
-from idgan.zoo.weights import CHECKPOINT_FILE, golden_differences, read_checkpoint
+from idgan.zoo.manifest import Entry, Manifest, printable
+from idgan.zoo.weights import (
+    CHECKPOINT_FILE,
+    CheckpointFile,
+    build_sampler,
+    check_size,
+    golden_differences,
+    read_file,
+)
 
 __all__ = ["TOLERANCES", "ResolvedCheckpoint", "info", "list_models", "load", "resolve", "verify"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
-"""How far golden outputs may be off in float32, in pixels of [0, 1] and units of the code: more than machines differ, less than shows."""
-
-
-def load(
-    name,
-    *,
-    pretrained=True,
-    device="auto",
-    dtype="float32",
-    revision=None,
-    cache_dir=None,
-    endpoint=None,
-    token=None,
-    local_files_only=False,
-):
-    """The `Sampler` called `name`: encoder, decoder and generator in one object, ready to use.
-
-    Args:
-        name: a name of `list_models()`; a run directory; a `.safetensors` file; "org/repo" or "org/repo@revision" on the hub. In this
-            order: a directory called like a checkpoint is "./dsprites".
-        pretrained: False builds the right architecture with random weights.
-        device: "auto" (CUDA where there is one), or any PyTorch device.
-        dtype: "float32", "bfloat16" or "float16", or the torch dtype; images come out in float32 all the same.
-        revision: commit, branch or tag, for hub repositories only.
-        cache_dir, endpoint, token, local_files_only: as in huggingface_hub; by default its HF_* environment variables count.
-
-    Raises:
-        UnknownModelError: nothing of that name; the message lists what there is.
-        NotTrainedError: known, but without published weights yet.
-        CorruptWeightsError, CheckpointError: a file that is not what was promised, or malformed.
-        HubError: the hub could not serve it; subclasses say why.
-    """
-    dtype, device = _dtype(dtype), usable_device(device)
-    if pretrained:
-        found = resolve(
-            name,
-            revision=revision,
-            cache_dir=cache_dir,
-            endpoint=endpoint,
-            token=token,
-            local_files_only=local_files_only,
-        )
-        sampler = read_checkpoint(found.path)
-        sampler.info.setdefault("name", found.name)
-    else:
-        entry = Manifest.load()[name]
-        if entry.model is None:
-            raise _not_trained(name, entry)
-        sampler = Sampler(ModelConfig.from_dict(entry.model), info={"name": name, "pretrained": False})
-    return sampler.to(device, dtype)
+"""Accepted difference of golden outputs in float32: pixels in [0, 1], and units of the code. Machines differ by less."""
 
 
 @dataclass(frozen=True)
 class ResolvedCheckpoint:
-    """Where a checkpoint is: its `name`, the `path` of the verified file, and its manifest `entry` (None for files and repositories)."""
+    """A checkpoint that was found and verified.
+
+    Attributes:
+        name: name of the model.
+        path: where the file is.
+        sha256: hex hash of the content.
+        entry: entry in the manifest, None for files and repositories.
+        file: content that was hashed, so that the file is read once. None: `load` reads the file and checks the hash.
+    """
 
     name: str
     path: Path
-    entry: object = None
+    sha256: str
+    entry: Entry | None = None
+    file: CheckpointFile | None = field(default=None, repr=False, compare=False)
 
 
-def resolve(name, *, revision=None, **options):
-    """Find (and if need be download) and verify the checkpoint called `name`; everything else as in `load`. Returns `ResolvedCheckpoint`."""
+def load(
+    name: str | os.PathLike[str] | ResolvedCheckpoint,
+    *,
+    pretrained: bool = True,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    endpoint: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Sampler:
+    """The `Sampler` called `name`: encoder, decoder and generator in one object, ready to use.
+
+    Args:
+        name: a name in `list_models()`, a run directory, a `.safetensors` file, "org/repo" or "org/repo@revision" on the hub, or the
+            result of `resolve`. Names of models come first: write "./dsprites" for a directory of that name.
+        pretrained: False builds the architecture with random weights.
+        device: "auto" (CUDA if there is one, else the CPU), or any PyTorch device.
+        dtype: "float32", "bfloat16" or "float16", or the torch dtype. Images are float32 in any case.
+        revision: commit, branch or tag. For hub repositories only.
+        cache_dir, endpoint, token, local_files_only: as in huggingface_hub. Its HF_* environment variables give the defaults.
+
+    Raises:
+        UnknownModelError: there is no such name. The message lists the known names.
+        NotTrainedError: the name is known, but has no published weights yet.
+        CorruptWeightsError, CheckpointError: the file is damaged or malformed.
+        HubError: the hub could not serve it. Subclasses say why.
+    """
+    load_plugins()
+    torch_dtype, torch_device = _find_dtype(dtype), usable_device(device)
+    if not pretrained:
+        return _untrained_sampler(name).to(torch_device, torch_dtype)
+    found = resolve(
+        name,
+        revision=revision,
+        cache_dir=cache_dir,
+        endpoint=endpoint,
+        token=token,
+        local_files_only=local_files_only,
+    )
+    sampler = build_sampler(found.file or read_file(found.path, found.sha256))
+    if sampler.info.get("name") is None:
+        sampler.info["name"] = found.name
+    return sampler.to(torch_device, torch_dtype)
+
+
+def _untrained_sampler(name: str | os.PathLike[str] | ResolvedCheckpoint) -> Sampler:
+    """The networks of the manifest entry `name`, with random weights."""
+    name = name.name if isinstance(name, ResolvedCheckpoint) else str(name)
+    entry = Manifest.load()[name]
+    if entry.model is None:
+        raise _not_trained(name, entry)
+    try:
+        config = ModelConfig.from_dict(entry.model)
+        check_size(config)
+    except InvalidInputError as error:
+        raise ManifestError(f"the manifest's entry {name!r} describes no model: {error}") from error
+    return Sampler(config, info={"name": name, "pretrained": False})
+
+
+def resolve(
+    name: str | os.PathLike[str] | ResolvedCheckpoint, *, revision: str | None = None, **options: Any
+) -> ResolvedCheckpoint:
+    """Find the checkpoint called `name`, download it if needed, and verify it. Arguments and errors are those of `load`.
+
+    A `ResolvedCheckpoint` is returned as it is.
+    """
+    if isinstance(name, ResolvedCheckpoint):
+        return name
+    load_plugins()
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
-    elsewhere = not (name in manifest.entries or os.path.exists(name) or name.endswith(".safetensors"))
-    on_hub = elsewhere and re.fullmatch(r"\w[^/]*/[^/]+", repo)
+    is_local = name in manifest.entries or os.path.exists(name) or name.endswith(".safetensors")
+    on_hub = not is_local and re.fullmatch(r"\w[^/]*/[^/]+", repo) is not None
     if revision is not None and (at or not on_hub):
         raise InvalidInputError(
-            f"revision {revision!r} is for hub repositories (org/repo) that name none themselves, not for {name}"
+            f"revision {revision!r} is only for a hub repository (org/repo) without @revision, got {name!r}"
         )
     if on_hub:
-        return ResolvedCheckpoint(repo, _from_hub(repo, pinned if at else revision or "main", options))
+        return _resolved(repo, _read_from_hub(repo, pinned if at else revision or "main", options))
     if name in manifest.entries:
-        return ResolvedCheckpoint(name, _published(name, manifest[name], options), manifest[name])
+        entry = manifest[name]
+        if entry.weights is None:
+            raise _not_trained(name, entry)
+        return _resolved(name, locate(entry.weights, read_file, **options), entry)
+    path = Path(name)
     if os.path.isfile(name):
-        return ResolvedCheckpoint(Path(name).stem, Path(name))
+        return _resolved(path.stem, read_file(path))
     if os.path.isdir(name):
-        return ResolvedCheckpoint(Path(name).resolve().name, _of_run(Path(name)))
+        return _resolved(path.resolve().name, read_file(_file_of_run(path)))
     if "/" in name or name.endswith(".safetensors"):
-        raise UnknownModelError(f"{name!r} is neither a directory nor a file here, and not a hub repository (org/repo)")
-    return manifest[name]  # raises UnknownModelError with the nearest name
+        raise UnknownModelError(
+            f"{printable(name)!r:.300} is neither a directory nor a file here, and not a hub repository (org/repo)"
+        )
+    manifest[name]  # raises UnknownModelError with the nearest name
+    raise AssertionError
 
 
-def _published(name, entry, options):
-    if entry.weights is None:
-        raise _not_trained(name, entry)
-    return locate(entry.weights, **options)
+def _resolved(name: str, file: CheckpointFile, entry: Entry | None = None) -> ResolvedCheckpoint:
+    return ResolvedCheckpoint(name, file.path, file.sha256, entry, file)
 
 
-def _not_trained(name, entry):
+def _not_trained(name: str, entry: Entry) -> NotTrainedError:
     if entry.model is None:
         return NotTrainedError(f"{name} is planned: this version of idgan has neither its weights nor its networks")
     return NotTrainedError(
         f"{name} has no published weights yet. Train it with `idgan train {name} --out runs/{name}` and load it with "
-        f'idgan.load("runs/{name}"); for random weights: idgan.load("{name}", pretrained=False)'
+        f'idgan.load("runs/{name}"). For random weights: idgan.load("{name}", pretrained=False)'
     )
 
 
-def _of_run(directory):
+def _file_of_run(directory: Path) -> Path:
+    """The checkpoint file in the run directory `directory`."""
     path = directory / CHECKPOINT_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{directory} has no {CHECKPOINT_FILE}: it is no finished run. The `idgan train` that made it continues it"
+            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, repeat its `idgan train`"
         )
     return path
 
 
-def _from_hub(repo, revision, options):
+def _read_from_hub(repo: str, revision: str, options: dict[str, Any]) -> CheckpointFile:
     try:
-        return fetch(repo, CHECKPOINT_FILE, revision=revision, **options)
+        file: CheckpointFile = fetch(repo, CHECKPOINT_FILE, revision=revision, read=read_file, **options)
     except (RepoNotFoundError, HubUnreachableError, HubOfflineError) as error:  # perhaps it was meant as a path
         raise type(error)(f"{error} (There is no directory {repo} here either.)") from error
+    return file
 
 
-def list_models(*, status=None):
-    """Names of all checkpoints in the manifest, sorted; `status` "released" or "recipe" keeps those only."""
+def list_models(*, status: str | None = None) -> list[str]:
+    """Names of all checkpoints in the manifest, sorted. `status` "released" or "recipe" selects those with that status."""
     if status not in (None, "released", "recipe"):
         raise InvalidInputError(f"status must be released, recipe or None, got {status!r}")
+    load_plugins()
     manifest = Manifest.load()
     return [name for name in manifest.names() if status in (None, manifest[name].status)]
 
 
-def info(name):
-    """What the manifest says of checkpoint `name`, as a dict: status, licenses, shapes, training, metrics."""
+def info(name: str) -> dict[str, Any]:
+    """The manifest entry of checkpoint `name` as a dict: status, licenses, shapes, training, metrics."""
     return Manifest.load()[name].to_json()
 
 
-def verify(name, **options):
-    """Hold checkpoint `name` to its hash and its golden vectors.
+def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) -> dict[str, Any]:
+    """Check the hash of checkpoint `name`, and that its networks compute its golden outputs. `options` are those of `load`.
 
     Returns:
-        {"name", "path", "differences": {"images", "decoded", "mean"}, "ok"}.
+        {"name", "path", "differences": {"images", "decoded", "mean"}, "ok"}. "decoded" is missing if the VAE has no decoder.
 
     Raises:
-        CorruptWeightsError, CheckpointError: the file itself is not what was promised. `options`: as in `load`.
+        CorruptWeightsError, CheckpointError: the file is damaged or malformed.
     """
     found = resolve(name, **options)
-    differences = golden_differences(found.path)
+    differences = golden_differences(found.file or read_file(found.path, found.sha256))
     return {
         "name": found.name,
         "path": str(found.path),
         "differences": differences,
-        "ok": all(differences[key] <= tolerance for key, tolerance in TOLERANCES.items()),
+        "ok": all(difference <= TOLERANCES[key] for key, difference in differences.items()),
     }
 
 
-def _dtype(dtype):
+def _find_dtype(dtype: object) -> torch.dtype:
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
-    if dtype in DTYPES.values():
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
         return dtype
     raise InvalidInputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")

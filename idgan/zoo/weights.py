@@ -1,56 +1,114 @@
-"""A checkpoint is one self-describing safetensors file: VAE, EMA generator, a bank of posteriors, goldens, and its config as metadata."""
+"""The checkpoint file: one safetensors file with both networks, a bank of posteriors, golden outputs, the config and the training record."""
 
 import copy
+import hashlib
 import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from torch import nn
 
-from idgan.errors import CheckpointError
+from idgan.errors import CheckpointError, CorruptWeightsError, InvalidInputError
 from idgan.files import write_atomically
 from idgan.images import encoder_view
 from idgan.networks import ModelConfig, Posterior
+from idgan.record import TrainingRecord
 from idgan.sampler import Sampler
+from idgan.zoo.download import describe_fault, find_fault
+from idgan.zoo.manifest import printable
 
 __all__ = [
     "CHECKPOINT_FILE",
     "FORMAT",
+    "CheckpointFile",
+    "build_sampler",
+    "check_size",
     "check_tensors",
     "golden_differences",
     "part_of",
     "read_checkpoint",
+    "read_file",
+    "spec_of",
     "write_checkpoint",
 ]
 
 FORMAT = "idgan-1"
 CHECKPOINT_FILE = "model.safetensors"
-"""The file's name in a run directory and in a hub repository."""
-GOLDENS = ("c", "s", "images", "decoded", "mean")
+"""Name of the checkpoint file in a run directory and in a hub repository."""
+PARTS = ("vae", "generator")
+GOLDEN_CODES = ("c", "s")
 GOLDEN_COUNT = 4
 
+MAX_HEADER_BYTES = 8 << 20
+MAX_PARAMETER_BYTES = 32 << 30
+MAX_RESOLUTION = 4096
+MAX_MAGNITUDE = 1e6
+"""Largest absolute value of a weight."""
+LOGVAR_RANGE = (-100.0, 20.0)
+"""Range of the log-variances in the bank of posteriors."""
 
-def write_checkpoint(path, sampler):
-    """Write `sampler` to `path` atomically, in float32, with goldens: `GOLDEN_COUNT` draws by seed 0 and what each network makes of them.
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Data type in a safetensors header -> PyTorch's."""
 
-    `sampler.info` (a JSON-able dict) goes along. Equal samplers make equal files. Returns the path.
+Spec = tuple[object, tuple[int, ...]]
+"""Data type and shape of a tensor."""
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """The content of a checkpoint file. Its header has been checked, its values have not."""
+
+    path: Path
+    sha256: str
+    data: bytes = field(repr=False)
+    config: ModelConfig
+    info: dict[str, Any] = field(repr=False)
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
+    """Write `sampler` and its `info` (a JSON-able dict) to `path` atomically, in float32. Equal samplers make equal files.
+
+    The file also holds golden outputs: what the networks compute for `GOLDEN_COUNT` codes drawn with seed 0.
+
+    Raises:
+        CheckpointError: a weight is not finite or far too large.
+        InvalidInputError: a network's config is not registered.
+        OSError: the file cannot be written.
     """
     sampler = copy.deepcopy(sampler).float()
-    tensors = {
-        f"{part}.{name}": tensor
-        for part in ("vae", "generator")
-        for name, tensor in getattr(sampler, part).state_dict().items()
-    }
+    metadata = {"format": FORMAT, "config": json.dumps(sampler.config.to_dict()), "info": json.dumps(sampler.info)}
+    tensors = {f"{part}.{name}": t for part in PARTS for name, t in getattr(sampler, part).state_dict().items()}
     tensors |= {"bank.mean": sampler.bank.mean, "bank.logvar": sampler.bank.logvar}
     c, s = sampler.codes(GOLDEN_COUNT, seed=0)
-    tensors |= {f"golden.{name}": value for name, value in zip(GOLDENS, (c, s, *golden_outputs(sampler, c, s)))}
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "config": json.dumps(sampler.config.to_dict()), "info": json.dumps(sampler.info)}
-    return write_atomically(path, _in_order(safetensors.torch.save(tensors, metadata)))
+    goldens = {"c": c, "s": s, **_golden_outputs(sampler, c, s)}
+    tensors |= {f"golden.{name}": tensor for name, tensor in goldens.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    _check_values(path, tensors)
+    return write_atomically(path, _with_sorted_header(safetensors.torch.save(tensors, metadata)))
 
 
-def _in_order(content):
-    """The bytes of a safetensors file with its header sorted: the library writes metadata in random order."""
+def _with_sorted_header(content: bytes) -> bytes:
+    """A safetensors file with its header sorted. The library writes metadata in random order."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -58,102 +116,318 @@ def _in_order(content):
 
 
 @torch.no_grad()
-def golden_outputs(sampler, c, s, images=None):
-    """What generator and decoder make of codes `c`, `s`, and the encoder of `images` (None: the generator's own): images, decoded, mean."""
-    made = sampler(c, s)
-    x = made if images is None else images
-    decoded = sampler.vae.decode(c.to(sampler.device, sampler.dtype))  # an untrained decoder is part of the file, too
-    return made, decoded, sampler.vae.encode(encoder_view(x.to(sampler.device), sampler.vae.config.resolution)).mean
+def _golden_outputs(
+    sampler: Sampler, c: torch.Tensor, s: torch.Tensor, images: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
+    """Outputs of the networks for codes `c` and `s`: "images", "decoded" (if the VAE has a decoder) and "mean".
+
+    "mean" is the encoder's output for `images`. By default these are the generator's own images.
+    """
+    outputs = {"images": sampler(c, s)}
+    if _has_decoder(sampler.vae):  # an untrained decoder is part of the file, too
+        outputs["decoded"] = sampler.vae.decode(c.to(sampler.device, sampler.dtype))
+    x = outputs["images"] if images is None else images
+    view = encoder_view(x.to(sampler.device), sampler.config.vae.resolution)
+    return outputs | {"mean": sampler.vae.encode(view).mean}
 
 
-def read_checkpoint(path):
-    """The `Sampler` in the file at `path`, on the CPU in float32, ready to use.
+def _has_decoder(vae: nn.Module) -> bool:
+    return callable(getattr(vae, "decode", None))
 
-    Nothing in the file is trusted: it is not a pickle, its keys, shapes, dtypes and values are checked before a network is made of them.
+
+# ------------------------------------------------------------------ reading
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Sampler:
+    """The `Sampler` in the file at `path`, on the CPU in float32.
+
+    The file is not trusted. It is no pickle, and its keys, shapes, dtypes and values are checked before a network gets them.
 
     Raises:
-        CheckpointError: the file is malformed; the message says what is wrong with it.
+        CheckpointError: the file is malformed. The message says what is wrong.
         FileNotFoundError: there is no such file.
     """
-    return _build(path, *_read(path))
+    return build_sampler(read_file(path))
 
 
-def golden_differences(path, device="cpu"):
-    """The largest absolute difference between each golden output in the file and what its networks compute on `device` now.
+def read_file(
+    path: str | os.PathLike[str], sha256: str | None = None, bytes: int | None = None
+) -> CheckpointFile:
+    """Read the checkpoint file at `path` once, and check its header before its tensors are read.
 
-    Returns:
-        {"images", "decoded", "mean"} -> float: pixels in [0, 1], and units of the code.
+    Args:
+        sha256, bytes: expected hash and size, if known.
 
     Raises:
-        CheckpointError: the file is malformed or has no goldens.
+        CorruptWeightsError: hash or size differ from what is expected.
+        CheckpointError: the file is malformed.
+        FileNotFoundError: there is no such file.
     """
-    tensors, metadata = _read(path)
-    sampler = _build(path, tensors, metadata).to(device)
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a device or a pipe could be read without end
+        raise CheckpointError(f"{printable(path)} is not a file")
+    if sha256 is not None and not path.exists():
+        _raise_corrupt(path, find_fault(path, sha256, bytes))
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if bytes not in (None, size):
+            _raise_corrupt(path, find_fault(path, sha256, bytes))
+        try:
+            head, config, info = _read_header(path, file, size)
+        except CheckpointError:
+            if (sha256 or bytes is not None) and (fault := find_fault(path, sha256, bytes)):
+                _raise_corrupt(path, fault)
+            raise
+        data = head + file.read(size - len(head))
+    digest = hashlib.sha256(data).hexdigest()
+    if fault := describe_fault(data, len(data), digest, sha256, bytes):
+        _raise_corrupt(path, fault)
+    return CheckpointFile(path, digest, data, config, info)
+
+
+def _raise_corrupt(path: Path, fault: str | None) -> None:
+    raise CorruptWeightsError(f"{path.name} is not what was promised: {fault} ({printable(path)}).")
+
+
+def build_sampler(file: CheckpointFile) -> Sampler:
+    """A new `Sampler` with the networks of `file`, on the CPU in float32.
+
+    Raises:
+        CheckpointError: tensors do not fit the config, or hold absurd values.
+    """
+    return _build_sampler(file, _read_tensors(file))
+
+
+def golden_differences(file: CheckpointFile | str | os.PathLike[str], device: str = "cpu") -> dict[str, float]:
+    """Largest absolute difference between each golden output in `file` and what its networks compute on `device` now.
+
+    Returns:
+        "images", "decoded" (if the VAE has a decoder) and "mean" -> difference. Units are pixels in [0, 1] and units of the code.
+
+    Raises:
+        CheckpointError: the file is malformed or has no golden outputs.
+    """
+    file = file if isinstance(file, CheckpointFile) else read_file(file)
+    tensors = _read_tensors(file)
     goldens = part_of(tensors, "golden.")
-    shapes = {"c": (sampler.c_dim,), "s": (sampler.s_dim,), "mean": (sampler.c_dim,)}
-    shapes |= {"images": (sampler.image_channels, sampler.resolution, sampler.resolution)}
-    shapes |= {"decoded": (sampler.image_channels, sampler.vae.config.resolution, sampler.vae.config.resolution)}
-    check_tensors(path, goldens, {name: (GOLDEN_COUNT, *shapes[name]) for name in GOLDENS})
-    outputs = golden_outputs(sampler, goldens["c"], goldens["s"], goldens["images"])
-    return {name: (goldens[name] - output.cpu()).abs().max().item() for name, output in zip(GOLDENS[2:], outputs)}
+    if not goldens:
+        raise CheckpointError(f"{printable(file.path)}: it has no golden outputs to compare with")
+    sampler = _build_sampler(file, tensors).to(device)
+    outputs = _golden_outputs(sampler, goldens["c"], goldens["s"], goldens["images"])
+    return {name: (goldens[name] - output.cpu()).abs().max().item() for name, output in outputs.items()}
 
 
-def _read(path):
-    """All tensors and the metadata of an idgan safetensors file."""
+def _read_tensors(file: CheckpointFile) -> dict[str, torch.Tensor]:
+    """The tensors of `file`, by name, checked."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path} is not an idgan checkpoint (format {metadata.get('format')!r:.100}, not {FORMAT!r})"
-                )
-            # Copied: what safe_open returns is mapped from the file, and someone who overwrites that in place would take the process down.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118 (safe_open is not a dict)
+        tensors = safetensors.torch.load(file.data)
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+        raise CheckpointError(f"{printable(file.path)} is not a whole safetensors file: {error}") from error
+    specs = {name: spec_of(tensor) for name, tensor in tensors.items()}
+    check_tensors(file.path, tensors, _expected_specs(file.path, file.config, specs))
+    return tensors
 
 
-def _build(path, tensors, metadata):
-    """The `Sampler` that `tensors` and `metadata` of the file at `path` describe, after checking them."""
-    try:
-        config, info = ModelConfig.from_dict(json.loads(metadata["config"])), json.loads(metadata["info"])
-        if not isinstance(info, dict):
-            raise ValueError("info must be an object")
-    except (KeyError, ValueError, RecursionError) as error:  # InvalidInputError is a ValueError
-        raise CheckpointError(f"{path}: its metadata does not describe an idgan model ({error})") from error
-    with torch.device("meta"):  # shapes only: no memory is taken for what a hostile config claims
-        networks = {"vae": config.vae.build(), "generator": config.generator.build()}
-    expected = {
-        f"{part}.{name}": tensor.shape
-        for part, network in networks.items()
-        for name, tensor in network.state_dict().items()
-    }
-    bank = Posterior(tensors.get("bank.mean"), tensors.get("bank.logvar"))
-    rows = 0 if bank.mean is None else bank.mean.shape[:1].numel()
-    expected |= {"bank.mean": (rows, config.c_dim), "bank.logvar": (rows, config.c_dim)}
-    check_tensors(path, {name: tensor for name, tensor in tensors.items() if not name.startswith("golden.")}, expected)
-    if rows == 0:
-        raise CheckpointError(f"{path}: its bank of posteriors is empty")
-    for part, network in networks.items():
-        network.load_state_dict(part_of(tensors, f"{part}."), assign=True)
-    return Sampler(config, **networks, bank=bank, info=info)
+def _build_sampler(file: CheckpointFile, tensors: dict[str, torch.Tensor]) -> Sampler:
+    config = file.config
+    networks = {part: _build_network(getattr(config, part), part_of(tensors, f"{part}.")) for part in PARTS}
+    bank = Posterior(tensors["bank.mean"], tensors["bank.logvar"])
+    return Sampler(config, **networks, bank=bank, info=copy.deepcopy(file.info))
 
 
-def part_of(tensors, prefix):
-    """Those of `tensors` (name -> tensor) whose names begin with `prefix`, without it."""
+def _build_network(config: Any, state: dict[str, torch.Tensor]) -> nn.Module:
+    """The network of `config` with the weights in `state`.
+
+    The package's own networks are built without memory, and then get their weights. Those of other packages may have buffers that are not
+    in the file, so they are built in full.
+    """
+    own = type(config).__module__.partition(".")[0] == __name__.partition(".")[0]
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if own else "cpu"):
+        network: nn.Module = config.build()
+    network.load_state_dict(state, assign=True)
+    return network.float()
+
+
+def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with `prefix`, by their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def check_tensors(path, tensors, expected):
-    """Hold `tensors` to `expected`, name -> shape: all of them and no other, float32 and finite."""
-    if tensors.keys() != expected.keys():
-        missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+# ------------------------------------------------------------------ the header
+
+
+def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelConfig, dict[str, Any]]:
+    """Read and check the header of a safetensors file of `size` bytes.
+
+    Returns:
+        (bytes read so far, config, info).
+    """
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > min(size - 8, MAX_HEADER_BYTES):
         raise CheckpointError(
-            f"{path}: tensors missing: {missing[:5] or 'none'}; not expected: {surplus[:5] or 'none'}"
+            f"{printable(path)} is not a whole safetensors file: its header cannot have {length:,} bytes"
         )
+    raw = file.read(length)
+    try:
+        header = json.loads(raw.decode())
+        metadata = header.pop("__metadata__", None) or {}
+        specs = {
+            name: (DTYPES.get(entry["dtype"], entry["dtype"]), tuple(map(int, entry["shape"])))
+            for name, entry in header.items()
+        }
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        file_format = metadata.get("format")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{printable(path)} is not a whole safetensors file: its header is damaged") from error
+    if end != size - 8 - length:
+        raise CheckpointError(
+            f"{printable(path)} is not a whole safetensors file: its tensors need {end:,} bytes, it has {size - 8 - length:,}"
+        )
+    if file_format != FORMAT:
+        raise CheckpointError(
+            f"{printable(path)} is not an idgan checkpoint (format {file_format!r:.100}, not {FORMAT!r})"
+        )
+    config, info = _read_metadata(path, metadata)
+    _check_specs(path, specs, _expected_specs(path, config, specs))
+    return start + raw, config, info
+
+
+def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:
+    """Config and info in the `metadata` of the file at `path`."""
+    values = None
+    try:
+        for key in ("config", "info"):
+            if key not in metadata:
+                raise ValueError(f"{key!r} is missing")
+        values, info = json.loads(metadata["config"]), json.loads(metadata["info"])
+        config = ModelConfig.from_dict(values)
+        check_size(config)
+        _check_info(info)
+    except (TypeError, ValueError, RecursionError) as error:  # InvalidInputError is a ValueError
+        raise CheckpointError(
+            f"{printable(path)}: its metadata does not describe an idgan model ({error}){_import_advice(values)}"
+        ) from error
+    return config, info
+
+
+def _import_advice(config: object) -> str:
+    """How to import the package that registers a network of the JSON object `config`; "" if the object names no package."""
+    parts = config.values() if isinstance(config, dict) else ()
+    packages = {part["package"] for part in parts if isinstance(part, dict) and isinstance(part.get("package"), str)}
+    package = next((name for name in sorted(packages) if name.isidentifier() and name.isascii()), None)
+    if package is None:
+        return ""
+    return f". The file names the package {package!r:.100}: run `idgan --import {package:.100} ...`, or import it first in Python"
+
+
+def _check_info(info: object) -> None:
+    """Check the `info` of a checkpoint: an object with text as name and data, and a training record."""
+    if not isinstance(info, dict):
+        raise InvalidInputError("info must be an object")
+    for key in ("name", "data"):
+        value = info.get(key)
+        if value is not None and not (isinstance(value, str) and value.isprintable()):
+            raise InvalidInputError(f"info.{key} must be a line of text, got {value!r:.100}")
+    TrainingRecord.from_dict(info.get("training"))
+
+
+def check_size(config: ModelConfig) -> None:
+    """Check that the networks of `config` and their images have a size that a machine can hold. No memory is taken.
+
+    Raises:
+        InvalidInputError: they have not, or the networks cannot be built.
+    """
+    for part in PARTS:
+        resolution = getattr(config, part).resolution
+        if resolution > MAX_RESOLUTION:
+            raise InvalidInputError(f"{part}.resolution must be at most {MAX_RESOLUTION}, got {resolution}")
+    networks = _build_without_memory(config)
+    needed = sum(p.numel() * p.element_size() for network in networks.values() for p in network.parameters())
+    if needed > MAX_PARAMETER_BYTES:
+        raise InvalidInputError(f"its networks need {needed:,} bytes; at most {MAX_PARAMETER_BYTES:,} are accepted")
+
+
+def _build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
+    """Both networks of `config` on the meta device, which stores shapes only."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return {part: getattr(config, part).build() for part in PARTS}
+    except Exception as error:  # the code of another package may raise anything
+        raise InvalidInputError(f"its networks cannot be built: {type(error).__name__}: {error}") from error
+
+
+# ------------------------------------------------------------------ tensors
+
+
+def spec_of(tensor: torch.Tensor) -> Spec:
+    """Data type and shape of `tensor`."""
+    return tensor.dtype, tuple(tensor.shape)
+
+
+def _expected_specs(path: Path, config: ModelConfig, found: Mapping[str, Spec]) -> dict[str, Spec]:
+    """What a file with `config` must hold: tensor name -> spec. `found` tells the rows of the bank and whether there are golden outputs.
+
+    Floating point tensors are float32. Others, such as the counters of BatchNorm, keep the type that they have in the network.
+    """
+    networks = _build_without_memory(config)
+    expected: dict[str, Spec] = {}
+    for part, network in networks.items():
+        for name, tensor in network.state_dict().items():
+            dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+            expected[f"{part}.{name}"] = (dtype, tuple(tensor.shape))
+    rows = found.get("bank.mean", (None, ()))[1][:1]
+    if rows == (0,):
+        raise CheckpointError(f"{printable(path)}: its bank of posteriors is empty")
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("bank.mean", "bank.logvar"), (*(rows or (1,)), config.c_dim))
+    if any(name.startswith("golden.") for name in found):
+        image = (config.image_channels, config.resolution, config.resolution)
+        outputs = {"c": (config.c_dim,), "s": (config.s_dim,), "images": image, "mean": (config.c_dim,)}
+        if _has_decoder(networks["vae"]):
+            outputs["decoded"] = (config.image_channels, config.vae.resolution, config.vae.resolution)
+        shapes |= {f"golden.{name}": (GOLDEN_COUNT, *shape) for name, shape in outputs.items()}
+    return expected | {name: (torch.float32, shape) for name, shape in shapes.items()}
+
+
+def check_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], expected: Mapping[str, Spec]
+) -> None:
+    """Check that `tensors` are exactly the `expected` ones, and that their values are finite and not absurdly large.
+
+    Raises:
+        CheckpointError: names the file at `path`, the tensor, and what is wrong.
+    """
+    _check_specs(path, {name: spec_of(tensor) for name, tensor in tensors.items()}, expected)
+    _check_values(path, tensors)
+
+
+def _check_specs(path: str | os.PathLike[str], found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
+    if found.keys() != expected.keys():
+        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+        raise CheckpointError(
+            f"{printable(path)}: tensors missing: {_first(missing)}; not expected: {_first(surplus)}"
+        )
+    for name, (dtype, shape) in expected.items():
+        if found[name] != (dtype, shape):
+            wanted = str(dtype).removeprefix("torch.")
+            there, size = found[name]
+            raise CheckpointError(f"{printable(path)}: {name} must be {wanted} {shape}, found {there} {size}"[:500])
+
+
+def _first(names: list[str]) -> str:
+    """The first few of `names`, for a message."""
+    return str([name[:100] for name in names[:5]] or "none")
+
+
+def _check_values(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
-        found, shape = tuple(tensor.shape), tuple(expected[name])
-        if tensor.dtype != torch.float32 or found != shape:
-            raise CheckpointError(f"{path}: {name} must be float32 {shape}, found {tensor.dtype} {found}")
+        if not tensor.is_floating_point():
+            continue
         if not tensor.isfinite().all():
-            raise CheckpointError(f"{path}: {name} has values that are not finite")
+            raise CheckpointError(f"{printable(path)}: {name} has values that are not finite")
+        low, high = LOGVAR_RANGE if name == "bank.logvar" else (-MAX_MAGNITUDE, MAX_MAGNITUDE)
+        if tensor.numel() and not low <= tensor.min() <= tensor.max() <= high:
+            raise CheckpointError(
+                f"{printable(path)}: {name} has values from {tensor.min():g} to {tensor.max():g}; "
+                f"accepted are {low:g} to {high:g}"
+            )

@@ -3,6 +3,7 @@
 What the client reads from its environment on import runs in a process of its own.
 """
 
+import gzip
 import hashlib
 import logging
 import os
@@ -118,14 +119,13 @@ def test_a_damaged_copy_is_replaced_where_the_cache_has_no_links(hub, get):
     assert hub.count("GET") == 2
 
 
-def test_a_file_is_hashed_once_a_process_as_long_as_it_is_untouched(get):
-    before = download._hash_of.cache_info().misses
+def test_a_file_is_verified_at_each_load(get):
     path = get()
-    get()
-    assert download._hash_of.cache_info().misses == before + 1
-    os.utime(path)
-    get()
-    assert download._hash_of.cache_info().misses == before + 2
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.resolve().write_bytes(OTHER)
+    os.utime(path, ns=times)  # nothing but the content tells
+    with pytest.raises(errors.CorruptWeightsError, match=f"found {sha256(OTHER)}"):
+        get(local_files_only=True)
 
 
 def test_a_hub_that_serves_something_else_is_asked_twice(hub, get):
@@ -310,12 +310,52 @@ def test_names_that_could_leave_the_cache_are_refused_before_any_request(hub, ge
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("etag", ['"../../../evil"', 'W/"..\\evil"', '"/evil"'])
-def test_an_etag_cannot_name_a_file_outside_the_cache(hub, get, commit, tmp_path, etag):
-    hub.fault = lambda request: request.answer(200, DATA, X_Repo_Commit=commit, ETag=etag)
-    with pytest.raises(errors.HubServerError, match="outside the cache"):
+ETAGS = ['"../../../evil"', 'W/"..\\evil"', '"/evil"', '""', "", " ", '" "', '"."', '".."', 'W/""', f'"{"a" * 300}"', '"a b"']
+
+
+@pytest.mark.parametrize("etag", ETAGS)
+@pytest.mark.parametrize("answers", [1, 2])
+def test_an_etag_that_cannot_name_a_file_in_the_cache_is_refused(hub, get, commit, cache, tmp_path, etag, answers):
+    """The client names a blob by it. The second answer is the one that it takes."""
+    good = hub.fault
+    hub.fault = lambda request: (
+        good(request) if hub.count("HEAD") < answers else request.answer(200, DATA, X_Repo_Commit=commit, ETag=etag)
+    )
+    with pytest.raises(errors.HubServerError, match="cannot name a file in the cache"):
         get()
-    assert not list(tmp_path.rglob("*evil*"))
+    assert not list(tmp_path.rglob("*evil*")) and not list(cache.rglob(FILE))
+    hub.fault = good
+    assert get().read_bytes() == DATA
+
+
+@pytest.mark.parametrize("stated", ["", "main", "../../x", "A" * 40, "a" * 41])
+def test_a_commit_that_is_none_is_refused(hub, get, cache, stated):
+    hub.fault = lambda request: request.answer(200, DATA, X_Repo_Commit=stated, ETag='"a"')
+    with pytest.raises(errors.HubError, match="not 40 hex digits"):
+        get(revision="main")
+    assert not list(cache.rglob("*"))
+
+
+def test_a_pin_is_not_answered_with_another_commit(hub, get, commit, cache):
+    hub.fault = lambda request: request.answer(200, DATA, X_Repo_Commit="0" * 40, ETag=f'"{sha256(DATA)}"')
+    with pytest.raises(errors.HubServerError, match=f"another commit, {'0' * 40}, than {commit}"):
+        get()
+    assert not list(cache.rglob("*"))
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_directory_in_the_cache_is_not_a_cached_file(hub, get, link):
+    path = get()
+    path.unlink()
+    if link:
+        path.symlink_to(path.parents[2] / "blobs")
+    else:
+        path.mkdir()
+    assert get().read_bytes() == DATA
+    with pytest.raises(errors.HubOfflineError):
+        path.unlink()
+        path.mkdir()
+        get(local_files_only=True)
 
 
 # ------------------------------------------------------------------ broken transfers
@@ -350,6 +390,114 @@ def test_a_download_that_stalls_is_given_up(hub, get, monkeypatch):
     with pytest.raises(errors.DownloadInterruptedError):
         get()
     assert hub.count("GET") == remote.TRIES
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_a_hub_that_falls_silent_is_given_up(hub, get, monkeypatch, answers):
+    """The client asks for the headers twice; the second question would be repeated for minutes."""
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "0.2")
+    hub.fault = lambda request: hub.count("HEAD") >= answers and (time.sleep(2) or request.hang_up())
+    with pytest.raises(errors.HubUnreachableError):
+        get()
+    assert hub.count("HEAD") <= answers + 2
+
+
+def drip(request, head, more, pause=0.05):
+    """Send `head`, then `more` again and again, until the client hangs up."""
+    request.close_connection = True
+    try:
+        request.wfile.write(head)
+        for _ in range(1000):
+            time.sleep(pause)
+            request.wfile.write(more)
+    except OSError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_headers_that_drip_are_given_up(hub, get, monkeypatch, method):
+    for variable in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        monkeypatch.setenv(variable, "0.3")
+    hub.fault = lambda request: request.command == method and drip(request, b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n")
+    with pytest.raises(errors.HubUnreachableError, match="did not answer within 0.3 s"):
+        get()
+
+
+def test_content_that_drips_is_given_up(hub, get, monkeypatch):
+    monkeypatch.setattr(remote, "SLOWEST_SECONDS", 0.5)
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(DATA)}\r\n\r\n".encode()
+    hub.fault = lambda request: request.command == "GET" and drip(request, head, b"x")
+    with pytest.raises(errors.DownloadInterruptedError, match="sent only .* bytes in"):
+        get()
+
+
+def test_slow_content_that_comes_is_waited_for(hub, get, monkeypatch):
+    monkeypatch.setattr(remote, "SLOWEST_SECONDS", 0.2)
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "2")
+    hub.pause = 0.05
+    data = BIG[: 20 * (64 << 10)]
+    assert get(data, revision=hub.add("org/name", {FILE: data})).read_bytes() == data
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_redirect_in_circles_is_given_up(hub, get, commit, method, absolute):
+    about = {"X-Repo-Commit": commit, "ETag": f'"{sha256(DATA)}"'}
+    hub.fault = lambda request: (
+        request.command == method
+        and request.answer(302, headers={**about, "Location": (hub.url if absolute else "") + request.path})
+    )
+    with pytest.raises(errors.HubServerError, match="redirects more than 10 times"):
+        get()
+    assert len(hub.requests) < 20
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_content_without_end_is_stopped_at_the_announced_size(hub, get, cache, pinned):
+    """Without a length, an answer ends when the hub hangs up."""
+    hub.fault = lambda request: (
+        request.command == "GET" and drip(request, b"HTTP/1.1 200 OK\r\n\r\n", bytes(1000), pause=0)
+    )
+    with pytest.raises(errors.HubServerError, match="more than the 3,000 bytes"):
+        get(**({} if pinned else {"revision": "main", "sha256": None, "bytes": None}))
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > 3000]
+
+
+def test_content_that_expands_is_refused(hub, get):
+    bomb = gzip.compress(bytes(10 << 20))
+    hub.fault = lambda request: request.command == "GET" and request.answer(200, bomb, Content_Encoding="gzip")
+    with pytest.raises(errors.HubServerError, match="compressed"):
+        get()
+    assert all(request.headers["Accept-Encoding"] == "identity" for request in hub.requests)
+
+
+def test_a_promise_that_the_hub_does_not_make_costs_no_transfer(hub, get):
+    with pytest.raises(errors.CorruptWeightsError, match="expected 2,999 bytes, found 3,000"):
+        get(bytes=2999)
+    assert hub.count("GET") == 0
+
+
+def test_time_in_which_this_process_computes_is_not_silence(hub, get, monkeypatch):
+    """A thread that computes takes the time of the one that talks to the hub."""
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "0.3")
+    monkeypatch.setattr(remote._Conversation, "_after", busy(remote._Conversation._after))
+    monkeypatch.setattr(remote._Conversation, "_before", busy(remote._Conversation._before, after=True))
+    assert get().read_bytes() == DATA
+
+
+def busy(hook, after=False):
+    """`hook`, with a second of computing before or after it."""
+
+    def slow(self, message):
+        if after:
+            hook(self, message)
+        end = time.process_time() + 1
+        while time.process_time() < end:
+            pass
+        return None if after else hook(self, message)
+
+    return slow
 
 
 def test_a_short_answer_is_an_interrupted_download(hub, get):
@@ -503,9 +651,10 @@ def test_a_token_is_in_no_message_and_no_log(hub, get, caplog):
         with pytest.raises(errors.HubError) as error:
             get(token="hf_secret")
         assert "secret" not in f"{error.value!r} {error.value.__cause__!r}"
-    with pytest.raises(errors.HubUnreachableError) as error:
-        get(endpoint="http://user:hf_secret@127.0.0.1:9")
-    assert "secret" not in str(error.value)
+    for endpoint in ("http://user:hf_secret@127.0.0.1:9", "http://hf_secret@127.0.0.1:9/", "ftp://user:hf_secret@hub"):
+        with pytest.raises(errors.InvalidInputError, match="user name or a password.*token") as error:
+            get(endpoint=endpoint)
+        assert "secret" not in str(error.value)
     assert "secret" not in caplog.text
 
 
@@ -517,6 +666,29 @@ def test_a_token_that_fits_no_header_is_not_quoted(hub, get, token):
     assert error.value.__cause__ is None
     assert error.value.__context__ is None
     assert hub.requests == []
+
+
+def test_an_empty_token_is_said_to_be_empty(hub, get):
+    with pytest.raises(errors.HubAuthError, match="token is empty"):
+        get(token="")
+    assert hub.requests == []
+
+
+def test_a_link_header_names_no_place_for_the_token(hub, commit, tmp_path):
+    """Xet transfers ask for their key at an address that the hub names."""
+    pytest.importorskip("hf_xet")
+    with LocalHub("localhost") as other:
+        links = {"X-Xet-Hash": "a" * 64, "Link": f'<{other.url}/key>; rel="xet-auth"', "X-Xet-Refresh-Route": "/key"}
+        about = {"X-Repo-Commit": commit, "ETag": f'"{sha256(DATA)}"', "Content-Length": len(DATA), **links}
+        hub.fault = lambda request: request.command == "HEAD" and request.answer(200, headers=about)
+        program = f"""
+from idgan.zoo.download import fetch
+fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}", token="hf_secret")
+from huggingface_hub import constants
+assert not constants.HF_HUB_DISABLE_XET
+"""
+        run(program, tmp_path, HF_ENDPOINT=hub.url, HF_HUB_DISABLE_XET="0")
+        assert other.requests == []
 
 
 # ------------------------------------------------------------------ the local hub itself

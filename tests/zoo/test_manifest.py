@@ -202,8 +202,32 @@ def test_a_recipe_has_no_weights(tmp_path):
 
 
 def test_an_unknown_field_is_an_error_that_names_the_nearest(tmp_path):
-    with pytest.raises(ManifestError, match=r"'license'.*did you mean 'license'"):
-        Manifest.read(write(tmp_path / "m.json", {"squares": {**RECIPE, "license": "MIT"}}))
+    with pytest.raises(ManifestError, match=r"'licens'.*did you mean 'license'"):
+        Manifest.read(write(tmp_path / "m.json", {"squares": {**RECIPE, "licens": "MIT"}}))
+
+
+def test_a_manifest_of_an_older_version_is_read(tmp_path):
+    old = {"licence" if name == "license" else name: value for name, value in RECIPE.items()}
+    assert Manifest.read(write(tmp_path / "m.json", {"squares": old})) == Manifest({"squares": Entry.from_json(RECIPE)})
+
+
+@pytest.mark.parametrize("number", [10**400, 10**30, -(10**30), 2**63])
+@pytest.mark.parametrize("where", ["resolution", "c_dim", "training.seed", "training.steps", "metrics"])
+def test_numbers_too_large_for_any_use_are_refused(tmp_path, where, number):
+    value = [{**RESULT, "value": number}] if where == "metrics" else number
+    with pytest.raises(ManifestError, match=r"m\.json: not valid JSON: the number '-?\d+.* is too large"):
+        Manifest.read(write(tmp_path / "m.json", {"squares": changed(RELEASED, where, value)}))
+    if where == "metrics":
+        with pytest.raises(ManifestError, match=r"metrics\[0\].value"):
+            Entry.from_json(changed(RELEASED, where, value))
+
+
+def test_a_damaged_manifest_names_the_file_and_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "bad\nname.json"
+    path.write_text("{")
+    monkeypatch.setenv("IDGAN_MANIFEST", str(path))
+    with pytest.raises(ManifestError, match=r"bad\\nname.json: .*Repair the file, or take it out of IDGAN_MANIFEST"):
+        Manifest.load()
 
 
 @pytest.mark.parametrize("name", ["Squares", "squares_64", "../squares", "", "a b", "-a"])
