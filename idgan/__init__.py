@@ -1,4 +1,4 @@
-"""idgan: high-fidelity synthesis with disentangled codes (ID-GAN, Lee et al., ECCV 2020), as a model zoo.
+"""ID-GAN (Lee et al., ECCV 2020) as a model zoo: image generation with disentangled codes.
 
 import idgan
 g = idgan.load("dsprites")
@@ -8,27 +8,38 @@ g.edit(images, {g.active_dims[0]: +1.5})
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from idgan import errors
+    from idgan.sampler import Sampler
+    from idgan.training import train
+    from idgan.zoo import info, list_models, load
+    from idgan.zoo.evaluate import evaluate
 
 __version__ = "0.1.0"
 
-# Resolved on first use: a command that only prints help need not import torch.
+__all__ = ["Sampler", "errors", "evaluate", "info", "list_models", "load", "train"]
+
 _HOMES = {
     "Sampler": "idgan.sampler",
     "errors": "idgan.errors",
+    "evaluate": "idgan.zoo.evaluate",
     "info": "idgan.zoo",
     "list_models": "idgan.zoo",
     "load": "idgan.zoo",
     "train": "idgan.training",
 }
-__all__ = sorted(_HOMES)
+"""Public name -> the module that defines it, imported on first use. So `import idgan` does not load torch."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module 'idgan' has no attribute {name!r}")
+        home = importlib.import_module(_HOMES[name])
+        return home if _HOMES[name] == f"idgan.{name}" else getattr(home, name)
 
 
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'idgan' has no attribute {name!r}")
-    home = importlib.import_module(_HOMES[name])
-    return home if _HOMES[name] == f"idgan.{name}" else getattr(home, name)
-
-
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])

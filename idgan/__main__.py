@@ -1,4 +1,4 @@
-"""`python -m idgan`, which is `idgan`; torchrun needs it."""
+"""`python -m idgan` runs the command line, like `idgan`. torchrun needs this form."""
 
 from idgan.cli import main
 

@@ -133,3 +133,11 @@ def check_integer(minimum: int, maximum: int | None = None, /, **numbers: object
         if not integer or value < minimum or (maximum is not None and value > maximum):
             accepted = f"of {minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
             raise InvalidInputError(f"{name} must be an integer {accepted}, got {value!r:.100}")
+
+
+# ------------------------------------------------------------------ messages
+
+
+def missing_extra(what: str, extra: str) -> str:
+    """Message of a `MissingDependencyError`: `what` needs which library, and which extra installs it."""
+    return f"{what}. The extra {extra!r} of idgan installs it (in a checkout of idgan: pip install '.[{extra}]')"

@@ -1,12 +1,21 @@
-"""Pictures of what a sampler does, as the paper shows them: samples beside the decoder's, reconstructions, traversals, edits.
+"""Figures of the paper for a sampler: samples, reconstructions, traversals and edits.
 
-A decoder that nothing has trained has no panel.
+The VAE decoder's images stand next to the generator's. A model without a trained decoder has no decoder panel.
 """
 
-import torch
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from idgan.images import as_batch, contact_sheet, default_batch_size, encoder_view, side_by_side
-from idgan.sampler import sweep
+import torch
+from PIL import Image
+from torch import Tensor
+
+from idgan.codes import sweep
+from idgan.images import as_batch, contact_sheet, encoder_view, side_by_side
+from idgan.sampler import Sampler
+
+if TYPE_CHECKING:
+    from idgan.networks.protocols import VAENetwork
 
 __all__ = [
     "code_grid_sheet",
@@ -18,110 +27,172 @@ __all__ = [
     "vae_sheet",
 ]
 
-TILE = 128
-"""Small images are enlarged, by whole factors, to at most this many pixels."""
+MIN_TILE = 128
+"""Smaller images are enlarged by a whole factor, to at most this many pixels."""
 MAX_TILE = 256
-"""Larger images are reduced to this many pixels, by area averaging."""
+"""Larger images are reduced to this many pixels by area averaging."""
+
+Codes = tuple[Tensor, Tensor]
 
 
-def _tiles(x):
-    return (encoder_view(x, MAX_TILE) if x.shape[-1] > MAX_TILE else x).cpu()
+def sample_sheet(sampler: Sampler, c: object, s: object, columns: int | None = None) -> Image.Image:
+    """Figure 4: images of the generator, and of the decoder for the same codes.
 
-
-def _sheet(x, columns=None):
-    x = _tiles(x)
-    return contact_sheet(x, columns=columns, scale=max(1, TILE // x.shape[-1]))
-
-
-@torch.no_grad()
-def _drawn(sampler, c, s):
-    """Tiles of G(s, c) at `c` (N, c_dim) and `s` (N or 1, s_dim) as they are, reduced batch by batch: no more is held at full size."""
-    size = default_batch_size(sampler.resolution)
-    return torch.cat([_tiles(sampler(*pair)) for pair in zip(c.split(size), s.expand(len(c), -1).split(size))])
-
-
-def _codes(sampler, x, seed, codes):
-    """The pair `codes`, or if that is None what the encoder reads of images `x`, completed by `seed`."""
-    return sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
-
-
-def _decoded(sampler, c, caption="VAE decoder", columns=None):
-    """What the decoder makes of codes, as {caption: sheet}; nothing where nothing has trained it."""
-    return {} if "decoder" in sampler.untrained else {caption: _sheet(sampler.decode(c), columns)}
-
-
-def _beside(panels):
-    return side_by_side(list(panels.values()), list(panels))
-
-
-def sample_sheet(sampler, c, s, columns=None):
-    """Figure 4, a PIL image: what the generator makes of `c` (N, c_dim), `s` (N, s_dim), and beside it what the decoder makes of c."""
+    Args:
+        sampler: the model.
+        c: codes (N, c_dim).
+        s: nuisances (N, s_dim).
+        columns: images per row.
+    """
     c, s = sampler.complete(c, s)
-    generated = {"generator G(s, c)": _sheet(_drawn(sampler, c, s), columns)}
-    return _beside(generated | _decoded(sampler, c, "VAE decoder, same c", columns))
+    generated = {"generator G(s, c)": _sheet(_tiles_of(sampler, c, s), columns)}
+    return _labeled(generated | _decoder_panel(sampler, c, "VAE decoder, same c", columns))
 
 
-def code_grid_sheet(sampler, c, s):
-    """Figure 8, a PIL image: every one of `c` (N, c_dim) with every one of `s` (N, s_dim); N x N images, and the decoder's beside each row.
+def code_grid_sheet(sampler: Sampler, c: Tensor, s: Tensor) -> Image.Image:
+    """Figure 8: an N x N grid of images, every code with every nuisance.
 
-    Images of a row share what their code says of an image, those of a column all else: s and the collapsed dimensions of c.
+    Images in a row share the active dimensions of c. Images in a column share s and the inactive dimensions of c. The
+    decoder's image is at the left of each row.
+
+    Args:
+        sampler: the model.
+        c: codes (N, c_dim).
+        s: nuisances (N, s_dim).
     """
     n = len(c)
     pairs = torch.where(sampler.active, c[:, None], c[None])
-    images = _drawn(sampler, pairs.flatten(0, 1), s.repeat(n, 1))
-    return _beside(_decoded(sampler, c, columns=1) | {"generator: a row shares c, a column s": _sheet(images, n)})
+    images = _tiles_of(sampler, pairs.flatten(0, 1), s.repeat(n, 1))
+    generated = {"generator: a row shares c, a column s": _sheet(images, n)}
+    return _labeled(_decoder_panel(sampler, c, columns=1) | generated)
 
 
-def reconstruction_sheet(sampler, images, *, seed=0, crop=False, codes=None):
-    """Figure 7, a PIL image: images in any form, and beside them what the decoder and the generator make of their codes.
+def reconstruction_sheet(
+    sampler: Sampler, images: object, *, seed: int = 0, crop: bool | int = False, codes: Codes | None = None
+) -> Image.Image:
+    """Figure 7: images, and what the decoder and the generator draw from their codes.
 
-    The generator's nuisance is drawn by `seed`. `codes`, a pair (c, s) that `Sampler.invert` found, adds what the generator makes of it.
+    Args:
+        sampler: the model.
+        images: images in any form that `idgan.images.as_batch` takes.
+        seed: seed of the generator's nuisance.
+        crop: cut images to their center square, see `as_batch`.
+        codes: pair (c, s) from `Sampler.invert`. It adds a panel with the generator's images of this pair.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    panels = {"original": _sheet(x)} | _decoded(sampler, sampler.posterior(x).mean)
-    panels["generator, same c"] = _sheet(_drawn(sampler, *_codes(sampler, x, seed, None)))
+    panels = {"original": _sheet(_tiles(x))} | _decoder_panel(sampler, sampler.posterior(x).mean)
+    panels["generator, same c"] = _sheet(_tiles_of(sampler, *sampler.complete(sampler.encode(x), seed=seed)))
     if codes is not None:
-        panels["generator, inverted"] = _sheet(_drawn(sampler, *codes))
-    return _beside(panels)
+        panels["generator, inverted"] = _sheet(_tiles_of(sampler, *codes))
+    return _labeled(panels)
 
 
-def traversal_sheet(sampler, c=None, s=None, dims=None, span=(-3.0, 3.0), steps=7, *, seed=0):
-    """A row a code dimension, swept over `span`: the generator's images, beside them the decoder's; a PIL image. As `Sampler.traverse`."""
+def traversal_sheet(
+    sampler: Sampler,
+    c: object = None,
+    s: object = None,
+    dims: Sequence[int] | None = None,
+    span: Sequence[float] = (-3.0, 3.0),
+    steps: int = 7,
+    *,
+    seed: int = 0,
+) -> Image.Image:
+    """Traversals by the generator and the decoder, one row per code dimension. Arguments as in `Sampler.traverse`."""
     c, s = sampler.complete(c, s, seed=seed)
     dims = sampler.traversal_dims(dims)
     path = sweep(c, dims, span, steps).flatten(0, 1)
-    rows = ", ".join(map(str, dims))
-    return _beside(
-        {f"generator, dimensions {rows}": _sheet(_drawn(sampler, path, s), steps)}
-        | _decoded(sampler, path, columns=steps)
+    caption = f"generator, dimensions {', '.join(map(str, dims))}"
+    return _labeled(
+        {caption: _sheet(_tiles_of(sampler, path, s), steps)} | _decoder_panel(sampler, path, columns=steps)
     )
 
 
-def traversal_frames(sampler, c=None, *, dims=None, span=(-3.0, 3.0), steps=7, seed=0):
-    """The traversals as an animation, there and back: a list of (C, H, W) sheets with one tile a dimension. As `Sampler.traverse`."""
+def traversal_frames(
+    sampler: Sampler,
+    c: object = None,
+    *,
+    dims: Sequence[int] | None = None,
+    span: Sequence[float] = (-3.0, 3.0),
+    steps: int = 7,
+    seed: int = 0,
+) -> list[Tensor]:
+    """Traversals as an animation, forward and back. Arguments as in `Sampler.traverse`.
+
+    Returns:
+        Frames (C, H, W) in [0, 1], each a contact sheet with one tile per code dimension.
+    """
     c, s = sampler.complete(c, seed=seed)
     path = sweep(c, sampler.traversal_dims(dims), span, steps)
-    images = _drawn(sampler, path.flatten(0, 1), s).unflatten(0, path.shape[:2])
-    there = [_sheet(images[:, step]) for step in range(steps)]
-    return there + there[-2:0:-1]
+    images = _tiles_of(sampler, path.flatten(0, 1), s).unflatten(0, path.shape[:2])
+    forward = [_sheet(images[:, step]) for step in range(steps)]
+    return forward + forward[-2:0:-1]
 
 
-def edit_sheet(sampler, images, changes, *, absolute=False, seed=0, crop=False, codes=None):
-    """Images in any form, their reconstructions, and the same with `changes` to their codes; a PIL image. As `Sampler.edit`.
+def edit_sheet(
+    sampler: Sampler,
+    images: object,
+    changes: Mapping[int, float],
+    *,
+    absolute: bool = False,
+    seed: int = 0,
+    crop: bool | int = False,
+    codes: Codes | None = None,
+) -> Image.Image:
+    """Images, their reconstructions and their edits. Arguments as in `Sampler.edit`.
 
-    `codes`: the pair (c, s) to start from, such as `Sampler.invert` finds; None takes what the encoder reads, completed by `seed`.
+    `codes` is the pair (c, s) to start from, for example from `Sampler.invert`. By default the encoder gives c, and
+    `seed` draws s.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    c, s = _codes(sampler, x, seed, codes)
-    panels = [x, _drawn(sampler, c, s), _drawn(sampler, sampler.changed(c, changes, absolute=absolute), s)]
-    return side_by_side([_sheet(panel) for panel in panels], ["original", "reconstruction", "edit"])
+    c, s = sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
+    edited = sampler.changed(c, changes, absolute=absolute)
+    panels = {"original": _tiles(x), "reconstruction": _tiles_of(sampler, c, s), "edit": _tiles_of(sampler, edited, s)}
+    return _labeled({caption: _sheet(panel) for caption, panel in panels.items()})
 
 
 @torch.no_grad()
-def vae_sheet(vae, x, span=(-3.0, 3.0), steps=7):
-    """A VAE alone: images `x` (N, C, 64, 64) in [0, 1], their reconstructions, and traversals from the first, the most telling on top."""
+def vae_sheet(vae: "VAENetwork", x: Tensor, span: Sequence[float] = (-3.0, 3.0), steps: int = 7) -> Image.Image:
+    """A VAE alone: images, their reconstructions, and traversals from the first image, largest KL on top.
+
+    Args:
+        vae: the network.
+        x: images (N, C, 64, 64) in [0, 1].
+        span: first and last value of each dimension.
+        steps: images per dimension.
+    """
     posterior = vae.encode(x)
     dims = posterior.kl().mean(0).argsort(descending=True).tolist()
     path = sweep(posterior.mean[:1], dims, span, steps).flatten(0, 1)
-    panels = [_sheet(x), _sheet(vae.decode(posterior.mean)), _sheet(vae.decode(path), steps)]
-    return side_by_side(panels, ["input x", "reconstruction", f"decoder, dimensions {', '.join(map(str, dims))}"])
+    panels = {
+        "input x": _sheet(_tiles(x)),
+        "reconstruction": _sheet(_tiles(vae.decode(posterior.mean))),
+        f"decoder, dimensions {', '.join(map(str, dims))}": _sheet(_tiles(vae.decode(path)), steps),
+    }
+    return _labeled(panels)
+
+
+def _labeled(panels: Mapping[str, Tensor]) -> Image.Image:
+    """Contact sheets by caption, side by side."""
+    return side_by_side(list(panels.values()), list(panels))
+
+
+def _decoder_panel(
+    sampler: Sampler, c: Tensor, caption: str = "VAE decoder", columns: int | None = None
+) -> dict[str, Tensor]:
+    """The decoder's images of codes as {caption: contact sheet}, or {} without a trained decoder."""
+    return {} if "decoder" in sampler.untrained else {caption: _sheet(_tiles(sampler.decode(c)), columns)}
+
+
+def _tiles_of(sampler: Sampler, c: Tensor, s: Tensor) -> Tensor:
+    """Tiles of the generator's images. Only one batch at a time exists at full size."""
+    return torch.cat([_tiles(images) for images in sampler.render(c, s)])
+
+
+def _tiles(x: Tensor) -> Tensor:
+    """Images on the CPU, with at most `MAX_TILE` pixels per side."""
+    return (encoder_view(x, MAX_TILE) if x.shape[-1] > MAX_TILE else x).cpu()
+
+
+def _sheet(tiles: Tensor, columns: int | None = None) -> Tensor:
+    """A contact sheet of tiles, which are enlarged to `MIN_TILE` pixels."""
+    return contact_sheet(tiles, columns=columns, scale=max(1, MIN_TILE // tiles.shape[-1]))

@@ -1,131 +1,131 @@
-"""What an encoder does not read of an image, found by optimization: the codes at which a generator draws that image again."""
+"""Inversion: find the codes at which a generator draws given images, by optimization."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor
 from tqdm import tqdm
 
-from idgan.images import default_batch_size, encoder_view
+from idgan.images import default_batch_size
+from idgan.progress import progress
 
 __all__ = ["Inversion"]
 
-DRAWS = 64
-"""Points from which each image chooses its starts."""
+MIN_DRAWS = 64
+"""Number of random codes from which each image chooses its starting points."""
 LEARNING_RATE = 0.1
-"""Adam's, at its peak, in standard deviations of the codes."""
+"""Peak learning rate of Adam, in standard deviations of the codes."""
 WARM_UP = 0.1
-"""Fraction of the steps over which the learning rate rises; over the rest it falls along a cosine."""
+"""Fraction of the steps over which the learning rate rises. It then falls along a cosine."""
 FEATURE_WEIGHT = 0.01
-"""Of the encoder's features, beside the mean squared error of pixels."""
+"""Weight of the distance in features, relative to the mean squared error of pixels."""
 PRIOR_WEIGHT = 0.002
-"""Of the codes' mean squared distance from their means, in standard deviations."""
+"""Weight of the codes' mean squared distance from their means, in standard deviations."""
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """A search for codes, (N, D), at which `render` draws each of N images again. Images do not depend on each other.
+    """Search for codes (N, D) at which `render` draws each of N images. The images are independent of each other.
 
     Args:
         render: function of codes (M, D) -> images (M, C, H, H) in [0, 1], with gradients.
-        encoder: an `nn.Sequential` over images of 64x64; the outputs of its ReLUs are compared.
+        features: function of images (M, C, H, H) -> tensors (M, ...), with gradients. Their distances join the loss.
         x: the images, (N, C, H, H) in [0, 1].
-        mean, std: the normal distributions, (N, D) each, that codes are expected to come from; where `std` is 0, the code is `mean`.
+        mean: means of the codes' normal distributions, (N, D).
+        std: their standard deviations, (N, D). Where it is 0, the code stays at `mean`.
     """
 
-    render: object
-    encoder: nn.Sequential
-    x: torch.Tensor
-    mean: torch.Tensor
-    std: torch.Tensor
+    render: Callable[[Tensor], Tensor]
+    features: Callable[[Tensor], list[Tensor]]
+    x: Tensor
+    mean: Tensor
+    std: Tensor
 
-    def run(self, steps, restarts, rng, progress=True):
-        """The best codes found, (N, D): from the best `restarts` of 64 draws, each followed by Adam for `steps` steps.
+    def run(self, steps: int, restarts: int, rng: torch.Generator, show_progress: bool = True) -> Tensor:
+        """The best codes found, (N, D).
 
-        The draws, by the CPU `rng`, are the same for every image. `progress` shows a bar, on a terminal.
+        Adam follows the best `restarts` of 64 draws of each image for `steps` steps. The CPU generator `rng` makes the
+        draws, which are the same for every image.
         """
         if not self.std.any():
             return self.mean.clone()
         n, dims = self.mean.shape
-        draws = torch.randn(max(DRAWS, restarts), dims, generator=rng).to(self.mean)
-        images = torch.arange(n, device=draws.device).repeat_interleave(restarts)
-        batch = max(
-            1, default_batch_size(self.x.shape[-1]) // 4
-        )  # beside what gradients need: about 1 GB for the widest generator
+        draws = torch.randn(max(MIN_DRAWS, restarts), dims, dtype=torch.float32, device="cpu", generator=rng)
+        draws = draws.to(self.mean)
+        rows = torch.arange(n, device=draws.device).repeat_interleave(restarts)
+        # Gradients need several times the memory of images alone. This takes about 1 GB for the widest generator.
+        batch_size = max(1, default_batch_size(self.x.shape[-1]) // 4)
         found = []
         with (
             torch.inference_mode(False),
-            tqdm(
-                total=len(images) * steps,
-                desc="inverting",
-                unit="step",
-                leave=False,
-                disable=None if progress else True,
-            ) as bar,
+            progress(len(rows) * steps, "inverting", "step", show_progress, leave=False) as bar,
         ):
-            starts = self._best_draws(draws, restarts, batch)
-            for rows, u in zip(images.split(batch), starts.split(batch)):
-                found.append(self._descend(rows, u, steps, bar))
+            starts = self._best_draws(draws, restarts, batch_size)
+            for batch, u in zip(rows.split(batch_size), starts.split(batch_size)):
+                found.append(self._descend(batch, u, steps, bar))
         loss, u = (torch.cat(parts) for parts in zip(*found))
         best = loss.unflatten(0, (n, restarts)).argmin(1)
-        return self.mean + self.std * u.unflatten(0, (n, restarts))[torch.arange(n), best]
+        return self.mean + self.std * u.unflatten(0, (n, restarts))[torch.arange(n, device=u.device), best]
 
     @torch.no_grad()
-    def _best_draws(self, draws, restarts, batch):
-        """The `restarts` best of `draws` for each image, the best first: (N * restarts, D)."""
+    def _best_draws(self, draws: Tensor, restarts: int, batch_size: int) -> Tensor:
+        """The `restarts` best of `draws` for each image, best first: (N * restarts, D)."""
         best = []
         for row in range(len(self.x)):
-            target = self._target(torch.full((1,), row, device=draws.device))
-            loss = torch.cat([self._loss(part, *target) for part in draws.split(batch)])
+            target = self._target(torch.full((1,), row, device=draws.device, dtype=torch.int64))
+            loss = torch.cat([self._loss(part, *target) for part in draws.split(batch_size)])
             best.append(draws[loss.argsort(stable=True)[:restarts]])
         return torch.cat(best)
 
-    def _descend(self, rows, u, steps, bar):
-        """The least loss (M,), and where it was met (M, D), on Adam's way from `u` (M, D) to the images of `rows` (M,)."""
+    def _descend(self, rows: Tensor, u: Tensor, steps: int, bar: tqdm) -> tuple[Tensor, Tensor]:
+        """Follow Adam from `u` (M, D) to the images `rows` (M,). Returns the lowest loss (M,) and its codes (M, D)."""
         target = self._target(rows)
         u = u.clone().requires_grad_()
         adam = torch.optim.Adam([u])
-        best_loss, best_u = torch.full((len(u),), torch.inf, device=u.device), u.detach().clone()
+        best_loss = torch.full((len(u),), torch.inf, device=u.device, dtype=torch.float32)
+        best_u = u.detach().clone()
         for step in range(steps + 1):
             with torch.set_grad_enabled(step < steps):
                 loss = self._loss(u, *target)
             better = loss.detach() < best_loss
             best_loss[better], best_u[better] = loss.detach()[better], u.detach()[better]
             if step < steps:
-                progress = step / steps
-                adam.param_groups[0]["lr"] = (
-                    LEARNING_RATE * min(1, (progress + 1 / steps) / WARM_UP) * (1 + math.cos(math.pi * progress)) / 2
-                )
-                (u.grad,) = torch.autograd.grad(
-                    loss.sum(), u
-                )  # of u alone: the networks keep whatever gradients they had
-                adam.step()
+                adam.param_groups[0]["lr"] = _learning_rate(step, steps)
+                # With respect to `u` alone: the gradients of the networks' parameters stay as they were.
+                (u.grad,) = torch.autograd.grad(loss.sum(), u)
+                with torch.device("cpu"):  # Adam counts its steps on the default device
+                    adam.step()
                 bar.update(len(u))
         return best_loss, best_u
 
-    def _target(self, rows):
-        """What `_loss` compares with, of the images in `rows` (M,)."""
+    def _target(self, rows: Tensor) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+        """The arguments of `_loss` after `u`, for the images `rows` (M,)."""
         x = self.x[rows]
         with torch.no_grad():
-            return x, self._features(x), self.mean[rows], self.std[rows]
+            return x, self._flat_features(x), self.mean[rows], self.std[rows]
 
-    def _loss(self, u, x, features, mean, std):
-        """(M,): squared error of pixels, relative squared error of the encoder's features, and distance from the prior."""
-        drawn = self.render(mean + std * u)
-        pixels = (drawn - x).square().flatten(1).mean(1)
-        pairs = list(zip(self._features(drawn), features))
-        ratios = [(here - there).square().sum(1) / there.square().sum(1).clamp(min=1e-8) for here, there in pairs]
+    def _loss(self, u: Tensor, x: Tensor, features: list[Tensor], mean: Tensor, std: Tensor) -> Tensor:
+        """Loss (M,) of standardized codes `u` (M, D).
+
+        It sums the squared error of pixels, the relative squared error of features, and the distance from the prior.
+        """
+        images = self.render(mean + std * u)
+        pixel_loss = (images - x).square().flatten(1).mean(1)
+        errors = [
+            (feature - target).square().sum(1) / target.square().sum(1).clamp(min=1e-8)
+            for feature, target in zip(self._flat_features(images), features)
+        ]
         free = (std > 0).to(u)
-        prior = (free * u.square()).sum(1) / free.sum(1)
-        return pixels + FEATURE_WEIGHT * torch.stack(ratios).mean(0) + PRIOR_WEIGHT * prior
+        prior_loss = (free * u.square()).sum(1) / free.sum(1)
+        return pixel_loss + FEATURE_WEIGHT * torch.stack(errors).mean(0) + PRIOR_WEIGHT * prior_loss
 
-    def _features(self, x):
-        """The outputs of the encoder's ReLUs, flattened, in float32."""
-        x = encoder_view(x).to(next(self.encoder.parameters()).dtype)
-        features = []
-        for layer in self.encoder:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                features.append(x.flatten(1).float())
-        return features
+    def _flat_features(self, x: Tensor) -> list[Tensor]:
+        """Features of images, flattened to (M, F), in float32."""
+        return [feature.flatten(1).float() for feature in self.features(x)]
+
+
+def _learning_rate(step: int, steps: int) -> float:
+    done = step / steps
+    return LEARNING_RATE * min(1, (done + 1 / steps) / WARM_UP) * (1 + math.cos(math.pi * done)) / 2

@@ -1,35 +1,40 @@
-"""Plots of figures: training curves, metrics against each other, what each code dimension tells of each factor. They need matplotlib."""
+"""Plots of training curves, metrics and the information in code dimensions. They need matplotlib."""
 
 import io
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from PIL import Image
 
-from idgan.errors import InvalidInputError, MissingDependencyError
+from idgan.errors import InvalidInputError, MissingDependencyError, missing_extra
 
 __all__ = ["information_heatmap", "scatter", "training_curves"]
 
 COLUMNS = 4
+"""Largest number of panels in a row."""
 INCHES = 3.2
+"""Width of a panel."""
 
 
-def training_curves(records, title=""):
-    """A panel a scalar over the steps of training; a PIL image.
+def training_curves(records: Iterable[Mapping[str, Any]], title: str = "") -> Image.Image:
+    """One panel per scalar, over the steps of training.
 
     Args:
-        records: dicts with "step" and scalars by name, in order: the lines of a run's `log.jsonl`. Other values in them are left out.
+        records: the lines of a run's `log.jsonl`: dicts with "step" and scalars by name. Other values are ignored.
+        title: title of the picture.
 
     Raises:
-        InvalidInputError: there is no scalar in them.
-        MissingDependencyError: no matplotlib.
+        InvalidInputError: the records hold no scalars.
+        MissingDependencyError: matplotlib is not installed.
     """
-    curves = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
     for record in records:
         for name, value in record.items():
             if name != "step" and isinstance(value, (int, float)) and math.isfinite(value):
                 curves.setdefault(name, []).append((record["step"], value))
     if not curves:
-        raise InvalidInputError("the log holds no scalars yet: there is nothing to plot")
+        raise InvalidInputError("the log holds no scalars yet, so there is nothing to plot")
     figure, panels = _panels(len(curves), title)
     for panel, (name, points) in zip(panels, curves.items()):
         panel.plot(*zip(*points), linewidth=1, marker="." if len(points) < 30 else None)
@@ -38,21 +43,24 @@ def training_curves(records, title=""):
     return _picture(figure)
 
 
-def scatter(groups, x, y, title="", log_x=False):
-    """Figure 3: one metric against another, a panel a data set, a color a method; a PIL image.
+def scatter(
+    groups: Mapping[str, Sequence[tuple[str, float, float]]], x: str, y: str, title: str = "", log_x: bool = False
+) -> Image.Image:
+    """Figure 3: one metric against another, with one panel per data set and one color per method.
 
     Args:
-        groups: panel title -> list of (label, value of x, value of y); points with the same label have the same color everywhere.
+        groups: panel title -> points (label, value of x, value of y). A label has the same color in every panel.
         x, y: names of the two metrics.
-        log_x: a logarithmic x axis.
+        title: title of the picture.
+        log_x: use a logarithmic x axis.
 
     Raises:
-        InvalidInputError: there is no point.
-        MissingDependencyError: no matplotlib.
+        InvalidInputError: there are no points.
+        MissingDependencyError: matplotlib is not installed.
     """
     labels = list(dict.fromkeys(label for points in groups.values() for label, *_ in points))
     if not labels:
-        raise InvalidInputError("there is no point to plot")
+        raise InvalidInputError("groups hold no points, so there is nothing to plot")
     figure, panels = _panels(len(groups), title)
     for panel, (name, points) in zip(panels, groups.items()):
         for i, label in enumerate(labels):
@@ -63,21 +71,25 @@ def scatter(groups, x, y, title="", log_x=False):
     return _picture(figure)
 
 
-def information_heatmap(information, entropy, factors, title=""):
-    """What each code dimension (a column) tells of each factor (a row), as a share of the factor's entropy; a PIL image.
+def information_heatmap(
+    information: Sequence[Sequence[float]], entropy: Sequence[float], factors: Sequence[str], title: str = ""
+) -> Image.Image:
+    """Information that each code dimension (column) has about each factor (row), as a share of the factor's entropy.
 
     Args:
-        information: mutual information in nats, (c_dim, F) nested lists or an array; `details["mutual_information"]` of the MIG's result.
-        entropy: of each factor in nats, F values; a factor without entropy is a row of zeros.
+        information: mutual information in nats, (c_dim, F): `details["mutual_information"]` of the MIG's result.
+        entropy: entropy of each factor in nats, F values. A factor of entropy 0 gives a row of zeros.
         factors: F names.
+        title: title of the picture.
 
     Raises:
         InvalidInputError: the shapes disagree.
-        MissingDependencyError: no matplotlib.
+        MissingDependencyError: matplotlib is not installed.
     """
     if not len(information) or any(len(row) != len(factors) for row in information) or len(entropy) != len(factors):
         raise InvalidInputError(
-            f"information must be (c_dim, {len(factors)}) and entropy ({len(factors)},): one a factor of {list(factors)}"
+            f"information must be of shape (c_dim, {len(factors)}) and entropy of shape ({len(factors)},), "
+            f"for the factors {', '.join(map(str, factors))}"
         )
     shares = [[row[f] / entropy[f] if entropy[f] else 0.0 for row in information] for f in range(len(factors))]
     figure, (panel,) = _panels(1, title, width=0.6 * len(information) + 2, height=0.5 * len(factors) + 1.2)
@@ -85,19 +97,19 @@ def information_heatmap(information, entropy, factors, title=""):
     panel.set(xlabel="code dimension", xticks=range(len(information)), yticks=range(len(factors)), yticklabels=factors)
     for f, row in enumerate(shares):
         for dim, share in enumerate(row):
-            panel.text(
-                dim, f, f"{share:.2f}", ha="center", va="center", fontsize=7, color="white" if share > 0.6 else "black"
-            )
+            color = "white" if share > 0.6 else "black"
+            panel.text(dim, f, f"{share:.2f}", ha="center", va="center", fontsize=7, color=color)
     figure.colorbar(image, label="share of the factor's entropy")
     return _picture(figure)
 
 
-def _panels(count, title, width=INCHES, height=0.8 * INCHES):
-    """A figure, and `count` axes on it in rows of at most `COLUMNS`."""
+def _panels(count: int, title: str, width: float = INCHES, height: float = 0.8 * INCHES) -> tuple[Any, list[Any]]:
+    """A figure with `count` axes, in rows of at most `COLUMNS`."""
     try:
-        from matplotlib.figure import Figure  # without pyplot: no display, no state shared with the caller's own plots
+        # Without pyplot, plots need no display and share no state with the caller's own.
+        from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError("plots need matplotlib: pip install 'idgan[plots]'") from error
+        raise MissingDependencyError(missing_extra("plots need matplotlib", "plots")) from error
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(width * columns, height * rows), dpi=110, layout="constrained")
@@ -105,7 +117,7 @@ def _panels(count, title, width=INCHES, height=0.8 * INCHES):
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
 
 
-def _picture(figure):
+def _picture(figure: Any) -> Image.Image:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return Image.open(buffer).convert("RGB")

@@ -1,318 +1,452 @@
-"""The thing a user holds: a frozen disentangling encoder paired with the generator that was distilled from it."""
+"""The sampler: the frozen networks of one checkpoint. It draws, reads and edits images."""
 
-from math import isfinite
-from numbers import Integral, Real
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from idgan.errors import InvalidInputError
-from idgan.images import as_batch, default_batch_size, to_unit
+from idgan.codes import MAX_COUNT, as_dims, as_rows, broadcast_rows, change, sweep
+from idgan.errors import InvalidInputError, check_integer
+from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.inversion import Inversion
-from idgan.networks import Posterior
+from idgan.networks import ModelConfig, Posterior
 from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
+from idgan.rng import seeded_rng
 
-__all__ = ["PRIORS", "Sampler", "sweep"]
+if TYPE_CHECKING:
+    from idgan.networks.protocols import GeneratorNetwork, VAENetwork
 
-PRIORS = ("aggregated", "normal")
-ACTIVE_NATS = 0.1
-"""A code dimension whose mean KL to the prior is below this carries nothing of the image: it has collapsed."""
+__all__ = ["MIN_ACTIVE_KL", "PRIORS", "Prior", "Sampler"]
+
+Prior = Literal["aggregated", "normal"]
+PRIORS: tuple[Prior, ...] = ("aggregated", "normal")
+"""Distributions of c: the aggregated posterior of the training images (Eq. 4), or N(0, I)."""
+MIN_ACTIVE_KL = 0.1
+"""Smallest mean KL to the prior, in nats, of an active code dimension."""
 
 
 class Sampler(nn.Module):
-    """Encoder q(c|x), decoder p(x|c) and generator G(s, c) of one checkpoint, in eval mode, without gradients of their own.
+    """Encoder q(c|x), decoder p(x|c) and generator G(s, c) of one checkpoint.
 
-    Codes are `c` (N, c_dim), nuisance is `s` (N, s_dim), images are float32 (N, C, H, W) in [0, 1].
+    The networks are in eval mode and their parameters need no gradients. Codes c are (N, c_dim), nuisances s are
+    (N, s_dim), images are float32 (N, C, H, W) in [0, 1].
 
-    **Collapsed dimensions.** An encoder leaves some dimensions of c at the prior: they say nothing about the image, and the generator,
-    trained on draws of c, uses them like nuisance. So does the sampler: `encode` returns them as exactly 0, and in a code that is given, a
-    collapsed dimension of exactly 0 counts as not given and is drawn from the posterior, by `seed`; any other value is used as it is.
-    (Left at 0, the posterior mean, the generator would draw an average of all that it knows.) `forward` and `decode` use codes as they are.
+    **Inactive dimensions.** The encoder leaves some dimensions of c at the prior. They carry nothing of the image, and
+    the generator uses them like s. `encode` returns 0 for them. In a code that you pass, an inactive dimension that is
+    exactly 0 counts as not given: it is drawn by `seed`. Any other value is used as it is. `forward`, `render` and
+    `decode` use all codes as they are.
 
     Args:
-        config: `ModelConfig`, the shapes.
-        vae, generator: the networks, frozen in place and not copied; None builds them with random weights.
-        bank: a `Posterior` of M training images, from which `c` is drawn with prior "aggregated"; None: M = 1, the normal prior.
-        info: what the checkpoint's file and the manifest say of it, a dict.
+        config: shapes of the networks.
+        vae: encoder and decoder. They are frozen in place, not copied. None builds them with random weights.
+        generator: the generator G, treated likewise.
+        bank: posteriors of M training images. Prior "aggregated" draws c from them. None means N(0, I).
+        info: JSON object with what the checkpoint and the manifest know about the model.
+
+    Attributes:
+        record: how the checkpoint was trained.
+        dim_kl: mean KL(q(c_d|x) || N(0, 1)) of each dimension over the bank, in nats.
+        active: mask of the active dimensions, bool (c_dim,). All are active if the bank shows none.
+        active_dims: the active dimensions, largest KL first.
     """
 
-    def __init__(self, config, vae=None, generator=None, bank=None, info=None):
+    vae: "VAENetwork"
+    generator: "GeneratorNetwork"
+    active: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vae: nn.Module | None = None,
+        generator: nn.Module | None = None,
+        bank: Posterior | None = None,
+        info: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.vae = freeze(vae if vae is not None else config.vae.build())
-        self.generator = freeze(generator if generator is not None else config.generator.build())
-        bank = bank or Posterior(torch.zeros(1, config.c_dim), torch.zeros(1, config.c_dim))
-        # On the CPU and in float32 wherever the networks go: draws are the same on every device.
+        self.vae = cast("VAENetwork", freeze(vae if vae is not None else config.vae.build()))
+        self.generator = cast(
+            "GeneratorNetwork", freeze(generator if generator is not None else config.generator.build())
+        )
+        if bank is None:
+            bank = Posterior(*torch.zeros(2, 1, config.c_dim, dtype=torch.float32, device="cpu"))
+        # The bank stays on the CPU in float32, so that draws are the same on every device.
         self.bank = Posterior(bank.mean.detach().float().cpu(), bank.logvar.detach().float().cpu())
         self.info = info or {}
         self.record = TrainingRecord.from_dict(self.info.get("training"))
-        """How the checkpoint was trained."""
         kl = self.bank.kl().mean(0)
-        self.dim_kl = kl.tolist()
-        """Mean KL(q(c_d|x) || N(0, 1)) of each dimension over the bank, in nats: how much it carries."""
-        active = kl >= ACTIVE_NATS
+        self.dim_kl: list[float] = kl.tolist()
+        active = kl >= MIN_ACTIVE_KL
         self.register_buffer("active", active if active.any() else ~active, persistent=False)
-        """Which dimensions carry something of the image, bool (c_dim,); the others have collapsed. If the bank shows none, all count."""
-        self.active_dims = [d for d in kl.argsort(descending=True, stable=True).tolist() if self.active[d]]
-        """The active dimensions, the most telling first."""
-
-    c_dim = property(lambda self: self.config.c_dim)
-    s_dim = property(lambda self: self.config.s_dim)
-    resolution = property(lambda self: self.config.resolution)
-    image_channels = property(lambda self: self.config.image_channels)
-    device = property(lambda self: next(self.parameters()).device)
-    dtype = property(lambda self: next(self.parameters()).dtype)
+        order = kl.argsort(descending=True, stable=True).tolist()
+        self.active_dims: list[int] = [dim for dim in order if self.active[dim]]
 
     @property
-    def untrained(self):
-        """Which of "encoder" and "decoder" nothing has trained, for the checkpoint's method has no use of them: what they give is noise."""
-        return self.record.untrained
+    def c_dim(self) -> int:
+        """Number of code dimensions."""
+        return self.config.c_dim
 
-    def _needs(self, part):
-        if part in self.untrained:
-            raise InvalidInputError(
-                f"the {part} of this model has not been trained: its method, {self.record.method}, has no use of one"
-            )
+    @property
+    def s_dim(self) -> int:
+        """Number of nuisance dimensions, 0 if the generator has none."""
+        return self.config.s_dim
 
-    def train(self, mode=True):
-        """A sampler stays in eval mode."""
+    @property
+    def resolution(self) -> int:
+        """Height and width of the generator's images, in pixels."""
+        return self.config.resolution
+
+    @property
+    def image_channels(self) -> int:
+        """1 for gray images, 3 for color."""
+        return self.config.image_channels
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the networks."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the networks. Codes and images are float32 in any case."""
+        return next(self.parameters()).dtype
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Parts of the VAE ("encoder", "decoder") that cannot be used: not trained by the method, or absent."""
+        if "decoder" in self.record.untrained or hasattr(self.vae, "decode"):
+            return self.record.untrained
+        return (*self.record.untrained, "decoder")
+
+    def train(self, mode: bool = True) -> "Sampler":
+        """Does nothing: a sampler stays in eval mode."""
         return super().train(False)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         name = self.info.get("name", "unnamed")
-        shape = f"{self.image_channels} x {self.resolution} x {self.resolution}"
-        return f"Sampler({name}: c {self.c_dim} ({len(self.active_dims)} active), s {self.s_dim} -> {shape}, {self.device}, {self.dtype})"
+        codes = f"c {self.c_dim} ({len(self.active_dims)} active), s {self.s_dim}"
+        images = f"{self.image_channels} x {self.resolution} x {self.resolution}"
+        return f"Sampler({name}: {codes} -> {images}, {self.device}, {self.dtype})"
 
     # -------------------------------------------------------------- codes to images
 
-    def forward(self, c, s):
-        """G(s, c): codes (N, c_dim) and nuisance (N, s_dim), exactly as given -> images (N, C, H, W) float32 in [0, 1], with gradients."""
-        return to_unit(self.generator(torch.cat([s, c], dim=1).to(self.device, self.dtype)).float()).clamp(0, 1)
+    def forward(self, c: Tensor, s: Tensor) -> Tensor:
+        """Images G(s, c) in [0, 1], (N, C, H, W), with gradients, of codes (N, c_dim) and nuisances (N, s_dim)."""
+        code = torch.cat([s, c], dim=1).to(self.device, self.dtype)
+        return to_unit(self.generator(code).float()).clamp(0, 1)
 
-    def codes(self, n=1, seed=None, prior="aggregated"):
-        """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim), the same on every device for the same `n`, `seed` and `prior`.
+    def codes(self, n: int = 1, seed: int | None = None, prior: Prior = "aggregated") -> tuple[Tensor, Tensor]:
+        """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim). The device does not change them.
 
-        `seed`: None takes one from torch's global generator. The n pairs are one draw: fewer of the same seed are not the first of them.
-        `prior`: "aggregated" draws c from the aggregated posterior (eq. 4), through the bank; "normal" from N(0, I). s is N(0, I).
+        The n pairs are one draw: a smaller `n` with the same seed does not give the first of them.
+
+        Args:
+            n: number of pairs.
+            seed: integer from 0 to 2**64 - 1. None takes a seed from PyTorch's global generator.
+            prior: "aggregated" draws c from the aggregated posterior (Eq. 4), "normal" from N(0, I). s is N(0, I).
         """
-        n = _count("n", n)
-        if prior not in PRIORS:
-            raise InvalidInputError(f"prior must be one of {', '.join(PRIORS)}, got {prior!r}")
+        check_integer(1, MAX_COUNT, n=n)
+        _check_prior(prior)
         rng = _rng(seed)
-        picks = torch.randint(len(self.bank), (n,), generator=rng)
-        noise = torch.randn(n, self.c_dim, generator=rng)
+        picks = torch.randint(len(self.bank), (int(n),), dtype=torch.int64, device="cpu", generator=rng)
+        noise = torch.randn(int(n), self.c_dim, dtype=torch.float32, device="cpu", generator=rng)
         c = self.bank[picks].sample(noise) if prior == "aggregated" else noise
-        s = torch.randn(n, self.s_dim, generator=rng)
+        s = torch.randn(int(n), self.s_dim, dtype=torch.float32, device="cpu", generator=rng)
         return c.to(self.device), s.to(self.device)
 
-    def complete(self, c=None, s=None, *, n=None, seed=None, prior="aggregated"):
-        """The pair (c, s), (N, c_dim) and (N, s_dim), that `sample` renders: as given, and drawn by `codes` where it was not.
+    def complete(
+        self,
+        c: object = None,
+        s: object = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        prior: Prior = "aggregated",
+    ) -> tuple[Tensor, Tensor]:
+        """The pair (c, s), (N, c_dim) and (N, s_dim), that `sample` renders. What is not given is drawn.
 
-        `c` (N, c_dim) or (c_dim,), `s` (N, s_dim) or (s_dim,); one of either, or of both, goes with many. `n`: how many, where the codes do
-        not say it. Collapsed dimensions of `c`: see the class.
+        Inactive dimensions of `c` that are 0 are drawn, too.
+
+        Args:
+            c: codes (N, c_dim) or (c_dim,), or None.
+            s: nuisances (N, s_dim) or (s_dim,), or None. A single row of c or s is broadcast.
+            n: number of pairs. By default as many as c or s has rows.
+            seed, prior: see `codes`.
         """
-        c = None if c is None else self._rows("c", c, self.c_dim)
-        s = None if s is None else self._rows("s", s, self.s_dim)
-        given = {name: len(code) for name, code in (("c", c), ("s", s)) if code is not None}
-        size = max([1 if n is None else _count("n", n), *given.values()])
-        if n not in (None, size) or any(rows not in (1, size) for rows in given.values()):
-            rows = ", ".join(f"{rows} rows of {name}" for name, rows in given.items())
-            raise InvalidInputError(
-                f"got {rows}{'' if n is None else f' and n = {n}'}: they must be equal, but one c or s goes with many"
-            )
-        kept = None if c is None else self.active | (c != 0)
-        if (
-            s is None or kept is None or not kept.all()
-        ):  # otherwise nothing is to be drawn, and nothing is: a seed of None costs a draw, too
-            drawn_c, drawn_s = self.codes(size, seed, prior)
-            c = drawn_c if c is None else torch.where(kept, c, drawn_c)
-            s = drawn_s if s is None else s
-        return c.expand(size, -1), s.expand(size, -1)
+        _check_prior(prior)
+        given_c = None if c is None else as_rows("c", c, self.c_dim, self.device)
+        given_s = None if s is None else as_rows("s", s, self.s_dim, self.device)
+        size = self._size(given_c, given_s, n)
+        given = None if given_c is None else self.active | (given_c != 0)
+        if given_c is not None and given_s is not None and given is not None and given.all():
+            return given_c.expand(size, -1), given_s.expand(size, -1)  # no draw: the global generator is not touched
+        drawn_c, drawn_s = self.codes(size, seed, prior)
+        if given_c is not None and given is not None:
+            drawn_c = torch.where(given, given_c, drawn_c)
+        return drawn_c, drawn_s if given_s is None else given_s.expand(size, -1)
 
-    def sample(self, c=None, s=None, *, n=None, seed=None, prior="aggregated", batch_size=None):
-        """Images of codes `c` and nuisance `s`; what is not given is drawn (see `complete` for what goes with what).
+    def _size(self, c: Tensor | None, s: Tensor | None, n: int | None) -> int:
+        """Number of pairs that `complete` returns."""
+        if c is not None and s is not None:
+            c, s = broadcast_rows(c, s)
+        if n is None:
+            return max(len(code) for code in (c, s, [0]) if code is not None)
+        check_integer(1, MAX_COUNT, n=n)
+        for name, code in (("c", c), ("s", s)):
+            if code is not None and len(code) not in (1, n):
+                raise InvalidInputError(
+                    f"{name} has {len(code)} rows and n is {n}; sizes must match (a single row is broadcast)"
+                )
+        return int(n)
 
-        `sample(n=4, seed=0)` is `sample(*codes(4, seed=0))`. `batch_size`: images made at once; None: as many as fit in moderate memory.
+    def sample(
+        self,
+        c: object = None,
+        s: object = None,
+        *,
+        n: int | None = None,
+        seed: int | None = None,
+        prior: Prior = "aggregated",
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """Images of codes `c` and nuisances `s`. What is not given is drawn, see `complete`.
+
+        `sample(n=4, seed=0)` equals `sample(*codes(4, seed=0))`.
+
+        Args:
+            c, s, n, seed, prior: see `complete`.
+            batch_size: number of images that are computed at once. None takes about 1 GB of memory at most.
 
         Returns:
             (N, C, H, W) float32 in [0, 1], on the sampler's device.
         """
-        return self._render(*self.complete(c, s, n=n, seed=seed, prior=prior), batch_size)
+        c, s = self.complete(c, s, n=n, seed=seed, prior=prior)
+        return torch.cat(list(self.render(c, s, batch_size)))
+
+    def render(self, c: object, s: object, batch_size: int | None = None) -> Iterator[Tensor]:
+        """Batches of images G(s, c), without gradients. Codes are used as they are, and nothing is drawn.
+
+        Args:
+            c: codes (N, c_dim) or (c_dim,).
+            s: nuisances (N, s_dim) or (s_dim,). A single row of c or s is broadcast.
+            batch_size: see `sample`.
+
+        Yields:
+            (B, C, H, W) float32 in [0, 1], on the sampler's device.
+        """
+        size = default_batch_size(self.resolution) if batch_size is None else batch_size
+        check_integer(1, MAX_COUNT, batch_size=size)
+        c, s = broadcast_rows(as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device))
+        batches = zip(c.split(int(size)), s.split(int(size)))
+        return (self._images(*pair) for pair in batches)
 
     @torch.no_grad()
-    def _render(self, c, s, batch_size=None):
-        """`forward` of codes (N, c_dim) and nuisance (N or 1, s_dim), in batches and without gradients."""
-        batch_size = default_batch_size(self.resolution) if batch_size is None else _count("batch_size", batch_size)
-        return torch.cat([self(*pair) for pair in zip(c.split(batch_size), s.expand(len(c), -1).split(batch_size))])
+    def _images(self, c: Tensor, s: Tensor) -> Tensor:
+        return self(c, s)
 
     @torch.no_grad()
-    def decode(self, c):
-        """The VAE decoder's rendering of codes `c` (N, c_dim) or (c_dim,), exactly as given: (N, C, h, w) float32 in [0, 1]; h = w = 64.
+    def decode(self, c: object) -> Tensor:
+        """Images of the VAE's decoder, (N, C, h, w) in [0, 1], of codes (N, c_dim) or (c_dim,) as they are.
+
+        h = w is the resolution of the VAE, 64 in the paper's models.
 
         Raises:
-            InvalidInputError: the decoder is `untrained`.
+            InvalidInputError: the VAE has no decoder, or its method does not train one.
         """
-        self._needs("decoder")
-        parts = self._rows("c", c, self.c_dim).to(self.dtype).split(default_batch_size(self.vae.config.resolution))
-        return torch.cat([self.vae.decode(part) for part in parts])
+        self._check_usable("decoder")
+        parts = as_rows("c", c, self.c_dim, self.device).to(self.dtype).split(self._vae_batch_size)
+        return torch.cat([self.vae.decode(part).float() for part in parts])
 
     # -------------------------------------------------------------- images to codes
 
     @torch.no_grad()
-    def posterior(self, x, *, crop=False):
-        """q(c|x) of images in any form that `idgan.images.as_batch` takes, as the encoder gives it: mean and logvar, (N, c_dim) each.
+    def posterior(self, x: object, *, crop: bool | int = False) -> Posterior:
+        """q(c|x) of images, as the encoder gives it: mean and logvar, (N, c_dim) each.
+
+        Args:
+            x: images in any form that `idgan.images.as_batch` takes.
+            crop: cut images to their center square, see `as_batch`.
 
         Raises:
-            InvalidInputError: the encoder is `untrained`. So do all that read images: `encode`, `invert`, `reconstruct`, `edit`.
+            InvalidInputError: the method does not train the encoder.
         """
-        self._needs("encoder")
-        x = as_batch(x, channels=self.image_channels, resolution=self.vae.config.resolution, crop=crop)
-        return Posterior.cat(
-            [
-                self.vae.encode(part.to(self.device, self.dtype))
-                for part in x.split(default_batch_size(self.vae.config.resolution))
-            ]
-        )
+        self._check_usable("encoder")
+        images = as_batch(x, channels=self.image_channels, resolution=self.config.vae.resolution, crop=crop)
+        batches = images.split(self._vae_batch_size)
+        return Posterior.cat([self.vae.encode(batch.to(self.device, self.dtype)) for batch in batches])
 
-    def encode(self, x, *, crop=False):
-        """Mean codes of images in any form, (N, c_dim); collapsed dimensions are exactly 0, which means "not given" (see the class)."""
-        return torch.where(self.active, self.posterior(x, crop=crop).mean, 0.0)
+    def encode(self, x: object, *, crop: bool | int = False) -> Tensor:
+        """Mean codes of images, (N, c_dim) float32. Inactive dimensions are 0. Arguments as in `posterior`."""
+        return self.posterior(x, crop=crop).mean.float().masked_fill(~self.active, 0.0)
 
-    def invert(self, x, *, steps=200, restarts=2, refine_c=False, seed=0, crop=False, progress=True):
-        """The pair (c, s), (N, c_dim) and (N, s_dim), at which the generator draws images `x` again as well as it can.
+    def invert(
+        self,
+        x: object,
+        *,
+        steps: int = 200,
+        restarts: int = 2,
+        refine_c: bool = False,
+        seed: int | None = 0,
+        crop: bool | int = False,
+        progress: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Find the pair (c, s), (N, c_dim) and (N, s_dim), whose images G(s, c) are closest to images `x`.
 
-        The encoder gives the live dimensions of c. What it does not read, s and the collapsed dimensions, is found by optimization from
-        the best of many draws (see `idgan.inversion`), and kept near N(0, I): far from it, edits do not work. `refine_c` moves the live
-        dimensions too, within the width of q(c|x). A model that has no s and no collapsed dimension leaves nothing to find without it:
-        then c is `encode`'s and s is empty. Images do not depend on each other; any number fits in moderate memory.
+        The encoder gives the active dimensions of c. Optimization finds s and the inactive dimensions, see
+        `idgan.inversion`. It keeps them near N(0, I), because edits do not work far from it. Images are independent of
+        each other.
 
         Args:
             x: images in any form that `as_batch` takes.
-            steps: of the optimizer; 0 keeps the best draw.
-            restarts: how many draws each image follows; the best end is kept.
-            progress: whether to show a bar, on a terminal.
+            steps: steps of the optimizer. 0 keeps the best draw.
+            restarts: number of draws that the optimizer starts from. The best result is kept.
+            refine_c: optimize the active dimensions as well, within the width of q(c|x).
+            seed: seed of the draws.
+            crop: cut images to their center square, see `as_batch`.
+            progress: show progress on stderr.
         """
+        check_integer(0, MAX_COUNT, steps=steps)
+        check_integer(1, MAX_COUNT, restarts=restarts)
+        rng = _rng(seed)
         images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop).to(self.device)
         posterior = self.posterior(x, crop=crop)
-        s = torch.zeros(len(images), self.s_dim, device=self.device)
-        mean = torch.cat([s, torch.where(self.active, posterior.mean, 0.0)], dim=1)
-        std = torch.cat([s + 1, torch.where(self.active, (0.5 * posterior.logvar).exp() * refine_c, 1.0)], dim=1)
+        c = posterior.mean.float().masked_fill(~self.active, 0.0)
+        c_std = (0.5 * posterior.logvar.float()).exp() * float(refine_c)
+        s = c.new_zeros(len(c), self.s_dim)
+        mean = torch.cat([s, c], dim=1)
+        std = torch.cat([torch.ones_like(s), c_std.masked_fill(~self.active, 1.0)], dim=1)
         widths = [self.s_dim, self.c_dim]
-        search = Inversion(lambda code: self(*code.split(widths, dim=1)[::-1]), self.vae.encoder, images, mean, std)
-        s, c = search.run(_count("steps", steps, least=0), _count("restarts", restarts), _rng(seed), progress).split(
-            widths, dim=1
-        )
+        search = Inversion(lambda code: self(*code.split(widths, dim=1)[::-1]), self._features, images, mean, std)
+        s, c = search.run(int(steps), int(restarts), rng, progress).split(widths, dim=1)
         return c, s
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """Hidden features of the encoder for images (N, C, H, H) in [0, 1], or the posterior mean if it offers none."""
+        x = encoder_view(x, self.config.vae.resolution).to(self.dtype)
+        hidden = getattr(self.vae, "hidden_features", None)
+        return [self.vae.encode(x).mean] if hidden is None else hidden(x)
 
     # -------------------------------------------------------------- editing
 
-    def reconstruct(self, x, s=None, *, seed=0, crop=False, invert=False):
-        """G(s, c) at the codes of images `x`, (N, C, H, W). Collapsed dimensions, and `s` if it is not given, are drawn by `seed`.
-
-        `invert` finds them by optimization instead, as `invert` does, which takes seconds an image.
-        """
+    def reconstruct(
+        self, x: object, s: object = None, *, seed: int | None = 0, crop: bool | int = False, invert: bool = False
+    ) -> Tensor:
+        """Images G(s, c) at the codes of images `x`, (N, C, H, W). See `edit`."""
         return self.edit(x, {}, s=s, seed=seed, crop=crop, invert=invert)
 
-    def edit(self, x, changes, *, absolute=False, s=None, seed=0, crop=False, invert=False):
-        """`reconstruct`, with code dimensions changed: `changes` maps dimension -> how much to add, or with `absolute` its new value.
+    def edit(
+        self,
+        x: object,
+        changes: Mapping[int, float],
+        *,
+        absolute: bool = False,
+        s: object = None,
+        seed: int | None = 0,
+        crop: bool | int = False,
+        invert: bool = False,
+    ) -> Tensor:
+        """Images G(s, c) at the changed codes of images `x`, (N, C, H, W).
 
-        A code is about N(0, 1) over the data: +-1.5 is a clear change. All else is as in `reconstruct` with the same `s`, `seed` and
-        `invert`. For many edits of one image invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`.
+        A code dimension is about N(0, 1) over the data, so a change of 1.5 shows clearly. For several edits of one
+        image, invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`.
+
+        Args:
+            x: images in any form that `as_batch` takes.
+            changes: code dimension -> number to add.
+            absolute: the numbers are the new values.
+            s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
+            seed: seed of the draws.
+            crop: cut images to their center square, see `as_batch`.
+            invert: find s and the inactive dimensions by optimization, which takes seconds per image.
         """
         if invert and s is not None:
-            raise InvalidInputError("invert finds s: give one of the two")
-        c, s = (
-            self.invert(x, seed=seed, crop=crop) if invert else self.complete(self.encode(x, crop=crop), s, seed=seed)
-        )
-        return self._render(self.changed(c, changes, absolute=absolute), s)
+            raise InvalidInputError("invert=True finds s, so s cannot be given")
+        if invert:
+            c, s = self.invert(x, seed=seed, crop=crop)
+        else:
+            c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
+        return torch.cat(list(self.render(self.changed(c, changes, absolute=absolute), s)))
 
-    def changed(self, c, changes, *, absolute=False):
-        """Codes `c` (N, c_dim) with `changes` (dimension -> number) added, or with `absolute` put in their place."""
-        c = self._rows("c", c, self.c_dim).clone()
-        for dim, value in dict(changes).items():
-            dim = self._dim(dim)
-            if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-                raise InvalidInputError(f"the change of dimension {dim} must be a finite number, got {value!r}")
-            c[:, dim] = float(value) + (0 if absolute else c[:, dim])
-        return self._rows("the changed c", c, self.c_dim)
+    def changed(self, c: object, changes: Mapping[int, float], *, absolute: bool = False) -> Tensor:
+        """A copy of codes `c` (N, c_dim) with `changes` (dimension -> number) added. `absolute` replaces the values."""
+        return change(as_rows("c", c, self.c_dim, self.device), changes, self.active_dims, absolute=absolute)
 
-    def traverse(self, c=None, s=None, dims=None, span=(-3.0, 3.0), steps=7, *, seed=0):
-        """One code dimension after another swept over `span`, everything else fixed: (D, steps, C, H, W).
+    def traverse(
+        self,
+        c: object = None,
+        s: object = None,
+        dims: Sequence[int] | None = None,
+        span: Sequence[float] = (-3.0, 3.0),
+        steps: int = 7,
+        *,
+        seed: int | None = 0,
+    ) -> Tensor:
+        """Sweep one code dimension at a time, with everything else fixed.
 
-        `c` (c_dim,) or (1, c_dim) is where to start, `s` likewise; what is not given is drawn by `seed`. `dims`: see `traversal_dims`.
+        Args:
+            c: code to start from, (c_dim,) or (1, c_dim). By default drawn by `seed`.
+            s: nuisance, (s_dim,) or (1, s_dim). By default drawn by `seed`.
+            dims: D code dimensions. By default `active_dims`.
+            span: first and last value.
+            steps: number of images per dimension.
+            seed: seed of the draws.
+
+        Returns:
+            (D, steps, C, H, W)
         """
-        c, s = self.complete(c, s, seed=seed)
-        if len(c) != 1:
-            raise InvalidInputError(f"a traversal starts from one code and one nuisance, got {len(c)}")
-        path = sweep(c, self.traversal_dims(dims), span, _count("steps", steps))
-        return self._render(path.flatten(0, 1), s).unflatten(0, path.shape[:2])
+        start, nuisance = self.complete(c, s, seed=seed)
+        if len(start) != 1:
+            raise InvalidInputError(f"a traversal starts from one code and one nuisance, got {len(start)}")
+        check_integer(1, MAX_COUNT, steps=steps)
+        path = sweep(start, self.traversal_dims(dims), span, int(steps))
+        return torch.cat(list(self.render(path.flatten(0, 1), nuisance))).unflatten(0, path.shape[:2])
 
-    def traversal_dims(self, dims=None):
-        """The dimensions to traverse: `dims`, checked; by default `active_dims`."""
-        if dims is None:
-            return list(self.active_dims)
-        if isinstance(dims, Integral) or len(dims) == 0:
-            raise InvalidInputError(f"dims must be a list of code dimensions, got {dims!r}")
-        return [self._dim(dim) for dim in dims]
+    def traversal_dims(self, dims: Sequence[int] | None = None) -> list[int]:
+        """The code dimensions to traverse: `dims` once checked, by default `active_dims`."""
+        return list(self.active_dims) if dims is None else as_dims(dims, self.c_dim, self.active_dims)
 
-    def interpolate(self, a, b, steps=7, s=None, *, seed=0):
-        """Images along the straight line from code `a` to code `b`, (c_dim,) or (1, c_dim) each, at one nuisance: (steps, C, H, W)."""
-        (a, s), (b, _) = self.complete(a, s, seed=seed), self.complete(b, s, seed=seed)
-        if len(a) != 1 or len(b) != 1:
+    def interpolate(self, a: object, b: object, steps: int = 7, s: object = None, *, seed: int | None = 0) -> Tensor:
+        """Images on the straight line from code `a` to code `b`, with one nuisance: (steps, C, H, W).
+
+        Args:
+            a, b: codes (c_dim,) or (1, c_dim).
+            steps: number of images, both ends included.
+            s: nuisance (s_dim,) or (1, s_dim). By default drawn by `seed`.
+            seed: seed of the draws.
+        """
+        check_integer(1, MAX_COUNT, steps=steps)
+        (start, nuisance), (end, _) = self.complete(a, s, seed=seed), self.complete(b, s, seed=seed)
+        if len(start) != 1 or len(end) != 1:
             raise InvalidInputError(
-                f"an interpolation has one code at each end and one nuisance, got {len(a)} and {len(b)}"
+                f"an interpolation needs one code per end and one nuisance, got {len(start)} and {len(end)}"
             )
-        return self._render(
-            torch.lerp(a, b, torch.linspace(0, 1, _count("steps", steps), device=self.device)[:, None]), s
-        )
+        weights = torch.linspace(0, 1, int(steps), dtype=torch.float32, device=self.device)[:, None]
+        return torch.cat(list(self.render(torch.lerp(start, end, weights), nuisance)))
 
     # -------------------------------------------------------------- checks
 
-    def _rows(self, name, code, width):
-        """`code` as a float32 tensor (N, width) on the sampler's device."""
-        try:
-            code = torch.as_tensor(code, dtype=torch.float32, device=self.device)
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise InvalidInputError(
-                f"{name} must be numbers of shape (N, {width}), got {type(code).__name__} ({error})"
-            ) from error
-        rows = code[None] if code.ndim == 1 else code
-        if rows.ndim != 2 or rows.shape[1] != width or len(rows) == 0:
-            raise InvalidInputError(f"{name} must be of shape (N, {width}) or ({width},), got {tuple(code.shape)}")
-        if not rows.isfinite().all():
-            raise InvalidInputError(f"{name} has values that are not finite")
-        return rows
+    @property
+    def _vae_batch_size(self) -> int:
+        return default_batch_size(self.config.vae.resolution)
 
-    def _dim(self, dim):
-        if isinstance(dim, bool) or not isinstance(dim, Integral) or not 0 <= dim < self.c_dim:
+    def _check_usable(self, part: str) -> None:
+        if part in self.record.untrained:
             raise InvalidInputError(
-                f"there is no code dimension {dim!r}: they are 0 to {self.c_dim - 1}, live ones {self.active_dims}"
+                f"the {part} of this model has not been trained: method {self.record.method!r} does not use it"
             )
-        return int(dim)
+        if part in self.untrained:
+            raise InvalidInputError(f"the VAE of this model ({type(self.vae).__name__}) has no {part}")
 
 
-def sweep(c, dims, span=(-3.0, 3.0), steps=7):
-    """Copies of one code `c` (1, c_dim) with one of `dims` after another at `steps` values over `span`, ends too: (D, steps, c_dim)."""
-    if len(span) != 2 or not all(isinstance(end, Real) and isfinite(end) for end in span):
-        raise InvalidInputError(f"span must be two finite numbers, got {span!r}")
-    path = c.repeat(len(dims), steps, 1)
-    for row, dim in enumerate(dims):
-        path[row, :, dim] = torch.linspace(*span, steps, device=c.device)
-    return path
+def _check_prior(prior: object) -> None:
+    if prior not in PRIORS:
+        raise InvalidInputError(f"prior must be one of {', '.join(PRIORS)}, got {prior!r:.100}")
 
 
-def _rng(seed):
+def _rng(seed: int | None) -> torch.Generator:
+    """A CPU generator for `seed`. None draws the seed from PyTorch's global generator."""
     if seed is None:
-        seed = torch.randint(2**62, ()).item()
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise InvalidInputError(f"seed must be an integer from 0 to 2**63 - 1 or None, got {seed!r}")
-    return torch.Generator().manual_seed(int(seed))
-
-
-def _count(name, value, least=1):
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InvalidInputError(
-            f"{name} must be a {'positive integer' if least else 'positive integer or 0'}, got {value!r}"
-        )
-    return int(value)
+        seed = int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
+    return seeded_rng(seed)

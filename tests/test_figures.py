@@ -18,7 +18,7 @@ from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, Posterior, VAE
 from idgan.sampler import Sampler
 
 C_DIM = 3
-LIVE = [2, 0]
+ACTIVE = [2, 0]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def twins():
     generator.layers.load_state_dict(dict(zip(generator.layers.state_dict(), halved)))
     mean, logvar = torch.zeros(32, C_DIM), torch.zeros(32, C_DIM)
     mean[:, 0], mean[:, 2] = torch.randn(32), 2 * torch.randn(32)
-    logvar[:, LIVE] = -2.0
+    logvar[:, ACTIVE] = -2.0
     return Sampler(ModelConfig(vae.config, generator.config), vae, generator, Posterior(mean, logvar))
 
 
@@ -62,7 +62,7 @@ def test_samples_stand_beside_the_decoder_of_the_same_codes(twins):
 
 @pytest.mark.parametrize("dims", [None, [1, 0]])
 def test_traversals_stand_beside_the_decoder_of_the_same_codes(twins, dims):
-    shown = LIVE if dims is None else dims
+    shown = ACTIVE if dims is None else dims
     expected = pixels(twins.traverse(dims=shown, span=(-2, 2), steps=5, seed=3).flatten(0, 1), columns=5)
     left, right = panels(traversal_sheet(twins, dims=dims, span=(-2, 2), steps=5, seed=3), 2, *expected.shape)
     assert close(left, expected)
@@ -127,7 +127,7 @@ def test_a_grid_shares_codes_along_rows_and_all_else_along_columns(mixed):
     left = sheet.shape[1] - 8 - 3 * 130 - 2  # a tile is 128 px
     for row in range(3):
         for column in range(3):
-            code = torch.where(mixed.live, c[row], c[column])
+            code = torch.where(mixed.active, c[row], c[column])
             image = np.asarray(to_pil(mixed.sample(code, s[column]).repeat_interleave(2, 2).repeat_interleave(2, 3))[0])
             top = sheet.shape[0] - 8 - height + 2 + row * 130
             assert close(sheet[top : top + 128, left + 2 + column * 130 : left + 130 + column * 130], image)
@@ -135,9 +135,9 @@ def test_a_grid_shares_codes_along_rows_and_all_else_along_columns(mixed):
 
 @pytest.fixture
 def mixed():
-    """A sampler with a nuisance and one collapsed dimension, whose images show them all."""
+    """A sampler with a nuisance and one inactive dimension, whose images show them all."""
     mean, logvar = torch.zeros(32, C_DIM), torch.zeros(32, C_DIM)
-    mean[:, LIVE], logvar[:, LIVE] = torch.randn(32, 2), -3.0
+    mean[:, ACTIVE], logvar[:, ACTIVE] = torch.randn(32, 2), -3.0
     sampler = Sampler(ModelConfig(VAEConfig(C_DIM), ConvGeneratorConfig(C_DIM, 2)), bank=Posterior(mean, logvar))
     for parameter in sampler.parameters():
         parameter.mul_(3)

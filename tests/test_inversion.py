@@ -15,14 +15,14 @@ from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, ResNetGe
 from idgan.sampler import Sampler
 
 C_DIM, S_DIM = 4, 3
-LIVE, COLLAPSED = [0, 2], [1, 3]
+ACTIVE, INACTIVE = [0, 2], [1, 3]
 
 
-def build(s_dim=S_DIM, collapsed=COLLAPSED, generator=None):
+def build(s_dim=S_DIM, inactive=INACTIVE, generator=None):
     """A sampler on gray 64x64 whose codes show in its images: random networks, made to answer more strongly."""
     torch.manual_seed(0)
     mean, logvar = torch.randn(64, C_DIM), torch.full((64, C_DIM), -3.0)
-    mean[:, collapsed], logvar[:, collapsed] = 0.0, 0.0
+    mean[:, inactive], logvar[:, inactive] = 0.0, 0.0
     config = ModelConfig(VAEConfig(C_DIM), generator or ConvGeneratorConfig(C_DIM, s_dim))
     sampler = Sampler(config, bank=Posterior(mean, logvar))
     for parameter in sampler.parameters():
@@ -44,9 +44,8 @@ def linear(dims, seed=0):
 
 
 def found(render, encoder, x, mean, std, steps=150, restarts=2, seed=0):
-    return Inversion(render, encoder, x, mean, std).run(
-        steps, restarts, torch.Generator().manual_seed(seed), progress=False
-    )
+    rng = torch.Generator().manual_seed(seed)
+    return Inversion(render, lambda x: [encoder(x)], x, mean, std).run(steps, restarts, rng, show_progress=False)
 
 
 # ------------------------------------------------------------------ the search
@@ -105,7 +104,7 @@ def test_what_is_held_does_not_choose_the_draw():
 
 
 def test_the_encoders_features_have_a_say():
-    """Pixels are closest at 0, for the image differs from those of the generator in another direction; the encoder sees both as one."""
+    """The pixels are closest at 0. The encoder sees the pattern of the image and that of the generator as one."""
     ours, theirs = torch.zeros(2, 1, 64, 64)
     ours[:, :32], theirs[:, 32:] = 1.0, 1.0
     render = lambda code: 0.2 + 0.3 * code[..., None, None] * ours
@@ -143,9 +142,9 @@ def test_what_it_finds_draws_the_image_better_than_any_draw(sampler):
     assert s.shape == (3, S_DIM)
     drawn = torch.stack([psnr(sampler.reconstruct(x, seed=seed), x) for seed in range(64)])
     assert (psnr(sampler.sample(c, s), x) > drawn.max(0).values).all()
-    assert torch.equal(c[:, LIVE], sampler.encode(x)[:, LIVE])
-    assert (c[:, COLLAPSED] != 0).all()
-    assert max(s.abs().max(), c[:, COLLAPSED].abs().max()) < 6
+    assert torch.equal(c[:, ACTIVE], sampler.encode(x)[:, ACTIVE])
+    assert (c[:, INACTIVE] != 0).all()
+    assert max(s.abs().max(), c[:, INACTIVE].abs().max()) < 6
 
 
 @pytest.mark.parametrize("refine_c", [False, True])
@@ -161,7 +160,7 @@ def test_refined_codes_stay_in_the_posterior(sampler):
     x = sampler.sample(n=2, seed=5)
     posterior = sampler.posterior(x)
     c, _ = sampler.invert(x, steps=50, restarts=2, refine_c=True)
-    off = ((c - posterior.mean) / (0.5 * posterior.logvar).exp())[:, LIVE].abs()
+    off = ((c - posterior.mean) / (0.5 * posterior.logvar).exp())[:, ACTIVE].abs()
     assert (off > 0).all()
     assert off.max() < 6
 
@@ -193,7 +192,7 @@ def test_it_works_without_nuisance():
 
 
 def test_with_nothing_to_find_the_code_is_the_encoders():
-    full = build(s_dim=0, collapsed=[])
+    full = build(s_dim=0, inactive=[])
     x = full.sample(n=2, seed=5)
     c, s = full.invert(x)
     assert torch.equal(c, full.encode(x))
@@ -272,9 +271,9 @@ def test_images_of_any_kind_are_inverted_and_cropped(sampler):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": -1}, "steps must be a positive integer or 0, got -1"),
-        ({"steps": 1.5}, "steps must be a positive integer or 0, got 1.5"),
-        ({"restarts": 0}, "restarts must be a positive integer, got 0"),
+        ({"steps": -1}, "steps must be an integer from 0 to 2147483647, got -1"),
+        ({"steps": 1.5}, "steps must be an integer from 0 to 2147483647, got 1.5"),
+        ({"restarts": 0}, "restarts must be an integer from 1 to 2147483647, got 0"),
         ({"seed": -1}, "seed must be an integer from 0"),
     ],
 )
@@ -284,5 +283,5 @@ def test_bad_input_is_named(sampler, options, message):
 
 
 def test_nuisance_is_given_or_found(sampler):
-    with pytest.raises(InvalidInputError, match="give one of the two"):
+    with pytest.raises(InvalidInputError, match="invert=True finds s, so s cannot be given"):
         sampler.reconstruct(torch.rand(1, 1, 64, 64), torch.zeros(S_DIM), invert=True)

@@ -9,13 +9,14 @@ from PIL import Image
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+from idgan.codes import sweep
 from idgan.errors import InvalidInputError
 from idgan.images import to_pil, to_unit
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
-from idgan.sampler import ACTIVE_NATS, Sampler, sweep
+from idgan.sampler import MIN_ACTIVE_KL, Sampler
 
 C_DIM, S_DIM = 4, 2
-LIVE, COLLAPSED = [2, 0], [1, 3]  # in the order of what they carry
+ACTIVE, INACTIVE = [2, 0], [1, 3]  # in the order of what they carry
 
 
 class Probe(nn.Module):
@@ -76,8 +77,8 @@ def test_dimensions_are_ordered_by_their_kl(sampler):
     bank = posteriors()
     kl = kl_divergence(Normal(bank.mean, (0.5 * bank.logvar).exp()), Normal(0.0, 1.0)).mean(0)
     assert sampler.dim_kl == pytest.approx(kl.tolist(), abs=1e-6)
-    assert sampler.active_dims == LIVE
-    assert sampler.active.tolist() == [kl >= ACTIVE_NATS for kl in sampler.dim_kl]
+    assert sampler.active_dims == ACTIVE
+    assert sampler.active.tolist() == [kl >= MIN_ACTIVE_KL for kl in sampler.dim_kl]
 
 
 def test_it_tells_its_shapes(sampler):
@@ -208,7 +209,7 @@ def test_nothing_is_drawn_where_everything_is_given(sampler):
     assert torch.equal(sampler.sample(c, s), sampler(c, s))
     assert torch.equal(sampler.traverse(c[0], s[0], steps=2), sampler.traverse(c[0], s[0], steps=2))
     assert torch.equal(torch.get_rng_state(), before)
-    sampler.sample(torch.zeros(C_DIM), s)  # collapsed zeros are not given
+    sampler.sample(torch.zeros(C_DIM), s)  # inactive zeros are not given
     assert not torch.equal(torch.get_rng_state(), before)
 
 
@@ -296,19 +297,19 @@ def test_codes_may_be_lists_arrays_and_integers(sampler):
 
 
 def test_decode_is_the_decoder_at_the_code_as_given(sampler):
-    c = torch.tensor([[0.0, 0.0, 1.0, 0.0]])  # collapsed zeros stay zeros
+    c = torch.tensor([[0.0, 0.0, 1.0, 0.0]])  # inactive zeros stay zeros
     assert torch.equal(sampler.decode(c), sampler.vae.decode(c))
 
 
-# ------------------------------------------------------------------ collapsed dimensions
+# ------------------------------------------------------------------ inactive dimensions
 
 
-def test_collapsed_zeros_are_drawn_and_all_else_is_kept(probed):
+def test_inactive_zeros_are_drawn_and_all_else_is_kept(probed):
     given = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 2.0, 3.0, 4.0], [0.0, -1e-20, 5.0, -0.0]])
     drawn, _ = probed.codes(3, seed=3)
     c, _ = seen(probed, lambda: probed.sample(given, seed=3))
     missing = torch.zeros(3, C_DIM, dtype=torch.bool)
-    missing[:, COLLAPSED] = True
+    missing[:, INACTIVE] = True
     missing &= given == 0
     assert missing.sum() == 3
     assert torch.equal(c[missing], drawn[missing])
@@ -318,9 +319,9 @@ def test_collapsed_zeros_are_drawn_and_all_else_is_kept(probed):
 def test_encode_says_exactly_zero_where_the_encoder_says_nothing(sampler):
     x = torch.rand(3, 1, 64, 64)
     c, mean = sampler.encode(x), sampler.posterior(x).mean
-    assert torch.equal(c[:, LIVE], mean[:, LIVE])
-    assert (c[:, COLLAPSED] == 0).all()
-    assert (mean[:, COLLAPSED] != 0).all()
+    assert torch.equal(c[:, ACTIVE], mean[:, ACTIVE])
+    assert (c[:, INACTIVE] == 0).all()
+    assert (mean[:, INACTIVE] != 0).all()
 
 
 def test_more_images_than_are_encoded_at_once_have_the_codes_of_each(sampler):
@@ -376,7 +377,7 @@ def test_a_traversal_sweeps_one_dimension_and_holds_the_rest(probed):
     path = c.unflatten(0, (3, 5))
     assert torch.equal(s, nuisance.expand(15, -1))
     for row, dim in zip(path, dims):
-        assert row[:, dim].tolist() == [-2.0, -1.0, 0.0, 1.0, 2.0]  # 0 is a value here, in collapsed dimensions too
+        assert row[:, dim].tolist() == [-2.0, -1.0, 0.0, 1.0, 2.0]  # 0 is a value here, in inactive dimensions too
         others = [d for d in range(C_DIM) if d != dim]
         assert torch.equal(row[:, others], start[:, others].expand(5, -1))
 
@@ -386,12 +387,12 @@ def test_a_traversal_starts_where_it_is_told(probed):
     swept, nuisance = seen(probed, lambda: probed.traverse(c, s, dims=[0], steps=2, seed=6))
     assert torch.equal(nuisance, s.expand(2, -1))
     assert torch.equal(swept[:, 2:], c[2:].expand(2, -1))
-    assert torch.equal(swept[:, 1], probed.codes(1, seed=6)[0][:, 1].expand(2))  # collapsed and not given
+    assert torch.equal(swept[:, 1], probed.codes(1, seed=6)[0][:, 1].expand(2))  # inactive and not given
 
 
 def test_shapes_of_traversals(sampler):
     assert sampler.traverse(seed=0).shape == (2, 7, 1, 64, 64)
-    assert torch.equal(sampler.traverse(seed=0), sampler.traverse(seed=0, dims=LIVE))
+    assert torch.equal(sampler.traverse(seed=0), sampler.traverse(seed=0, dims=ACTIVE))
     assert sampler.traverse(seed=0, dims=(1,), steps=1).shape == (1, 1, 1, 64, 64)
     assert sampler.traverse(seed=0, dims=np.array([3, 3])).shape == (2, 7, 1, 64, 64)
 
@@ -407,7 +408,7 @@ def test_an_interpolation_goes_straight_from_end_to_end(probed):
     a, b = torch.tensor([0.0, -1.0, 1.0, 0.0]), torch.tensor([2.0, 1.0, 3.0, 0.0])
     drawn, nuisance = probed.codes(1, seed=8)
     c, s = seen(probed, lambda: probed.interpolate(a, b, steps=3, seed=8))
-    held = drawn[0, 3].item()  # collapsed, given at neither end: the same everywhere
+    held = drawn[0, 3].item()  # inactive, given at neither end: the same everywhere
     assert c.tolist() == [[0.0, -1.0, 1.0, held], [1.0, 0.0, 2.0, held], [2.0, 1.0, 3.0, held]]
     assert torch.equal(s, nuisance.expand(3, -1))
 
@@ -472,21 +473,32 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda g: g.codes(0), "n must be a positive integer, got 0"),
-        (lambda g: g.codes(-1), "n must be a positive integer"),
-        (lambda g: g.codes(2.0), "n must be a positive integer, got 2.0"),
-        (lambda g: g.codes(True), "n must be a positive integer"),
-        (lambda g: g.sample(n=0), "n must be a positive integer, got 0"),
-        (lambda g: g.sample(torch.ones(C_DIM), n=0), "n must be a positive integer, got 0"),
-        (lambda g: g.sample(batch_size=0), "batch_size must be a positive integer, got 0"),
+        (lambda g: g.codes(0), "n must be an integer from 1 to 2147483647, got 0"),
+        (lambda g: g.codes(-1), "n must be an integer from 1"),
+        (lambda g: g.codes(2.0), "n must be an integer from 1 to 2147483647, got 2.0"),
+        (lambda g: g.codes(True), "n must be an integer from 1"),
+        (lambda g: g.sample(n=0), "n must be an integer from 1 to 2147483647, got 0"),
+        (lambda g: g.sample(torch.ones(C_DIM), n=0), "n must be an integer from 1 to 2147483647, got 0"),
+        (lambda g: g.sample(batch_size=0), "batch_size must be an integer from 1 to 2147483647, got 0"),
         (lambda g: g.sample(seed=-1), "seed must be an integer from 0"),
-        (lambda g: g.sample(seed=2**63), "seed must be an integer from 0"),
+        (
+            lambda g: g.sample(seed=2**64),
+            "seed must be an integer from 0 to 18446744073709551615, got 18446744073709551616",
+        ),
+        (lambda g: g.sample(n=2**63), "n must be an integer from 1 to 2147483647, got 9223372036854775808"),
+        (lambda g: g.sample(n=10**400), "n must be an integer from 1 to 2147483647, got 1000"),
         (lambda g: g.sample(seed="0"), "seed must be an integer .* got '0'"),
         (lambda g: g.sample(seed=True), "seed must be"),
         (lambda g: g.sample(prior="uniform"), "prior must be one of aggregated, normal, got 'uniform'"),
-        (lambda g: g.sample(torch.ones(3, C_DIM), torch.ones(2, S_DIM)), "3 rows of c, 2 rows of s"),
-        (lambda g: g.sample(torch.ones(3, C_DIM), n=4), "3 rows of c and n = 4"),
-        (lambda g: g.sample(torch.ones(3, C_DIM), n=1), "3 rows of c and n = 1"),
+        (
+            lambda g: g.sample(torch.ones(3, C_DIM), torch.ones(2, S_DIM)),
+            r"c has 3 rows and s has 2; sizes must match \(a single row is broadcast\)",
+        ),
+        (
+            lambda g: g.sample(torch.ones(3, C_DIM), n=4),
+            r"c has 3 rows and n is 4; sizes must match \(a single row is broadcast\)",
+        ),
+        (lambda g: g.sample(torch.ones(3, C_DIM), n=1), "c has 3 rows and n is 1; sizes must match"),
         (lambda g: g.sample(torch.ones(3, C_DIM + 1)), r"c must be of shape \(N, 4\) or \(4,\), got \(3, 5\)"),
         (lambda g: g.sample(torch.ones(0, C_DIM)), r"got \(0, 4\)"),
         (lambda g: g.sample(torch.ones(1, 1, C_DIM)), r"got \(1, 1, 4\)"),
@@ -497,26 +509,59 @@ NAN, INF = float("nan"), float("inf")
         (lambda g: g.sample([[1, 2], [3]]), "c must be numbers of shape"),
         (lambda g: g.sample([10**400, 0, 0, 0]), "c must be numbers|c has values"),
         (lambda g: g.decode([INF, 0, 0, 0]), "c has values that are not finite"),
-        (lambda g: g.traverse(dims=[4]), r"no code dimension 4: they are 0 to 3, live ones \[2, 0\]"),
-        (lambda g: g.traverse(dims=[-1]), "no code dimension -1"),
-        (lambda g: g.traverse(dims=["0"]), "no code dimension '0'"),
+        (
+            lambda g: g.traverse(dims=[4]),
+            r"code dimension must be an integer from 0 to 3, got 4; the active ones are \[2, 0\]",
+        ),
+        (lambda g: g.traverse(dims=[-1]), "code dimension must be .*, got -1"),
+        (lambda g: g.traverse(dims=["0"]), "code dimension must be .*, got '0'"),
         (lambda g: g.traverse(dims=[]), "dims must be a list"),
         (lambda g: g.traverse(dims=2), "dims must be a list of code dimensions, got 2"),
-        (lambda g: g.traverse(steps=0), "steps must be a positive integer"),
+        (lambda g: g.traverse(steps=0), "steps must be an integer from 1"),
+        (lambda g: g.traverse(dims=0.5), "dims must be a list of code dimensions, got 0.5"),
+        (lambda g: g.traverse(dims="01"), "dims must be a list of code dimensions, got '01'"),
+        (lambda g: g.traverse(span=5), "span must be two finite numbers, got 5"),
+        (lambda g: g.traverse(span=(0, 10**400)), "span must be two finite numbers"),
+        (lambda g: g.traverse(span=("a", "b")), "span must be two finite numbers"),
         (lambda g: g.traverse(span=(0, NAN)), "span must be two finite numbers"),
         (lambda g: g.traverse(span=(0, 1, 2)), "span must be two finite numbers"),
         (lambda g: g.traverse(torch.ones(2, C_DIM)), "one code and one nuisance, got 2"),
         (lambda g: g.traverse(s=torch.ones(2, S_DIM)), "one code and one nuisance, got 2"),
-        (lambda g: g.interpolate(torch.ones(2, C_DIM), torch.ones(C_DIM)), "one code at each end"),
+        (lambda g: g.interpolate(torch.ones(2, C_DIM), torch.ones(C_DIM)), "one code per end"),
         (
             lambda g: g.interpolate(torch.ones(C_DIM), torch.ones(C_DIM), steps=1.5),
-            "steps must be a positive integer, got 1.5",
+            "steps must be an integer from 1 to 2147483647, got 1.5",
         ),
-        (lambda g: g.edit(torch.rand(1, 64, 64), {9: 1.0}), "no code dimension 9"),
+        (lambda g: g.edit(torch.rand(1, 64, 64), {9: 1.0}), "code dimension must be .*, got 9"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: "1"}), "change of dimension 0 must be a finite number, got '1'"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: True}), "change of dimension 0"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: INF}), "change of dimension 0 must be a finite number, got inf"),
-        (lambda g: g.edit(torch.rand(1, 64, 64), {0: 1e39}), "not finite"),
+        (lambda g: g.edit(torch.rand(1, 64, 64), {0: 1e39}), "the changed c has values that are not finite"),
+        (
+            lambda g: g.edit(torch.rand(1, 64, 64), {0: 10**400}),
+            "change of dimension 0 must be a finite number, got 1000",
+        ),
+        (
+            lambda g: g.edit(torch.rand(1, 64, 64), 5),
+            r"changes must map code dimensions to numbers, as \{3: 1.5\}, got 5",
+        ),
+        (
+            lambda g: g.edit(torch.rand(1, 64, 64), [1, 2]),
+            r"changes must map code dimensions to numbers, .*got \[1, 2\]",
+        ),
+        (
+            lambda g: g.sample(torch.ones(2, C_DIM).to_sparse()),
+            "c must be a dense .*got a sparse_coo tensor of float32 on cpu",
+        ),
+        (
+            lambda g: g.sample(torch.ones(2, C_DIM, device="meta")),
+            "c must be a dense .*got a strided tensor of float32 on meta",
+        ),
+        (lambda g: g.sample(torch.ones(2, C_DIM, dtype=torch.complex64)), "c must be a dense .*complex64"),
+        (
+            lambda g: g.sample(torch.nested.nested_tensor([torch.ones(C_DIM), torch.ones(C_DIM)])),
+            "c must be a dense tensor of real numbers, got a nested tensor",
+        ),
         (lambda g: g.encode(torch.rand(1, 64, 64) - 2), r"float images must lie in \[0, 1\]"),
         (lambda g: g.encode(None), "expected a PIL image"),
         (lambda g: g.encode([]), "got an empty list"),

@@ -1,12 +1,16 @@
-"""The command line. Each command is a few lines over the library; the library does the work."""
+"""The command line. Each command is a few lines over the library."""
 
 import errno
 import importlib
+import os
+from difflib import get_close_matches
+from typing import Any
 
 import click
 
 from idgan import __version__
-from idgan.errors import IdganError
+from idgan.errors import IdganError, InvalidInputError
+from idgan.registry import import_object, load_plugins
 
 __all__ = ["main"]
 
@@ -28,40 +32,74 @@ COMMANDS = {
     "publish": "idgan.cli.publish:publish",
     "cache": "idgan.cli.publish:cache",
 }
+"""Command -> module and function. A module is imported when its command runs, so that help does not load torch."""
 
 
 class Commands(click.Group):
-    """Commands are imported when they run, and an error of this package or of the disk ends in one line, not in a traceback."""
+    """The commands of `COMMANDS`. Errors of the package and of the disk end in one line without a traceback."""
 
-    def list_commands(self, context):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, context, name):
-        if name not in COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
             return None
-        module, function = COMMANDS[name].split(":")
+        module, function = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(module), function)
 
-    def invoke(self, context):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        close = get_close_matches(args[0], COMMANDS, n=1)
+        if close and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except (IdganError, OSError) as error:
-            if getattr(error, "errno", None) == errno.EPIPE:  # `idgan list | head`: click leaves quietly
+            if getattr(error, "errno", None) == errno.EPIPE:  # `idgan list | head`: click ends quietly
                 raise
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt as error:
             raise click.ClickException(str(error) or "interrupted") from error
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="idgan")
-def main():
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module of yours first, which registers data sets, networks, methods, ... Can be repeated.",
+)
+def main(modules: tuple[str, ...]) -> None:
     """Images with disentangled codes: sample, edit, train and measure ID-GAN models.
 
     \b
-    idgan sample dsprites                  a picture of samples, from weights inside the package
-    idgan traverse dsprites                what each code dimension does
-    idgan train dsprites --out runs/mine   the whole training; run it again to continue
+    idgan sample dsprites                  samples, from weights in the package
+    idgan traverse dsprites                what each code dimension changes
+    idgan train dsprites --out runs/mine   train; the same command continues
+    idgan --import my_package.faces train my-faces
 
-    A MODEL is a name from `idgan list`, a hub repository (org/repo or org/repo@revision), a run directory, or a .safetensors file.
+    A MODEL is a name from `idgan list`, a hub repository (org/repo or org/repo@revision), a run directory, or a
+    .safetensors file.
     """
+    # Idle threads of OpenMP would spin on the cores that other programs use. That makes two threads many times slower
+    # than one on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    load_plugins()
+    for module in modules:
+        _import(module)
+
+
+def _import(module: str) -> None:
+    """Import a module that the user named. Its own errors become one line."""
+    try:
+        import_object(module)
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(f"--import {module} failed: {type(error).__name__}: {error}") from error

@@ -1,11 +1,21 @@
-"""Options that several commands share, and how their values are read."""
+"""Options and arguments that several commands share."""
 
+import os
 import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
+from idgan.errors import InvalidInputError
+
 __all__ = [
+    "InputPath",
+    "OutputDirectory",
+    "OutputFile",
     "default_out",
     "device_option",
     "model_argument",
@@ -13,54 +23,154 @@ __all__ = [
     "parse_numbers",
     "results_table",
     "say_json",
+    "threads_option",
 ]
 
 MAX_NUMBERS = 100_000
+"""Largest number of seeds or dimensions in one option."""
+MAX_THREADS = 1024
 
-model_argument = click.argument("model", metavar="MODEL")
+Command = Callable[..., Any]
+
+
+# ------------------------------------------------------------------ paths
+
+
+class InputPath(click.Path):
+    """An existing file, or directory if `dir_okay`. `~` is the home directory."""
+
+    def __init__(self, dir_okay: bool = False) -> None:
+        super().__init__(exists=True, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class OutputFile(click.Path):
+    """A file to write, with one of `suffixes` if there are any. It is checked before the command does any work."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(dir_okay=False)
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(check_output(value, self.suffixes))
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+
+
+class OutputDirectory(click.Path):
+    """A directory to write to. It need not exist. It is checked before the command does any work."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(check_output(value, directory=True))
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = (), *, directory: bool = False) -> Path:
+    """Check that a file (or a directory) can be written at `path`. Returns it with `~` expanded.
+
+    Missing parent directories are fine, because writing creates them.
+
+    Raises:
+        InvalidInputError: the suffix is wrong, `path` is of the other kind, or its place cannot be written.
+    """
+    place = Path(os.path.expanduser(path))
+    if suffixes and place.suffix.lower() not in suffixes:
+        raise InvalidInputError(f"the path must end in {' or '.join(suffixes)}, got {str(place)!r}")
+    try:
+        if place.exists() and place.is_dir() != directory:
+            raise InvalidInputError(f"{place} is {'not ' if directory else ''}a directory")
+        if place.exists() and not os.access(place, os.W_OK):
+            raise InvalidInputError(f"{place} is read-only")
+        parent = place if directory else place.parent
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent
+        with tempfile.TemporaryFile(dir=parent):
+            return place
+    except OSError as error:
+        raise InvalidInputError(f"cannot write to {place}: {error.strerror}") from error
+
+
+def default_out(model: str, what: str) -> Path:
+    """Where a command writes by default: in the current directory, named after MODEL, such as dsprites-samples.png.
+
+    Raises:
+        InvalidInputError: the file cannot be written.
+    """
+    name = model.partition("@")[0].removesuffix(".safetensors")
+    return check_output(f"{Path(name).resolve().name}-{what}")
+
+
+def _expand(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else os.path.expanduser(value)
+
+
+# ------------------------------------------------------------------ options
+
+model_argument = click.argument("model", metavar="MODEL", callback=_expand)
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 
 
-def default_out(model, what):
-    """Where a command writes by default: into the current directory, named after MODEL, such as dsprites-samples.png."""
-    name = model.partition("@")[0].removesuffix(".safetensors")
-    return Path(f"{Path(name).resolve().name}-{what}")
+def threads_option(command: Command) -> Command:
+    """`--threads`: the number of CPU threads that PyTorch uses."""
+
+    @click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="CPU threads.  [default: one per core]")
+    @wraps(command)
+    def with_threads(threads: int | None, **options: Any) -> Any:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        return command(**options)
+
+    return with_threads
 
 
-def parse_numbers(context, parameter, text):
-    """Seeds or dimensions written as "0-15,42" -> [0, ..., 15, 42]; a click callback."""
+# ------------------------------------------------------------------ values
+
+
+def parse_numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+    """Read seeds or dimensions such as "0-15,42" as [0, ..., 15, 42]. A click callback."""
     if text is None:
         return None
-    numbers = []
+    numbers: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part, re.ASCII)
+        match = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", part, re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:
-            raise click.BadParameter(
-                f"{part!r} is neither a number nor a range; write them as 0-15,42", context, parameter
-            )
+            raise click.BadParameter(f"{part!r} is not a number or a range, such as 0-15,42", context, parameter)
         if len(numbers) + last - first >= MAX_NUMBERS:
             raise click.BadParameter(f"{text!r} is more than {MAX_NUMBERS:,} numbers", context, parameter)
         numbers += range(first, last + 1)
     return numbers
 
 
-def parse_changes(context, parameter, texts):
-    """Changes of a code written as "3=+1.5" -> {3: 1.5}; a click callback."""
-    changes = {}
+def parse_changes(context: click.Context, parameter: click.Parameter, texts: Iterable[str]) -> dict[int, float]:
+    """Read changes of a code such as "3=+1.5" as {3: 1.5}. A click callback."""
+    changes: dict[int, float] = {}
     for text in texts:
         match = re.fullmatch(r"\s*(\d{1,6})\s*=\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*", text, re.ASCII)
         if not match:
             raise click.BadParameter(f"{text!r} is not DIMENSION=AMOUNT, such as 3=+1.5", context, parameter)
         dim = int(match[1])
         if dim in changes:
-            raise click.BadParameter(f"dimension {dim} is there twice", context, parameter)
+            raise click.BadParameter(f"dimension {dim} is given twice", context, parameter)
         changes[dim] = float(match[2])
     return changes
 
 
-def results_table(results):
-    """Lines of a table of `results`, dicts as `MetricResult.to_dict` makes them: a heading, then one each, in columns as wide as they must be."""
+# ------------------------------------------------------------------ output
+
+
+def results_table(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lines of a table of metrics, a heading first. `results` are dicts as `MetricResult.to_dict` makes them."""
     from idgan.metrics.result import value_text
 
     rows = [("metric", "value", "samples", "seed", "protocol")]
@@ -71,8 +181,8 @@ def results_table(results):
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in rows]
 
 
-def say_json(value):
-    """Print `value` as JSON, for programs."""
+def say_json(value: object) -> None:
+    """Print `value` as JSON."""
     import json
 
     click.echo(json.dumps(value, indent=2))

@@ -15,7 +15,7 @@ from idgan.zoo.weights import write_checkpoint
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """A checkpoint with live dimensions 2 and 0, and 1 collapsed."""
+    """A checkpoint with active dimensions 2 and 0, and 1 inactive."""
     torch.manual_seed(0)
     mean, logvar = torch.zeros(16, 3), torch.zeros(16, 3)
     mean[:, 0], mean[:, 2], logvar[:, [0, 2]] = 0.5 * torch.randn(16), 2 * torch.randn(16), -2.0
@@ -52,7 +52,7 @@ def run(directory):
 
 @pytest.fixture
 def fail(directory):
-    """`fail("sample", "MODEL", ...)`: the one line in which the command refuses; with `code=2`, the last line of the usage."""
+    """`fail("sample", "MODEL", ...)`: the one line of the error. With `code=2`, it follows lines on the usage."""
 
     def fail(*arguments, code=1):
         result = CliRunner().invoke(main, arguments)

@@ -1,4 +1,4 @@
-"""`sample`, `traverse`, `encode`, `reconstruct`, `edit`: the file they promise is there, and shows what the library makes."""
+"""`sample`, `traverse`, `encode`, `reconstruct`, `edit`: each writes its file, and the file shows the right images."""
 
 import json
 
@@ -37,7 +37,7 @@ def shows(path, picture):
 
 def test_sample_draws_one_image_a_seed(run, sampler):
     output = run("sample", "small.safetensors", "--seeds", "3,5-6")
-    assert output.startswith("small-samples.png: samples of small.safetensors (3); left the generator's")
+    assert output.startswith("small-samples.png: 3 samples of small.safetensors; left: generator")
     codes = [sampler.codes(1, seed) for seed in (3, 5, 6)]
     assert shows("small-samples.png", sample_sheet(sampler, *map(torch.cat, zip(*codes))))
 
@@ -51,7 +51,7 @@ def test_sample_from_a_run_into_a_file(run, sampler, directory):
 
 def test_separate_images_do_not_depend_on_the_others(run, sampler, directory):
     output = run("sample", "small.safetensors", "--seeds", "4,0-1", "--separate", "images")
-    assert output == "images: samples of small.safetensors (3), 64x64, one a seed\n"
+    assert output == "images: 3 samples of small.safetensors, 64x64, one file per seed\n"
     assert sorted(path.name for path in directory.glob("images/*")) == [
         "seed000000.png",
         "seed000001.png",
@@ -64,7 +64,7 @@ def test_separate_images_do_not_depend_on_the_others(run, sampler, directory):
 def test_sample_crosses_codes_with_nuisances(run, sampler):
     output = run("sample", "small.safetensors", "--grid")
     assert output.startswith(
-        "small-grid.png: 8 codes of small.safetensors, a row each, with 8 nuisances, a column each"
+        "small-grid.png: 8 codes (rows) x 8 nuisances (columns) of small.safetensors; left: VAE decoder"
     )
     codes = [sampler.codes(1, seed) for seed in range(8)]
     assert shows("small-grid.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes))))
@@ -74,21 +74,21 @@ def test_sample_crosses_codes_with_nuisances(run, sampler):
 
 
 def test_sample_refuses(fail, directory):
-    assert "'1-0' is neither a number nor a range" in fail("sample", "small.safetensors", "--seeds", "1-0", code=2)
-    assert "give one of them" in fail("sample", "small.safetensors", "--out", "a.png", "--separate", "b", code=2)
-    assert "give one of them" in fail("sample", "small.safetensors", "--grid", "--separate", "b", code=2)
-    assert "a sheet of 1,001 images is too large, 1,000 fit; --separate" in fail(
+    assert "'1-0' is not a number or a range" in fail("sample", "small.safetensors", "--seeds", "1-0", code=2)
+    assert "excludes --out and --grid" in fail(
+        "sample", "small.safetensors", "--out", "a.png", "--separate", "b", code=2
+    )
+    assert "excludes --out and --grid" in fail("sample", "small.safetensors", "--grid", "--separate", "b", code=2)
+    assert "1,001 images exceed the limit of 1,000 per sheet; use --separate" in fail(
         "sample", "small.safetensors", "--seeds", "0-1000", code=2
     )
-    assert "a sheet of 1,024 images is too large" in fail(
-        "sample", "small.safetensors", "--grid", "--seeds", "0-31", code=2
-    )
-    assert "must end in .png, not 'a.jpg'" in fail("sample", "small.safetensors", "--out", "a.jpg")
+    assert "1,024 images exceed the limit" in fail("sample", "small.safetensors", "--grid", "--seeds", "0-31", code=2)
+    assert "must end in .png, got 'a.jpg'" in fail("sample", "small.safetensors", "--out", "a.jpg", code=2)
     assert "device 'gpu' cannot be used here" in fail("sample", "small.safetensors", "--device", "gpu")
     assert "is not a whole safetensors file" in fail("sample", "one.png")
     assert "did you mean 'dsprites'" in fail("sample", "dsprits")
     (directory / "file").touch()
-    assert "file" in fail("sample", "small.safetensors", "--out", "file/a.png")
+    assert "file/a.png: Not a directory" in fail("sample", "small.safetensors", "--out", "file/a.png", code=2)
 
 
 # ------------------------------------------------------------------ traverse
@@ -96,7 +96,7 @@ def test_sample_refuses(fail, directory):
 
 def test_traverse_shows_the_live_dimensions(run, sampler):
     output = run("traverse", "small.safetensors", "--seed", "3", "--steps", "4")
-    assert output.startswith("small-traversals.png: dimensions 2, 0 from -3 to 3; a row a dimension")
+    assert output.startswith("small-traversals.png: dimensions 2, 0 from -3 to 3; one row per dimension")
     assert shows("small-traversals.png", traversal_sheet(sampler, steps=4, seed=3))
 
 
@@ -122,7 +122,7 @@ def test_traverse_from_an_image(run, sampler):
 
 def test_an_animation_goes_there_and_back(run, sampler):
     output = run("traverse", "small.safetensors", "--dims", "0", "--steps", "5", "--out", "t.gif")
-    assert output == "t.gif: dimensions 0 from -3 to 3; a tile a dimension, there and back\n"
+    assert output == "t.gif: dimensions 0 from -3 to 3; one tile per dimension, forward and back\n"
     frames = traversal_frames(sampler, dims=[0], steps=5)
     with Image.open("t.gif") as file:
         assert file.n_frames == len(frames) == 8
@@ -132,7 +132,7 @@ def test_an_animation_goes_there_and_back(run, sampler):
 
 
 def test_traverse_refuses(fail):
-    assert "no code dimension 3: they are 0 to 2, live ones [2, 0]" in fail(
+    assert "code dimension must be an integer from 0 to 2, got 3; the active ones are [2, 0]" in fail(
         "traverse", "small.safetensors", "--dims", "3"
     )
     assert "'x' is neither a number" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
@@ -160,7 +160,7 @@ def test_encode_prints_json(run, sampler):
 def test_encode_writes_json(run, directory):
     assert (
         run("encode", "small.safetensors", "one.png", "--out", "codes.json")
-        == "codes.json: codes of 3 dimensions (1)\n"
+        == "codes.json: codes of 1 images, 3 dimensions\n"
     )
     assert json.loads((directory / "codes.json").read_text()) == json.loads(
         run("encode", "small.safetensors", "one.png")
@@ -185,10 +185,8 @@ def test_reconstruct_stands_beside_the_original_and_says_how_close_it_is(run, sa
     x = as_batch(["one.png", "two.png"], channels=1, resolution=64)
     drawn = (sampler.decode(sampler.posterior(x).mean), sampler.reconstruct(x, seed=3))
     decoder, generator = (f"{psnr(y, x).mean():.1f}" for y in drawn)
-    assert (
-        output
-        == f"small-reconstruction.png: originals and reconstructions (2); PSNR decoder {decoder}, generator {generator} dB\n"
-    )
+    scores = f"PSNR decoder {decoder}, generator {generator} dB"
+    assert output == f"small-reconstruction.png: originals and reconstructions (2); {scores}\n"
     assert shows("small-reconstruction.png", reconstruction_sheet(sampler, ["one.png", "two.png"], seed=3))
 
 
@@ -211,13 +209,13 @@ def test_reconstruct_refuses(fail, run):
 
 def test_edit_shows_original_reconstruction_and_edit(run, sampler):
     output = run("edit", "small.safetensors", "one.png", "two.png", "--set", "0=+1.5", "--set", "1=-1", "--seed", "3")
-    assert output == "small-edit.png: originals, reconstructions, and edits with dimension 0 +1.5, 1 -1\n"
+    assert output == "small-edit.png: originals, reconstructions, and edits of dimension 0 +1.5, 1 -1\n"
     assert shows("small-edit.png", edit_sheet(sampler, ["one.png", "two.png"], {0: 1.5, 1: -1.0}, seed=3))
 
 
 def test_edit_to_a_value(run, sampler):
     output = run("edit", "small.safetensors", "one.png", "--set", "2=0.5", "--absolute", "--out", "e.png")
-    assert output == "e.png: originals, reconstructions, and edits with dimension 2 = 0.5\n"
+    assert output == "e.png: originals, reconstructions, and edits of dimension 2 = 0.5\n"
     assert shows("e.png", edit_sheet(sampler, "one.png", {2: 0.5}, absolute=True))
 
 
@@ -235,7 +233,9 @@ def test_edit_of_a_photo(run, sampler):
 def test_edit_refuses(fail):
     assert "Missing option '--set'" in fail("edit", "small.safetensors", "one.png", code=2)
     assert "'0' is not DIMENSION=AMOUNT" in fail("edit", "small.safetensors", "one.png", "--set", "0", code=2)
-    assert "dimension 0 is there twice" in fail(
+    assert "dimension 0 is given twice" in fail(
         "edit", "small.safetensors", "one.png", "--set", "0=1", "--set", "0=2", code=2
     )
-    assert "no code dimension 9" in fail("edit", "small.safetensors", "one.png", "--set", "9=1")
+    assert "code dimension must be an integer from 0 to 2, got 9" in fail(
+        "edit", "small.safetensors", "one.png", "--set", "9=1"
+    )

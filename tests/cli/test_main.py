@@ -54,7 +54,8 @@ def test_help_fits_and_names_every_command_in_a_sentence():
 def test_help_does_not_import_torch():
     code = (
         "import sys; from idgan.cli import main; main(sys.argv[1:], standalone_mode=False); "
-        "heavy = {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules); sys.exit(f'imported {heavy}' if heavy else 0)"
+        "heavy = {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     for arguments in (["--help"], ["sample", "--help"], ["train", "--help"], ["--version"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
@@ -74,7 +75,8 @@ def test_an_error_is_one_line_and_no_traceback():
 
 
 def test_unknown_commands_and_options(fail):
-    assert "No such command 'smaple'" in fail("smaple", code=2)
+    assert "No such command 'smaple'. Did you mean 'sample'?" in fail("smaple", code=2)
+    assert "No such command 'xyz'" in fail("xyz", code=2)
     assert "No such option" in fail("sample", "x", "--sed", "3", code=2)
     assert "Missing argument 'MODEL'" in fail("sample", code=2)
 

@@ -26,9 +26,9 @@ def test_numbers(text, numbers):
     assert parse_numbers(None, None, text) == numbers
 
 
-@pytest.mark.parametrize("text", ["", ",", "a", "-1", "1-", "3-1", "1,,2", "1.5", "0x1", "1 2", "1-2-3", "٣", "9" * 19])
+@pytest.mark.parametrize("text", ["", ",", "a", "-1", "1-", "3-1", "1,,2", "1.5", "0x1", "1 2", "1-2-3", "٣", "9" * 21])
 def test_what_are_no_numbers(text):
-    with pytest.raises(click.BadParameter, match="is neither a number nor a range; write them as 0-15,42"):
+    with pytest.raises(click.BadParameter, match="is not a number or a range, such as 0-15,42"):
         parse_numbers(None, None, text)
 
 
@@ -61,7 +61,7 @@ def test_what_are_no_changes(text):
 
 
 def test_a_dimension_changes_once():
-    with pytest.raises(click.BadParameter, match="dimension 3 is there twice"):
+    with pytest.raises(click.BadParameter, match="dimension 3 is given twice"):
         parse_changes(None, None, ["3=1", "03=2"])
 
 

@@ -1,0 +1,134 @@
+"""Checks and arithmetic of codes c and nuisances s: rows of numbers, changes, sweeps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from idgan.errors import InvalidInputError
+
+__all__ = ["MAX_COUNT", "as_dims", "as_rows", "broadcast_rows", "change", "sweep"]
+
+MAX_COUNT = 2**31 - 1
+"""Largest number of images, steps or restarts in one call."""
+
+
+def as_rows(name: str, code: object, width: int, device: torch.device) -> Tensor:
+    """Convert `code` to a float32 tensor (N, width) on `device`.
+
+    Args:
+        name: name of the code in messages.
+        code: numbers of shape (N, width) or (width,): a tensor, an array or a list.
+
+    Raises:
+        InvalidInputError: `code` has another shape, or has values that are not finite real numbers.
+    """
+    if isinstance(code, Tensor) and not _is_plain(code):
+        raise InvalidInputError(f"{name} must be a dense tensor of real numbers, got {_kind(code)}")
+    try:
+        values = torch.as_tensor(code, dtype=torch.float32, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        found = type(code).__name__
+        raise InvalidInputError(f"{name} must be numbers of shape (N, {width}), got {found} ({error})") from error
+    rows = values[None] if values.ndim == 1 else values
+    if rows.ndim != 2 or rows.shape[1] != width or len(rows) == 0:
+        raise InvalidInputError(f"{name} must be of shape (N, {width}) or ({width},), got {tuple(values.shape)}")
+    if not rows.isfinite().all():
+        raise InvalidInputError(f"{name} has values that are not finite")
+    return rows
+
+
+def broadcast_rows(c: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair (c, s) with the same number of rows. A single row is repeated.
+
+    Raises:
+        InvalidInputError: neither has a single row and their numbers of rows differ.
+    """
+    if len(c) != len(s) and 1 not in (len(c), len(s)):
+        raise InvalidInputError(
+            f"c has {_rows(len(c))} and s has {len(s)}; sizes must match (a single row is broadcast)"
+        )
+    size = max(len(c), len(s))
+    return c.expand(size, -1), s.expand(size, -1)
+
+
+def as_dims(dims: object, c_dim: int, active_dims: Sequence[int]) -> list[int]:
+    """Check a list of code dimensions. Returns them as Python integers.
+
+    Raises:
+        InvalidInputError: `dims` is not a list or is empty, or an entry is not from 0 to c_dim - 1.
+    """
+    values = dims.tolist() if hasattr(dims, "tolist") else dims
+    if not isinstance(values, Sequence | range) or isinstance(values, str) or len(values) == 0:
+        raise InvalidInputError(f"dims must be a list of code dimensions, got {dims!r:.100}")
+    for dim in values:
+        if isinstance(dim, bool) or not isinstance(dim, Integral) or not 0 <= int(dim) < c_dim:
+            raise InvalidInputError(
+                f"code dimension must be an integer from 0 to {c_dim - 1}, got {dim!r:.100}; "
+                f"the active ones are {list(active_dims)}"
+            )
+    return [int(dim) for dim in values]
+
+
+def change(c: Tensor, changes: Mapping[int, float], active_dims: Sequence[int], *, absolute: bool = False) -> Tensor:
+    """A copy of codes `c` (N, c_dim) with `changes` (dimension -> number) added. `absolute` replaces the values.
+
+    Raises:
+        InvalidInputError: `changes` is not a mapping, a dimension does not exist, or a value is not finite.
+    """
+    if not isinstance(changes, Mapping):
+        raise InvalidInputError(f"changes must map code dimensions to numbers, as {{3: 1.5}}, got {changes!r:.100}")
+    c = c.clone()
+    for dim, value in changes.items():
+        (dim,) = as_dims([dim], c.shape[1], active_dims)
+        if not _is_finite(value):
+            raise InvalidInputError(f"the change of dimension {dim} must be a finite number, got {value!r:.100}")
+        c[:, dim] = float(value) + (0 if absolute else c[:, dim])
+    return as_rows("the changed c", c, c.shape[1], c.device)
+
+
+def sweep(c: Tensor, dims: Sequence[int], span: Sequence[float] = (-3.0, 3.0), steps: int = 7) -> Tensor:
+    """Copies of one code in which one dimension at a time takes `steps` values over `span`, both ends included.
+
+    Args:
+        c: the code, (1, c_dim).
+        dims: the D dimensions to sweep.
+        span: first and last value.
+        steps: number of values.
+
+    Returns:
+        Codes (D, steps, c_dim).
+
+    Raises:
+        InvalidInputError: `span` is not two finite numbers.
+    """
+    ends = tuple(span) if isinstance(span, Iterable) else ()
+    if len(ends) != 2 or not all(map(_is_finite, ends)):
+        raise InvalidInputError(f"span must be two finite numbers, got {span!r:.100}")
+    path = c.repeat(len(dims), steps, 1)
+    for row, dim in enumerate(dims):
+        path[row, :, dim] = torch.linspace(float(ends[0]), float(ends[1]), steps, dtype=torch.float32, device=c.device)
+    return path
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return False
+
+
+def _is_plain(code: Tensor) -> bool:
+    return code.layout == torch.strided and not (code.is_nested or code.is_meta or code.is_complex())
+
+
+def _kind(code: Tensor) -> str:
+    """Dtype, layout and device of a tensor, for messages."""
+    layout = "nested" if code.is_nested else str(code.layout).removeprefix("torch.")
+    return f"a {layout} tensor of {str(code.dtype).removeprefix('torch.')} on {code.device}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
