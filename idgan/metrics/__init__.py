@@ -1,4 +1,4 @@
-"""Estimators over arrays and callables; each returns a `MetricResult`."""
+"""Metrics as functions of arrays and callables. Each returns a `MetricResult`."""
 
 from idgan.metrics.beta_vae_metric import beta_vae_metric
 from idgan.metrics.code_alignment import code_alignment

@@ -1,36 +1,57 @@
-"""What the disentanglement metrics share: mean codes of factor_grid points, through few large calls of the caller's encoder."""
+"""Helpers that the disentanglement metrics share: mean codes of grid points, asked for in few large calls."""
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from idgan.data.factors import FactorGrid
 from idgan.errors import InvalidInputError, MissingDependencyError
 
-__all__ = ["code_array", "encode_indices", "sample_codes", "sklearn", "varying_factors"]
+__all__ = ["Encode", "code_array", "encode_indices", "sample_codes", "sample_factors", "sklearn", "varying_factors"]
 
+Encode = Callable[[Tensor], Any]
+"""Grid indices, long (N,), -> mean codes (N, c_dim), a tensor or an array."""
 CHUNK = 65_536
+"""Most points in one call of an `Encode`."""
 
 
-def encode_indices(encode, indices, chunk=CHUNK):
-    """Mean codes (N, c_dim) float64 of the factor_grid points `indices` (N,), asking `encode` for at most `chunk` at a time."""
+def encode_indices(encode: Encode, indices: Tensor, chunk: int = CHUNK) -> np.ndarray:
+    """Mean codes (N, c_dim) float64 of the grid points `indices` (N,), in calls of at most `chunk` points."""
     parts = [code_array(encode(part), "encode(indices)", rows=len(part)) for part in indices.split(chunk)]
-    if len({part.shape[1] for part in parts}) > 1:
-        raise InvalidInputError(
-            f"encode returned codes of differing widths: {sorted({part.shape[1] for part in parts})}"
-        )
+    widths = sorted({part.shape[1] for part in parts})
+    if len(widths) > 1:
+        raise InvalidInputError(f"encode returned codes of different widths: {widths}")
     return np.concatenate(parts)
 
 
-def sample_codes(encode, factor_grid, points, rng):
-    """`points` uniform draws from the factor_grid: their mean codes (points, c_dim) and integer factors (points, F)."""
-    factors = factor_grid.sample(points, rng)
+def sample_factors(factor_grid: FactorGrid, points: int, rng: torch.Generator) -> Tensor:
+    """`points` uniform draws from the grid: integer factors (points, F) on the CPU."""
+    return factor_grid.factors(torch.randint(len(factor_grid), (points,), generator=rng, device="cpu"))
+
+
+def sample_codes(
+    encode: Encode, factor_grid: FactorGrid, points: int, rng: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """`points` uniform draws from the grid: mean codes (points, c_dim) and integer factors (points, F)."""
+    factors = sample_factors(factor_grid, points, rng)
     return encode_indices(encode, factor_grid.indices(factors)), factors.numpy()
 
 
-def code_array(values, name, rows=None):
-    """`values` (tensor or array) as a finite float64 array (N, c_dim); `name` is what an error calls it."""
-    if isinstance(values, torch.Tensor):
+def code_array(values: Any, name: str, rows: int | None = None) -> np.ndarray:
+    """`values`, a tensor or an array, as a finite float64 array (N, c_dim).
+
+    Args:
+        name: name of the values in an error.
+        rows: required N. None accepts any.
+
+    Raises:
+        InvalidInputError: the shape is wrong, or a value is not finite.
+    """
+    if isinstance(values, Tensor):
         values = values.detach().cpu().double()
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape or (rows is not None and len(array) != rows):
@@ -41,19 +62,28 @@ def code_array(values, name, rows=None):
     return array
 
 
-def varying_factors(factor_grid):
-    """The number of factors, all of which must take two values or more: a constant one carries no information to measure."""
+def varying_factors(factor_grid: FactorGrid) -> int:
+    """The number of factors.
+
+    Raises:
+        InvalidInputError: a factor has only one value. It carries no information that a metric could measure.
+    """
     for name, size in zip(factor_grid.names, factor_grid.sizes):
         if size < 2:
             raise InvalidInputError(
-                f"factor {name!r} has {size} value; leave it out of the factor_grid, metrics need two or more"
+                f"factor {name!r} has {size} value; metrics need two or more, leave the factor out of the grid"
             )
     return len(factor_grid.sizes)
 
 
-def sklearn(module):
+def sklearn(module: str) -> Any:
     """The module `sklearn.<module>`, imported when a metric first needs it."""
     try:
         return import_module(f"sklearn.{module}")
     except ImportError as error:
         raise MissingDependencyError("this metric needs scikit-learn: pip install 'idgan[metrics]'") from error
+
+
+def sklearn_seed(seed: int) -> int:
+    """`seed` in the range that scikit-learn accepts, [0, 2**32)."""
+    return seed % 2**32

@@ -1,44 +1,56 @@
-"""DCI: from how much each code dimension matters to the prediction of each factor."""
+"""DCI: disentanglement, completeness and informativeness, from how important each code dimension is to each factor."""
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
+from idgan.data.factors import FactorGrid
 from idgan.errors import check_integer
-from idgan.metrics.codes import sample_codes, sklearn, varying_factors
+from idgan.metrics.codes import Encode, sample_codes, sklearn, sklearn_seed, varying_factors
 from idgan.metrics.result import MetricResult, versions
+from idgan.progress import progress as progress_bar
+from idgan.rng import seeded_rng
 
 __all__ = ["completeness", "dci", "disentanglement"]
 
 
-def dci(encode, factor_grid, *, seed, train_points=10_000, test_points=5_000, progress=False):
-    """Disentanglement (the value), completeness and informativeness of mean codes `encode(indices)` (N, c_dim), c_dim >= 2.
+def dci(
+    encode: Encode,
+    factor_grid: FactorGrid,
+    *,
+    seed: int,
+    train_points: int = 10_000,
+    test_points: int = 5_000,
+    progress: bool = False,
+) -> MetricResult:
+    """Disentanglement (the value), completeness and informativeness of mean codes.
 
-    Gradient boosting learns each factor from the codes; its feature importances form a matrix (c_dim, F). The points are uniform draws
-    from the factor_grid. On dSprites the full protocol takes minutes; fewer points are faster and score lower. `progress`: on a terminal, show a
-    bar over factors.
+    Gradient boosting learns each factor from the codes. Its feature importances form a matrix (c_dim, F). The points
+    are uniform draws from the grid. On dSprites the full protocol takes minutes. Fewer points are faster and score
+    lower.
+
+    Args:
+        encode: maps long grid indices (N,) to mean codes (N, c_dim) with c_dim >= 2.
+        progress: show how many factors are done.
 
     Returns:
-        MetricResult in [0, 1], without confidence, which would take the same minutes again for every repeat. Details hold completeness,
+        MetricResult in [0, 1] without confidence, because each repeat would take minutes. Details hold completeness,
         informativeness (mean accuracy over factors, train and test) and the matrix.
 
     Source: Eastwood & Williams 2018, section 2.
     """
     check_integer(2, train_points=train_points, test_points=test_points, factors=varying_factors(factor_grid))
     ensemble = sklearn("ensemble")
-    rng = torch.Generator().manual_seed(seed)
+    rng = seeded_rng(seed)
     train_codes, train_factors = sample_codes(encode, factor_grid, train_points, rng)
     test_codes, test_factors = sample_codes(encode, factor_grid, test_points, rng)
     check_integer(2, c_dim=train_codes.shape[1])
 
-    importance, train_accuracy, test_accuracy = [], [], []
-    columns = list(zip(train_factors.T, test_factors.T))
-    for train, test in tqdm(columns, desc="dci", unit="factor", leave=False, disable=None if progress else True):
-        model = ensemble.GradientBoostingClassifier(random_state=seed).fit(train_codes, train)
-        importance.append(model.feature_importances_)
+    importances, train_accuracy, test_accuracy = [], [], []
+    for train, test in progress_bar(list(zip(train_factors.T, test_factors.T)), "dci", "factor", progress, leave=False):
+        model = ensemble.GradientBoostingClassifier(random_state=sklearn_seed(seed)).fit(train_codes, train)
+        importances.append(model.feature_importances_)
         train_accuracy.append(model.score(train_codes, train))
         test_accuracy.append(model.score(test_codes, test))
-    importance = np.stack(importance, axis=1)
+    importance = np.stack(importances, axis=1)
     return MetricResult(
         "dci",
         disentanglement(importance),
@@ -55,15 +67,18 @@ def dci(encode, factor_grid, *, seed, train_points=10_000, test_points=5_000, pr
     )
 
 
-def disentanglement(importance):
-    """1 - entropy of a dimension's importances (D, F) over factors, in units of log F; mean weighted by total importance."""
+def disentanglement(importance: np.ndarray) -> float:
+    """Mean over code dimensions of 1 - entropy of a dimension's importances (D, F) over factors, in units of log F.
+
+    Each dimension is weighted by its total importance.
+    """
     total = importance.sum(axis=1)
     shares = importance / np.where(total > 0, total, 1)[:, None]
-    # x log x is 0 at 0; an unused dimension has no share of the average either.
+    # x log x is 0 at 0. A dimension without importance has weight 0 in the mean, too.
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1) / np.log(importance.shape[1])
     return float(((1 - entropy) * total).sum() / max(total.sum(), np.finfo(float).tiny))
 
 
-def completeness(importance):
-    """The same, of a factor's importances over dimensions."""
+def completeness(importance: np.ndarray) -> float:
+    """Mean over factors of 1 - entropy of a factor's importances (D, F) over code dimensions, in units of log D."""
     return disentanglement(importance.T)

@@ -1,36 +1,50 @@
 """Fréchet distance between Gaussians fitted to features (FID), and its extrapolation to infinitely many samples."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
 from idgan.errors import InvalidInputError, check_integer
 from idgan.metrics.codes import code_array
 from idgan.metrics.result import MetricResult
+from idgan.rng import seeded_rng
 
 __all__ = ["FeatureStatistics", "fid", "fid_infinity", "frechet_distance"]
 
 
 class FeatureStatistics:
-    """Mean and unbiased covariance of features seen so far, in float64: `update` with batches in any split, or `merge` two halves."""
+    """Mean and covariance of features, in float64. `update` adds a batch, `merge` adds other statistics.
 
-    def __init__(self):
-        self.count, self.mean, self._scatter = 0, None, None
+    The result does not depend on how the features are split into batches.
 
-    def update(self, features):
-        """Add features (N, D), tensor or array. Returns self."""
+    Attributes:
+        count: number of features so far.
+        mean: (D,) mean of the features. Empty before the first.
+        scatter: (D, D) sum of squared deviations from the mean.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = np.zeros(0)
+        self.scatter = np.zeros((0, 0))
+
+    def update(self, features: Any) -> "FeatureStatistics":
+        """Add features (N, D), a tensor or an array. Returns self."""
         features = code_array(features, "features")
         batch = FeatureStatistics()
         batch.count, batch.mean = len(features), features.mean(axis=0)
-        centerd = features - batch.mean
-        batch._scatter = centerd.T @ centerd
+        centered = features - batch.mean
+        batch.scatter = centered.T @ centered
         return self.merge(batch)
 
-    def merge(self, other):
-        """Add all that `other` has seen. Returns self. Pairwise update of Chan, Golub & LeVeque 1983."""
+    def merge(self, other: "FeatureStatistics") -> "FeatureStatistics":
+        """Add all features of `other`. Returns self. Pairwise update of Chan, Golub & LeVeque 1983."""
         if other.count == 0:
             return self
         if self.count == 0:
-            self.count, self.mean, self._scatter = other.count, other.mean, other._scatter.copy()
+            self.count, self.mean, self.scatter = other.count, other.mean, other.scatter.copy()
             return self
         if self.mean.shape != other.mean.shape:
             raise InvalidInputError(
@@ -38,37 +52,58 @@ class FeatureStatistics:
             )
         total = self.count + other.count
         gap = other.mean - self.mean
-        # In place: at 2,048 dimensions the matrix takes 32 MB, and a batch should not copy it.
-        self._scatter += other._scatter
-        self._scatter += np.outer(gap * (self.count * other.count / total), gap)
+        # In place: at 2,048 dimensions the matrix takes 32 MB, too much to copy for each batch.
+        self.scatter += other.scatter
+        self.scatter += np.outer(gap * (self.count * other.count / total), gap)
         self.mean = self.mean + gap * (other.count / total)
         self.count = total
         return self
 
     @property
-    def covariance(self):
-        """(D, D), divided by count - 1; needs two samples."""
-        check_integer(2, count=self.count)
-        return self._scatter / (self.count - 1)
+    def covariance(self) -> np.ndarray:
+        """Unbiased covariance (D, D).
 
-    def to_arrays(self):
-        """All that was seen, as float64 arrays to store: "count" (), "mean" (D,) and "scatter" (D, D); needs a sample."""
+        Raises:
+            InvalidInputError: fewer than two features were added.
+        """
+        check_integer(2, count=self.count)
+        return self.scatter / (self.count - 1)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The statistics as float64 arrays to store: "count" (), "mean" (D,) and "scatter" (D, D).
+
+        Raises:
+            InvalidInputError: no feature was added.
+        """
         check_integer(1, count=self.count)
-        return {"count": np.array(self.count, dtype=np.float64), "mean": self.mean, "scatter": self._scatter}
+        return {"count": np.array(self.count, dtype=np.float64), "mean": self.mean, "scatter": self.scatter}
 
     @classmethod
-    def from_arrays(cls, arrays):
-        """The statistics that `to_arrays` gave."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "FeatureStatistics":
+        """The statistics that `to_arrays` stored.
+
+        Raises:
+            InvalidInputError: an array is missing, has another shape, or holds values that are not finite.
+        """
+        if set(arrays) != {"count", "mean", "scatter"}:
+            raise InvalidInputError(f"expected the arrays count, mean and scatter, got {', '.join(sorted(arrays))}")
+        count, mean, scatter = (np.asarray(arrays[name], dtype=np.float64) for name in ("count", "mean", "scatter"))
+        finite = all(np.isfinite(array).all() for array in (count, mean, scatter))
+        if count.shape != () or mean.ndim != 1 or scatter.shape != (mean.size, mean.size) or not finite or count < 1:
+            raise InvalidInputError(
+                f"count {count.shape}, mean {mean.shape} and scatter {scatter.shape} are not feature statistics;"
+                " expected finite values of shapes (), (D,) and (D, D), and a count of 1 or more"
+            )
         statistics = cls()
-        statistics.count, statistics.mean, statistics._scatter = int(arrays["count"]), arrays["mean"], arrays["scatter"]
+        statistics.count, statistics.mean, statistics.scatter = int(count), mean, scatter
         return statistics
 
 
-def frechet_distance(a, b):
-    """|mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr (A B)^(1/2), A and B the covariances of two `FeatureStatistics`.
+def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
+    """|mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr (A B)^(1/2), with A and B the covariances of `a` and `b`.
 
-    With A = F F' and B = G G', tr (A B)^(1/2) is the sum of the singular values of F' G. Directions in which a set does not vary at
-    all are left out of F and G, so fewer samples than dimensions cost no precision.
+    With A = F F' and B = G G', tr (A B)^(1/2) is the sum of the singular values of F' G. F and G leave out directions
+    without variance. Fewer samples than dimensions therefore cost no precision.
     """
     if a.count and b.count and a.mean.shape != b.mean.shape:
         raise InvalidInputError(f"the two sets have {a.mean.size} and {b.mean.size} feature dimensions")
@@ -78,18 +113,26 @@ def frechet_distance(a, b):
     return max(float(distance), 0.0)
 
 
-def fid(real, fake, *, features, seed):
-    """Fréchet distance between the `FeatureStatistics` of real and generated images, as a result.
+def fid(
+    real: FeatureStatistics,
+    fake: FeatureStatistics | Sequence[FeatureStatistics],
+    *,
+    features: str,
+    seed: int,
+) -> MetricResult:
+    """Fréchet distance between features of real and of generated images.
 
-    `features` names the feature network and its version, without which a FID cannot be compared; `seed` is that of the samples.
-    The value is biased upwards by an amount that shrinks with the number of samples: compare equal counts only.
+    The value is biased upwards. The bias shrinks with the number of samples, so compare equal counts only.
 
     Args:
-        real: `FeatureStatistics`.
-        fake: `FeatureStatistics`, or a list of them, of disjoint random parts of the generated images.
+        real: statistics of real images.
+        fake: statistics of generated images, or of disjoint random parts of them.
+        features: name and version of the feature network, for the protocol.
+        seed: seed of the samples.
 
     Returns:
-        MetricResult; confidence, with two parts or more, is that of `_deviation`: of other generated images against the same real ones.
+        MetricResult. With two parts or more it has a confidence: one standard deviation over other generated images
+        against the same real ones (see `_deviation`).
 
     Source: Heusel et al. 2017.
     """
@@ -97,22 +140,28 @@ def fid(real, fake, *, features, seed):
     whole = FeatureStatistics()
     for part in parts:
         whole.merge(part)
-    protocol = f"{features}; {real.count} real vs {whole.count} generated"
-    confidence = _deviation(real, whole, parts) if len(parts) > 1 else None
-    details = {"real_samples": real.count}
+    check_integer(2, real_images=real.count, generated_images=whole.count)
     return MetricResult(
-        "fid", frechet_distance(real, whole), protocol, whole.count, seed, confidence=confidence, details=details
+        "fid",
+        frechet_distance(real, whole),
+        f"{features}; {real.count} real vs {whole.count} generated",
+        whole.count,
+        seed,
+        confidence=_deviation(real, whole, parts) if len(parts) > 1 else None,
+        details={"real_samples": real.count},
     )
 
 
-def _deviation(real, whole, parts):
-    """Standard deviation of the distance of `real` and `whole` over repeated draws of the images that `whole` is of, `parts` being its parts.
+def _deviation(real: FeatureStatistics, whole: FeatureStatistics, parts: Sequence[FeatureStatistics]) -> float:
+    """Standard deviation of the distance between `real` and `whole` over repeated draws of the generated images.
 
-    An image moves the distance by its influence on mean and covariance; the influences of a part add up, and how they differ between
-    parts tells what other images would do (the infinitesimal jackknife by groups). Of 10 parts, a quarter more or less is chance. It is up to
-    half too large where the distance is mostly bias, for the sets are nearly alike or there are fewer samples than dimensions.
+    Each image influences mean and covariance, and through them the distance. The influences of the images of a part
+    add up. Their spread over `parts` estimates the effect of other images (infinitesimal jackknife by groups). With 10
+    parts the estimate itself varies by a quarter. It is up to half too large if the distance is mostly bias, that is,
+    for nearly equal sets or fewer samples than dimensions.
     """
-    # With A = F F': d tr (A B)^(1/2) = tr F (F' B F)^(-1/2) F' dB / 2, so the distance changes with B by I - F (F' B F)^(-1/2) F'.
+    # With A = F F': d tr (A B)^(1/2) = tr F (F' B F)^(-1/2) F' dB / 2.
+    # So the derivative of the distance by B is I - F (F' B F)^(-1/2) F'.
     factor = _factor(real.covariance)
     values, vectors = np.linalg.eigh(factor.T @ whole.covariance @ factor)
     kept = values > real.covariance.trace() * whole.covariance.trace() * np.finfo(np.float64).eps
@@ -122,41 +171,59 @@ def _deviation(real, whole, parts):
     for part in parts:
         gap = part.mean - whole.mean
         spread = (
-            (slope * part._scatter).sum() / part.count
-            + gap @ slope @ gap
-            - (slope * whole._scatter).sum() / whole.count
+            (slope * part.scatter).sum() / part.count + gap @ slope @ gap - (slope * whole.scatter).sum() / whole.count
         )
         total += part.count * (2 * (whole.mean - real.mean) @ gap + spread) ** 2
-    return np.sqrt(total / (len(parts) - 1) / whole.count)
+    return float(np.sqrt(total / (len(parts) - 1) / whole.count))
 
 
-def fid_infinity(real, fake_features, *, features, seed, smallest=5_000, sizes=15):
+def fid_infinity(
+    real: FeatureStatistics,
+    fake_features: Any,
+    *,
+    features: str,
+    seed: int,
+    smallest: int = 5_000,
+    sizes: int = 15,
+) -> MetricResult:
     """FID in the limit of infinitely many generated images: the intercept of a line fitted to FID over 1/N.
 
-    FID is measured on random subsets of `fake_features` (N, D), `sizes` of them, evenly spaced from `smallest` to all N. The bias
-    of the real statistics' own finite count stays.
+    FID is measured on random subsets of the generated features. The bias of the finite number of real images stays.
+
+    Args:
+        real: statistics of real images.
+        fake_features: features (N, D) of generated images.
+        features: name and version of the feature network, for the protocol.
+        seed: seed of the samples and of the subsets.
+        smallest: size of the smallest subset.
+        sizes: number of subsets, with sizes spaced evenly from `smallest` to N.
 
     Returns:
-        MetricResult; confidence is the standard error of the intercept. Details hold the subset sizes and their FIDs.
+        MetricResult. The confidence is the standard error of the intercept. Details hold the subset sizes and their
+        FIDs.
 
     Source: Chong & Forsyth 2020.
     """
     fake_features = code_array(fake_features, "fake_features")
+    check_integer(2, real_images=real.count)
     check_integer(3, sizes=sizes)
     check_integer(2, smallest=smallest)
     check_integer(smallest + sizes, generated_images=len(fake_features))
-    rng = torch.Generator().manual_seed(seed)
+    rng = seeded_rng(seed)
     counts = np.linspace(smallest, len(fake_features), sizes).astype(int)
-    subsets = [torch.randperm(len(fake_features), generator=rng)[:count].numpy() for count in counts]
+    subsets = [
+        torch.randperm(len(fake_features), generator=rng, device="cpu")[: int(count)].numpy() for count in counts
+    ]
     distances = np.array([frechet_distance(real, FeatureStatistics().update(fake_features[rows])) for rows in subsets])
 
     design = np.stack([np.ones(sizes), 1 / counts], axis=1)
     (intercept, slope), *_ = np.linalg.lstsq(design, distances, rcond=None)
     noise = np.square(distances - design @ (intercept, slope)).sum() / (sizes - 2)
+    generated = f"{sizes} sizes from {smallest} to {len(fake_features)} generated"
     return MetricResult(
         "fid_infinity",
         intercept,
-        f"{features}; {real.count} real vs {sizes} sizes from {smallest} to {len(fake_features)} generated, line over 1/N",
+        f"{features}; {real.count} real vs {generated}, line over 1/N",
         len(fake_features),
         seed,
         confidence=np.sqrt(noise * np.linalg.inv(design.T @ design)[0, 0]),
@@ -164,8 +231,8 @@ def fid_infinity(real, fake_features, *, features, seed, smallest=5_000, sizes=1
     )
 
 
-def _factor(covariance):
-    """F (D, rank) with F F' = covariance, numerically null directions left out."""
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """F (D, rank) with F F' = covariance, without directions that are numerically null."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
     return vectors[:, kept] * np.sqrt(values[kept])

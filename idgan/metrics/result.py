@@ -1,9 +1,10 @@
-"""The one thing every metric returns: a value, and all that is needed to compare it with another."""
+"""The result that every metric returns."""
 
 import sys
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
+from typing import Any
 
 import numpy
 import torch
@@ -11,9 +12,9 @@ import torch
 __all__ = ["MetricResult", "installed", "value_text", "versions"]
 
 
-def versions(*packages):
-    """What a result was computed with, name -> version: this package, torch, NumPy, and `packages`, by their names on PyPI."""
-    # The package is always loaded by now; asking sys.modules keeps this room from importing the ones above it.
+def versions(*packages: str) -> dict[str, str]:
+    """Name -> version of this package, torch, NumPy and `packages`, which go by their names on PyPI."""
+    # The package is always loaded by now. Its entry in sys.modules saves an import from a room above this one.
     package = sys.modules["idgan"]
     own = {
         "idgan": getattr(package, "__version__", "unknown"),
@@ -23,8 +24,8 @@ def versions(*packages):
     return own | installed(*packages)
 
 
-def installed(*packages):
-    """Name on PyPI -> installed version of each of `packages`; "unknown" of one that is not installed."""
+def installed(*packages: str) -> dict[str, str]:
+    """Name on PyPI -> installed version of each of `packages`. It is "unknown" for a package that is not installed."""
     found = {}
     for name in packages:
         try:
@@ -34,18 +35,27 @@ def installed(*packages):
     return found
 
 
-def value_text(value, confidence=None):
-    """A value as text, with ± its confidence where there is one."""
+def value_text(value: float, confidence: float | None = None) -> str:
+    """A value as text, followed by ± its confidence if that is known."""
     return f"{value:.4f}" + ("" if confidence is None else f" ± {confidence:.4f}")
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """A measured `value` with its protocol, sample count, seed and library versions.
+    """A measured value, and all that is needed to compare it with another.
 
-    `samples` is how many points entered the estimate. `confidence` is one standard deviation of `value` over repeated estimates, found
-    as the metric's docstring says (None where no cheap way exists). `details` holds the intermediate figures, `versions` every library that
-    the value may depend on. Arrays and tensors become plain lists, so `to_dict` is JSON-able.
+    Arrays and tensors become plain lists, so that `to_dict` can be written as JSON.
+
+    Attributes:
+        name: name of the value in tables.
+        value: the value.
+        protocol: how it was measured, in one line.
+        samples: number of points behind the estimate.
+        seed: seed of all draws. None if nothing was drawn.
+        confidence: one standard deviation of the value over repeated estimates. Each metric documents its estimator.
+            None if no cheap estimator exists.
+        details: intermediate figures.
+        versions: library name -> version, for every library that the value may depend on.
     """
 
     name: str
@@ -54,22 +64,24 @@ class MetricResult:
     samples: int
     seed: int | None
     confidence: float | None = None
-    details: dict = field(default_factory=dict)
-    versions: dict = field(default_factory=versions)
+    details: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=versions)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in vars(self).items():
             object.__setattr__(self, name, _plain(value))
 
-    def to_dict(self):
-        """Fields as plain Python values, in order."""
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain Python values, in order."""
         return asdict(self)
 
-    def __str__(self):
-        return f"{self.name} {value_text(self.value, self.confidence)}  n={self.samples}  seed={self.seed}  {self.protocol}"
+    def __str__(self) -> str:
+        value = value_text(self.value, self.confidence)
+        return f"{self.name} {value}  n={self.samples}  seed={self.seed}  {self.protocol}"
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
+    """`value` with arrays, tensors and NumPy numbers replaced by lists and Python numbers."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (torch.Tensor, numpy.ndarray)):

@@ -1,36 +1,43 @@
-"""SAP: the gap between the two code dimensions that best predict a factor alone."""
+"""SAP: how much better the best single code dimension predicts a factor than the second best."""
 
 import numpy as np
-import torch
 
+from idgan.data.factors import FactorGrid
 from idgan.errors import check_integer
-from idgan.metrics.codes import sample_codes, sklearn, varying_factors
+from idgan.metrics.codes import Encode, sample_codes, sklearn, sklearn_seed, varying_factors
 from idgan.metrics.result import MetricResult, versions
+from idgan.rng import seeded_rng
 
 __all__ = ["separated_attribute_predictability"]
 
 
-def separated_attribute_predictability(encode, factor_grid, *, seed, train_points=10_000, test_points=5_000):
-    """(best - second best test accuracy of a linear SVM that sees one code dimension), averaged over factors.
+def separated_attribute_predictability(
+    encode: Encode, factor_grid: FactorGrid, *, seed: int, train_points: int = 10_000, test_points: int = 5_000
+) -> MetricResult:
+    """Gap between the two best test accuracies of a linear SVM on one code dimension, averaged over factors.
 
-    `encode(indices)` maps long grid indices (N,) to mean codes (N, c_dim), c_dim >= 2. All factors are treated as classes.
+    All factors are treated as classes.
+
+    Args:
+        encode: maps long grid indices (N,) to mean codes (N, c_dim) with c_dim >= 2.
 
     Returns:
-        MetricResult in [0, 1]; confidence is the binomial standard error of the gaps. Details hold the accuracies (c_dim, F).
+        MetricResult in [0, 1]. The confidence is the binomial standard error of the gaps. Details hold the accuracies
+        (c_dim, F).
 
     Source: Kumar et al. 2018, section 3; protocol of disentanglement_lib (C = 0.01, balanced class weights).
     """
     check_integer(2, train_points=train_points, test_points=test_points)
     varying_factors(factor_grid)
     svm = sklearn("svm")
-    rng = torch.Generator().manual_seed(seed)
+    rng = seeded_rng(seed)
     train_codes, train_factors = sample_codes(encode, factor_grid, train_points, rng)
     test_codes, test_factors = sample_codes(encode, factor_grid, test_points, rng)
     check_integer(2, c_dim=train_codes.shape[1])
 
     accuracy = np.zeros((train_codes.shape[1], len(factor_grid.sizes)))
-    for dim, factor in np.ndindex(accuracy.shape):
-        model = svm.LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
+    for dim, factor in np.ndindex(*accuracy.shape):
+        model = svm.LinearSVC(C=0.01, class_weight="balanced", random_state=sklearn_seed(seed))
         model.fit(train_codes[:, [dim]], train_factors[:, factor])
         accuracy[dim, factor] = model.score(test_codes[:, [dim]], test_factors[:, factor])
     second, first = np.sort(accuracy, axis=0)[-2:]

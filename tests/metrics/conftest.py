@@ -7,7 +7,7 @@ from idgan.data.factors import FactorGrid
 
 
 @pytest.fixture
-def contact_sheet():
+def grid():
     return FactorGrid((3, 4, 5), ("shape", "scale", "angle"))
 
 

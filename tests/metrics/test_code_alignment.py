@@ -13,7 +13,7 @@ def test_reading_back_the_code_itself_is_zero():
     assert code_alignment(c, c, active=LIVE, seed=0).value == 0
 
 
-def test_only_live_dimensions_count():
+def test_only_active_dimensions_count():
     c = torch.randn(50, 3)
     result = code_alignment(c + torch.tensor([1.0, -3.0, 100.0]), c, active=LIVE, seed=0)
     assert result.value == pytest.approx(2, abs=1e-5) and result.confidence == pytest.approx(0, abs=1e-5)

@@ -69,5 +69,5 @@ def test_the_seed_decides(small, lookup):
 
 
 def test_one_dimension_is_refused(grid, perfect, lookup):
-    with pytest.raises(InvalidInputError, match="c_dim=1"):
+    with pytest.raises(InvalidInputError, match="c_dim must be an integer of 2 or more, got 1"):
         dci(lookup(perfect[:, :1]), grid, **SMALL)

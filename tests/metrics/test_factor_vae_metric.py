@@ -23,7 +23,7 @@ def test_perfect_code_scores_one(grid, perfect, lookup, protocol):
 
 @protocols
 def test_random_code_scores_chance(noise, protocol):
-    # Training accuracy of a majority vote over noise is a little above 1 / F: each of 6 dims picks its luckiest factor out of ~133 votes.
+    # Accuracy on the fitted votes is above 1 / F: each of 6 dims picks its luckiest factor out of ~133 votes.
     grid = FactorGrid((3, 2, 4, 3, 2), tuple("abcde"))
     bias = {"paper": 0.09, "disentanglement_lib": 0.025}[protocol]
     assert 1 / 5 - 0.025 < score(noise, grid, protocol).value < 1 / 5 + bias
@@ -62,13 +62,13 @@ def test_permutation_scale_and_shift_leave_the_score(grid, perfect, lookup, prot
 def test_dimensions_below_the_threshold_are_dropped(grid, perfect, lookup):
     # Variance 0.04: under the paper's 0.05, above disentanglement_lib's 0.05 squared.
     code = torch.cat([perfect[:, :2], 0.2 * perfect[:, 2:]], dim=1)
-    assert score(lookup(code), grid).details["live_dims"] == [0, 1]
-    assert score(lookup(code), grid, "disentanglement_lib").details["live_dims"] == [0, 1, 2]
+    assert score(lookup(code), grid).details["kept_dims"] == [0, 1]
+    assert score(lookup(code), grid, "disentanglement_lib").details["kept_dims"] == [0, 1, 2]
 
 
-def test_a_dead_code_scores_zero_and_says_so(grid, lookup):
+def test_a_constant_code_scores_zero_and_says_so(grid, lookup):
     result = score(lookup(torch.ones(60, 4)), grid)
-    assert result.value == 0 and "dead" in result.details["note"]
+    assert result.value == 0 and "every code dimension has variance under 0.05" in result.details["note"]
 
 
 def test_global_variance_is_exact_over_the_grid(grid, perfect, lookup):

@@ -88,12 +88,49 @@ def test_stored_statistics_go_on_where_they_were():
     expected = statistics(np.concatenate([a, b]))
     assert stored.count == 40
     np.testing.assert_allclose(stored.covariance, expected.covariance, rtol=1e-12)
-    with pytest.raises(InvalidInputError, match="count=0"):
+    with pytest.raises(InvalidInputError, match="count must be an integer of 1 or more, got 0"):
         FeatureStatistics().to_arrays()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": np.array(0.0)},
+        {"mean": np.zeros(4)},
+        {"scatter": np.zeros((5, 4))},
+        {"scatter": np.full((5, 5), np.nan)},
+        {"more": np.zeros(1)},
+    ],
+)
+def test_arrays_that_are_no_statistics_are_refused(change):
+    arrays = statistics(np.random.default_rng(0).normal(size=(20, 5))).to_arrays() | change
+    with pytest.raises(InvalidInputError, match="count"):
+        FeatureStatistics.from_arrays(arrays)
+
+
+@pytest.mark.parametrize("real, fake, complaint", [(1, 20, "real_images .* got 1"), (20, 1, "generated_images .* 1")])
+def test_one_image_is_no_set(real, fake, complaint):
+    x, y = np.random.default_rng(0).normal(size=(real, 3)), np.random.default_rng(1).normal(size=(fake, 3))
+    with pytest.raises(InvalidInputError, match=complaint):
+        fid(statistics(x), statistics(y), features="noise", seed=0)
+
+
+def test_statistics_do_not_depend_on_torchs_defaults():
+    x = torch.rand(40, 3)
+    expected = statistics(x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = statistics(x)
+            result = fid_infinity(found, x.numpy(), features="noise", seed=0, smallest=10)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found.covariance, expected.covariance)
+    assert result == fid_infinity(expected, x.numpy(), features="noise", seed=0, smallest=10)
+
+
 def test_fewer_samples_than_dimensions_lose_no_digits():
-    # tr (A B)^(1/2) is also the sum of the singular values of the 20 x 20 matrix X Y' of centerd samples, over N - 1.
+    # tr (A B)^(1/2) is also the sum of the singular values of the 20 x 20 matrix X Y' of centered samples, over N - 1.
     random = np.random.default_rng(0)
     x, y = random.normal(size=(20, 300)), random.normal(size=(20, 300)) + 0.1
     a, b = statistics(x), statistics(y)
@@ -112,7 +149,7 @@ def test_a_flat_set_against_a_full_one_loses_no_digits():
 
 
 def test_empty_dimensions_change_nothing():
-    # Features of 6 dimensions turned into a corner of 200 are as far apart as before; both covariances are then singular.
+    # Features of 6 dimensions, rotated into 200, are as far apart as before. Both covariances are then singular.
     random = np.random.default_rng(0)
     a, b = random.normal(size=(50, 6)), 2 * random.normal(size=(50, 6)) + 1
     embedding = np.linalg.qr(random.normal(size=(200, 6)))[0].T
@@ -199,7 +236,7 @@ def test_what_cannot_be_compared_is_refused():
         frechet_distance(statistics(np.eye(3)), statistics(np.eye(2)))
     with pytest.raises(InvalidInputError, match="2 dimensions; these statistics hold 3"):
         statistics(np.eye(3)).update(np.eye(2))
-    with pytest.raises(InvalidInputError, match="count=0"):
+    with pytest.raises(InvalidInputError, match="count must be an integer of 2 or more, got 0"):
         frechet_distance(statistics(np.eye(3)), FeatureStatistics())
-    with pytest.raises(InvalidInputError, match="generated_images=100"):
+    with pytest.raises(InvalidInputError, match="generated_images must be .* got 100"):
         fid_infinity(statistics(np.eye(3)), np.zeros((100, 3)), features="", seed=0)

@@ -38,7 +38,7 @@ def test_same_distribution_is_near_zero_and_another_is_not():
 
 
 def test_too_few_samples_are_refused():
-    with pytest.raises(InvalidInputError, match="generated_samples=10"):
+    with pytest.raises(InvalidInputError, match="generated_samples must be an integer of 1000 or more, got 10"):
         kid(np.zeros((2000, 2)), np.zeros((10, 2)), features="", seed=0)
     with pytest.raises(InvalidInputError, match="2 dimensions, generated ones 3"):
         kid(np.zeros((10, 2)), np.zeros((10, 3)), features="", seed=0)

@@ -94,3 +94,22 @@ def test_bad_options_are_refused(grid, perfect, lookup, options):
 def test_a_single_dimension_has_no_gap(grid, perfect, lookup):
     with pytest.raises(InvalidInputError, match="c_dim"):
         mutual_information_gap(lookup(perfect[:, :1]), grid, seed=0)
+
+
+def test_the_value_does_not_depend_on_torchs_defaults(grid, perfect, lookup):
+    noisy = perfect + torch.rand(perfect.shape)
+    expected = mutual_information_gap(lookup(noisy), grid, seed=0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert mutual_information_gap(lookup(noisy), grid, seed=0) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_seeds_are_numbers_in_range(grid, perfect, lookup):
+    small, large = (mutual_information_gap(lookup(perfect), grid, seed=seed) for seed in (1, 1 + 2**32))
+    assert small.value == mutual_information_gap(lookup(perfect), grid, seed=np.int64(1)).value != large.value
+    for seed in -1, 2**64, 1.0, "1":
+        with pytest.raises(InvalidInputError, match="seed must be"):
+            mutual_information_gap(lookup(perfect), grid, seed=seed)

@@ -77,7 +77,7 @@ def test_bad_input_is_named():
         r_id(torch.tensor([0.0, float("nan")]), entropy, seed=0)
     with pytest.raises(InvalidInputError, match="logvar"):
         entropy_of(torch.zeros(2, 3), torch.zeros(2, 4))
-    with pytest.raises(InvalidInputError, match="samples=1"):
+    with pytest.raises(InvalidInputError, match="samples must be an integer of 2 or more, got 1"):
         entropy_of(torch.zeros(2, 1), torch.zeros(2, 1), samples=1)
 
 
@@ -89,9 +89,9 @@ def test_an_entropy_near_its_ceiling_is_called_so(distance, saturated):
     assert result.details["saturated"] is saturated
     assert f"50 posteriors, {result.value:.3f} of at most {result.details['ceiling']:.3f} nats" in result.protocol
     carried = r_id(np.zeros(5), result, seed=0).protocol
-    assert ("too near to it: a larger bank would give more" in carried) is saturated
+    assert ("limited by the size of the bank" in carried) is saturated
 
 
 def test_one_posterior_is_no_small_bank():
     result = entropy_of(torch.zeros(1, 2), torch.zeros(1, 2))
-    assert result.details["saturated"] is False and "too near" not in result.protocol
+    assert result.details["saturated"] is False and "limited" not in result.protocol
