@@ -17,7 +17,7 @@ from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
 from idgan.images import contact_sheet, encoder_view
 from idgan.metrics import factor_vae_metric, mutual_information_gap
-from idgan.networks import NETWORKS, ModelConfig
+from idgan.networks import ModelConfig
 from idgan.objectives import Objective
 from idgan.recipes import Recipe, defaults, describe
 from idgan.rng import make_rng
