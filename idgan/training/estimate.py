@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from idgan.data import Dataset
 from idgan.objectives import Objective
 from idgan.training.distributed import process_group
 from idgan.training.loop import Trainer, gradients
@@ -22,7 +23,7 @@ REPEATS = 5
 ROOM = 0.5  # of the free memory, which tensors may take: with kernels and what the allocator holds, a process on a CPU took up to twice that
 
 
-class Noise:
+class Noise(Dataset):
     """A data set of uniform noise, of the shape of a recipe's images: it takes the place of one that is not at hand."""
 
     def __init__(self, recipe):

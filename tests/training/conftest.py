@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from idgan.data import DATASETS, FactorGrid
+from idgan.data import DATASETS, Dataset, FactorGrid
 from idgan.images import to_signed
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.recipes import recipe_of
@@ -80,7 +80,7 @@ def log_of():
     return lambda directory: [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
 
 
-class Bands:
+class Bands(Dataset):
     """A data set of 60 gray pictures in three bands, one a factor: factor value v of n is the intensity (v + 1/2) / n of its band."""
 
     resolution = 64
@@ -104,7 +104,7 @@ def bands():
 @pytest.fixture
 def bands_recipe(monkeypatch):
     """A recipe on `Bands`, registered as a data set for the test."""
-    monkeypatch.setitem(DATASETS, "bands", lambda path=None: Bands())
+    monkeypatch.setitem(DATASETS._entries, "bands", lambda path=None: Bands())
     return dataclasses.replace(recipe_of("dsprites"), name="bands", data="bands")
 
 

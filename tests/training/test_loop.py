@@ -51,7 +51,7 @@ def test_images_that_are_not_numbers_are_a_divergence(tmp_path, tiny, monkeypatc
         def images(self, indices, generator=None):
             return super().images(indices) * torch.nan
 
-    monkeypatch.setitem(DATASETS, "broken", lambda path=None: Broken())
+    monkeypatch.setitem(DATASETS._entries, "broken", lambda path=None: Broken())
     with pytest.raises(DivergedError, match="is nan at step 1"):
         train(dataclasses.replace(recipe_of("dsprites"), data="broken"), tmp_path, **tiny())
 

@@ -107,7 +107,7 @@ def test_a_data_set_that_streams_and_batches_in_parts_end_with_the_same_bits(tmp
     class Streaming(DSprites):
         streams = True
 
-    monkeypatch.setitem(DATASETS, "streaming", lambda path=None: Streaming())
+    monkeypatch.setitem(DATASETS._entries, "streaming", lambda path=None: Streaming())
 
     def run(out, data, gan_steps):
         more = {
