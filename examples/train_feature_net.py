@@ -114,6 +114,8 @@ class FactorBatch:
 class MixedBatches:
     """`batches(step)` -> `FactorBatch` with an equal share of each dataset, drawn from the grid points `indices`."""
 
+    streams = False
+
     def __init__(self, datasets, indices, batch_size, seed, device):
         self.datasets = datasets
         self.indices = indices

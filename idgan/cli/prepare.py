@@ -1,11 +1,39 @@
 """`idgan prepare`: the files that data sets need."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
+if TYPE_CHECKING:
+    from idgan.data import ImageSet
+    from idgan.registry import Registry
 
-@click.group()
-def prepare():
-    """Make the files that a data set needs. Published archives or folders become ready images; they are only read.
+
+class ImageSetCommands(click.Group):
+    """The command `idgan prepare NAME` for each registered image set, and those that are added."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*_image_sets(), *super().list_commands(context)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        sets = _image_sets()
+        return _image_command(sets[name]) if name in sets else super().get_command(context, name)
+
+
+def _image_sets() -> Registry[ImageSet]:
+    """The image sets, those of plug-ins included. They are imported here, because this takes a second."""
+    from idgan.data import IMAGE_SETS
+    from idgan.registry import load_plugins
+
+    load_plugins()
+    return IMAGE_SETS
+
+
+@click.group(cls=ImageSetCommands)
+def prepare() -> None:
+    """Make the files that a data set needs. Published archives or folders become ready images. They are only read.
 
     \b
     idgan prepare celeba img_align_celeba.zip
@@ -19,10 +47,10 @@ def prepare():
 @prepare.command()
 @click.option(
     "--image",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Your own copy of the painting; without it, it is downloaded.",
+    type=click.Path(dir_okay=False),
+    help="Your own copy of the painting. Without it, it is downloaded.",
 )
-def scream(image):
+def scream(image: str | None) -> None:
     """The Scream, for Scream-dSprites: from a file, or the public-domain scan from Wikimedia Commons.
 
     \b
@@ -30,92 +58,48 @@ def scream(image):
     """
     from idgan.data import prepare_scream
 
-    click.echo(f"{prepare_scream(image)}: ready for `idgan train scream-dsprites`")
+    path = click.format_filename(prepare_scream(image))
+    click.echo(f"{path}: ready for `idgan train scream-dsprites`")
 
 
-def _image_command(kind, resolution, text):
-    """The command `idgan prepare KIND`, described by `text`."""
+def _image_command(image_set: ImageSet) -> click.Command:
+    """The command `idgan prepare NAME` of an image set."""
+    kind = image_set.name
+    text = f"""{image_set.title}
 
-    place = "beside the other sets; --data takes it from there" if kind == "folder" else "where `idgan train` finds it"
+    SOURCE is a folder, a zip or tar archive, a folder of archives, or hf:org/name for a Hugging Face data set.
 
-    @prepare.command(kind, help=text)
+    \b
+    idgan prepare {kind} {image_set.example}
+    """
+    name = f"{kind}-RESOLUTION in the directory of prepared data"
+
+    @click.command(kind, help=text)
     @click.argument("source", metavar="SOURCE")
-    @click.option("--out", type=click.Path(file_okay=False), help=f"The directory to make.  [default: {place}]")
+    @click.option("--out", type=click.Path(file_okay=False), help=f"The directory to make.  [default: {name}]")
     @click.option(
         "--resolution",
         type=click.IntRange(8, 4096),
-        default=resolution,
+        default=image_set.resolution,
         show_default=True,
-        help="Of the images, in pixels.",
+        help="Height and width of the images, in pixels.",
     )
-    @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, the first ones.")
-    @click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one a CPU]")
-    def command(source, out, resolution, limit, workers):
+    @click.option("--limit", type=click.IntRange(min=1), help="Prepare only this number of images, the first ones.")
+    @click.option("--workers", type=click.IntRange(min=1), help="Number of threads.  [default: one for each CPU]")
+    @click.option(
+        "--max-pixels", type=click.IntRange(min=1), help="The largest photo to read.  [default: Pillow's limit]"
+    )
+    def command(
+        source: str, out: str | None, resolution: int, limit: int | None, workers: int | None, max_pixels: int | None
+    ) -> None:
         from idgan.data import prepare_images
 
-        made = prepare_images(kind, source, out, resolution, limit=limit, workers=workers, progress=True)
+        made = prepare_images(
+            kind, source, out, resolution, limit=limit, workers=workers, max_pixels=max_pixels, progress=True
+        )
         for note in made.notes:
             click.echo(f"note: {note}", err=True)
-        click.echo(
-            f"{made.path}: {made.images:,} images of {resolution}x{resolution}{'' if made.new else ', prepared before'}"
-        )
+        path, earlier = click.format_filename(made.path), "" if made.new else ", prepared before"
+        click.echo(f"{path}: {made.images:,} images of {resolution}x{resolution}{earlier}")
 
-
-SOURCES = "SOURCE is a folder, a zip or tar archive, a folder of archives, or hf:org/name for a Hugging Face data set."
-
-_image_command(
-    "celeba",
-    64,
-    f"""CelebA: the center 160 of the aligned 178x218 images (or its equivalent in halved ones), resized by Lanczos.
-
-    {SOURCES}
-
-    \b
-    idgan prepare celeba img_align_celeba.zip
-    idgan prepare celeba img_align_celeba.zip --resolution 128
-    """,
-)
-_image_command(
-    "celebahq",
-    1024,
-    f"""CelebA-HQ: as published at 1024, checked and copied; resized by Lanczos to less.
-
-    {SOURCES}
-
-    \b
-    idgan prepare celebahq CelebAMask-HQ.zip
-    """,
-)
-_image_command(
-    "chairs",
-    64,
-    f"""3D Chairs: the center 450 of the 600x600 renderings, resized by Lanczos.
-
-    {SOURCES}
-
-    \b
-    idgan prepare chairs rendered_chairs.tar
-    """,
-)
-_image_command(
-    "cars",
-    64,
-    f"""Stanford Cars: the bounding boxes of at least 64 px, resized by Lanczos.
-
-    {SOURCES} The annotation files (cars_train_annos.mat, ...) are looked for in it and beside it.
-
-    \b
-    idgan prepare cars stanford_cars/
-    """,
-)
-_image_command(
-    "folder",
-    64,
-    f"""Any images: their center square, resized by Lanczos.
-
-    {SOURCES}
-
-    \b
-    idgan prepare folder my-photos/ --resolution 128 --out data/my-photos
-    """,
-)
+    return command

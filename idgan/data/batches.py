@@ -1,36 +1,59 @@
-"""Batches as a function of (seed, step): no loader state, so a resumed run and a run on more processes see the same data."""
+"""Batches as a function of (seed, step).
 
-from concurrent.futures import ThreadPoolExecutor
+No loader has a state, so a resumed run and a run on more processes see the same data.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
+from idgan.data.dataset import Dataset, check_dataset
 from idgan.errors import InvalidInputError
 from idgan.rng import make_rng
 
 __all__ = ["Batch", "Batches", "Prefetcher"]
 
+T = TypeVar("T")
+B_co = TypeVar("B_co", covariant=True)
+
 
 class Batch:
     """The images of one training step on one process, and all the noise of that step.
 
-    Noise is drawn for the global batch and each process takes its rows, so that the union over processes is what one would draw.
-    `data_size`: how many images the data set has. `parts`: how many batches like this one are a step on this process (see `split`).
+    Noise is drawn for the global batch, and each process takes its rows. Together, the processes draw what one process
+    would draw.
+
+    Attributes:
+        x: the images, (N, C, H, W) in [0, 1].
+        step: the training step.
+        rng: the generator behind the noise.
+        rows: the rows of the global batch that are this process's.
+        global_size: images in the global batch.
+        data_size: images in the data set.
+        parts: batches like this one in a step on this process (see `split`).
     """
 
-    parts = 1
-
-    def __init__(self, x, step, rng, rows, global_size, data_size):
+    def __init__(
+        self, x: Tensor, step: int, rng: torch.Generator, rows: slice, global_size: int, data_size: int
+    ) -> None:
         self.x = x
         self.step = step
         self.rng = rng
         self.rows = rows
         self.global_size = global_size
         self.data_size = data_size
-        self._computed = {}
-        self._pooled = {}
+        self.parts = 1
+        self._computed: dict[str, object] = {}
+        self._pooled: dict[str, list[Tensor]] = {}
 
-    def split(self, parts):
-        """This batch as a list of `parts` equal ones: their rows of its images, and of all noise that it would draw from here on."""
+    def split(self, parts: int) -> list["Batch"]:
+        """This batch as a list of `parts` equal ones.
+
+        Each has its rows of the images, and of all noise drawn from now on.
+        """
         size, batches = len(self.x) // parts, []
         for start in range(0, parts * size, size):
             rng = torch.Generator().set_state(self.rng.get_state())
@@ -40,46 +63,70 @@ class Batch:
             batches.append(batch)
         return batches
 
-    def pooled(self, name, value):
-        """The mean of the scalar tensor `value` over the parts of the step, for what must follow the whole batch; None before the last part."""
+    def pooled(self, name: str, value: Tensor) -> Tensor | None:
+        """The mean of the scalar `value` over the parts of the step. None before the last part."""
         values = self._pooled.setdefault(name, [])
         values.append(value)
         return torch.stack(self._pooled.pop(name)).mean() if len(values) == self.parts else None
 
-    def normal(self, width):
+    def normal(self, width: int) -> Tensor:
         """N(0, I) noise, (N, width)."""
-        return torch.randn(self.global_size, width, generator=self.rng)[self.rows].to(self.x.device)
+        noise = torch.randn(self.global_size, width, generator=self.rng, dtype=torch.float32, device="cpu")
+        return noise[self.rows].to(self.x.device)
 
-    def uniform(self, width):
+    def uniform(self, width: int) -> Tensor:
         """U(0, 1) noise, (N, width)."""
-        return torch.rand(self.global_size, width, generator=self.rng)[self.rows].to(self.x.device)
+        noise = torch.rand(self.global_size, width, generator=self.rng, dtype=torch.float32, device="cpu")
+        return noise[self.rows].to(self.x.device)
 
-    def once(self, name, make):
+    def once(self, name: str, make: Callable[[], T]) -> T:
         """`make()`, computed at the first call for this batch and kept for the later phases."""
         if name not in self._computed:
             self._computed[name] = make()
-        return self._computed[name]
+        return self._computed[name]  # type: ignore[return-value]
 
 
 class Batches:
-    """`batches(step)` -> `Batch`: indices, images and noise of that step, whatever steps were asked for before.
+    """Function of the step: `batches(step)` is a `Batch` with the indices, images and noise of that step.
 
-    `dataset` is a data set: `images(indices, rng)` -> (N, C, H, W) in [0, 1]; one whose images vary from access to access says
-    `stochastic = True`, and its images are made for the global batch so that their noise does not depend on the number of processes.
-    `batch_size` is the global size, over all processes; `rank` of `world_size` takes its share of the rows, which `Batch.split` can part into
-    `parts`. Images are drawn with replacement.
-    `flip`: horizontal flips at random. `dequantize`: adds U(0, 1) / 256 to each pixel, one gray level.
+    It does not depend on the steps asked for before. Images are drawn with replacement. Those of a stochastic data set
+    are made for the global batch, so that their noise does not depend on the number of processes.
+
+    Args:
+        dataset: the data set.
+        batch_size: images in the global batch, over all processes.
+        seed: seed of all draws.
+        rank: number of this process. It takes its share of the rows.
+        world_size: number of processes.
+        parts: number of equal parts that `Batch.split` will make of a batch.
+        flip: whether to flip images horizontally at random.
+        dequantize: whether to add U(0, 1) / 256 to each pixel, one gray level.
+        device: device of the images.
+
+    Raises:
+        InvalidInputError: `dataset` is not a data set, or the batch cannot be shared equally.
     """
 
     def __init__(
-        self, dataset, batch_size, seed, *, rank=0, world_size=1, parts=1, flip=False, dequantize=False, device="cpu"
-    ):
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        parts: int = 1,
+        flip: bool = False,
+        dequantize: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
         if batch_size % (world_size * parts):
             each = f" in {parts} parts each" if parts > 1 else ""
             raise InvalidInputError(
-                f"a batch of {batch_size} cannot be shared equally by {world_size} processes{each}; choose a multiple of {world_size * parts}"
+                f"a batch of {batch_size} cannot be shared equally by {world_size} processes{each}; "
+                f"choose a multiple of {world_size * parts}"
             )
-        self.dataset = dataset
+        self.dataset = check_dataset(dataset)
         self.batch_size = batch_size
         self.seed = seed
         share = batch_size // world_size
@@ -88,47 +135,64 @@ class Batches:
         self.dequantize = dequantize
         self.device = device
 
-    def __call__(self, step):
+    @property
+    def streams(self) -> bool:
+        """Whether reading ahead pays, as the data set declares."""
+        return self.dataset.streams
+
+    def __call__(self, step: int) -> Batch:
         rng = make_rng(self.seed, step)
-        indices = torch.randint(len(self.dataset), (self.batch_size,), generator=rng).to(self.device)
-        if getattr(self.dataset, "stochastic", False):
+        indices = torch.randint(len(self.dataset), (self.batch_size,), generator=rng, device="cpu").to(self.device)
+        if self.dataset.stochastic:
             x = self.dataset.images(indices, rng)[self.rows]
         else:
             x = self.dataset.images(indices[self.rows])
         if self.flip:
-            flipped = (torch.rand(self.batch_size, generator=rng) < 0.5)[self.rows].to(x.device)
+            draws = torch.rand(self.batch_size, generator=rng, dtype=torch.float32, device="cpu")
+            flipped = (draws < 0.5)[self.rows].to(x.device)
             x = torch.where(flipped[:, None, None, None], x.flip(3), x)
         if self.dequantize:
-            noise = torch.rand(self.batch_size, *x.shape[1:], generator=rng)[self.rows]
+            shape = (self.batch_size, *x.shape[1:])
+            noise = torch.rand(shape, generator=rng, dtype=torch.float32, device="cpu")[self.rows]
             x = x + noise.to(x.device) / 256
         return Batch(x, step, rng, self.rows, self.batch_size, len(self.dataset))
 
 
-class Prefetcher:
-    """Context manager over a `Batches`: a function of the step too, that makes the batch of the next step while the caller computes.
+class BatchFunction(Protocol[B_co]):
+    """A function of the step, such as `Batches`. `streams`: whether reading ahead pays."""
 
-    It does so only for a dataset that says `streams = True`, in one thread of its own, and never more than one batch ahead. Batches are the
-    same with it and without, and so are the errors: that of a batch made ahead comes when the batch is asked for. `steps`: where to end.
+    @property
+    def streams(self) -> bool: ...
+
+    def __call__(self, step: int, /) -> B_co: ...
+
+
+class Prefetcher:
+    """Context manager around `Batches`. It is the same function of the step, and makes the next batch while the caller
+    computes.
+
+    It reads ahead only if `batches.streams` is true, in one thread and by one batch at most. Batches and errors are the
+    same as without it. The error of a batch that was made ahead is raised when that batch is asked for.
+
+    Args:
+        batches: function of the step.
+        steps: number of steps. No batch past the last one is made ahead.
     """
 
-    def __init__(self, batches, steps):
+    def __init__(self, batches: BatchFunction[Batch], steps: int) -> None:
         self.batches = batches
         self.steps = steps
-        self._ahead = {}
-        self._thread = (
-            ThreadPoolExecutor(1, "read-ahead")
-            if getattr(getattr(batches, "dataset", None), "streams", False)
-            else None
-        )
+        self._ahead: dict[int, Future[Batch]] = {}
+        self._thread = ThreadPoolExecutor(1, "read-ahead") if batches.streams else None
 
-    def __enter__(self):
+    def __enter__(self) -> "Prefetcher":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self._thread:
             self._thread.shutdown(cancel_futures=True)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> Batch:
         if self._thread is None:
             return self.batches(step)
         made, self._ahead = self._ahead.get(step), {}

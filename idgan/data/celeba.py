@@ -1,17 +1,23 @@
-"""CelebA (Liu et al., 2015): 202,599 aligned faces of 178 x 218, of which the paper uses the center 160 x 160."""
+"""CelebA (Liu et al., 2015): 202,599 aligned faces of 178 x 218. The paper uses the center 160 x 160."""
 
+from idgan.data.image_folder import register_image_set
 from idgan.data.image_set import CenterCrop, ImageSet, Numbered
 
 __all__ = ["CELEBA"]
 
 COUNT = 202_599
 
-CELEBA = ImageSet(
-    "celeba",
-    resolution=64,
-    crop=CenterCrop(160, width=178, height=218),
-    count=COUNT,
-    origin="CelebA's aligned images are img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
-    within="img_align_celeba",
-    gaps=Numbered(1, COUNT),
+CELEBA = register_image_set(
+    ImageSet(
+        "celeba",
+        CenterCrop(160, width=178, height=218),
+        resolutions=(64, 128, 256),
+        title="CelebA: the center 160 of the aligned 178x218 images (or its equivalent in halved ones), "
+        "resized by Lanczos.",
+        example="img_align_celeba.zip",
+        count=COUNT,
+        origin="CelebA's aligned images are img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        within="img_align_celeba",
+        gaps=Numbered(1, COUNT),
+    )
 )

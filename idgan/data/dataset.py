@@ -1,6 +1,7 @@
-"""What a data set is: any object that satisfies the `Dataset` protocol."""
+"""What a data set is: any object that satisfies the `Dataset` protocol. And the registry of data sets by name."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from idgan.data.factors import FactorGrid
 from idgan.errors import InvalidInputError
+from idgan.registry import Entry, Registry
 from idgan.rng import make_rng
 
-__all__ = ["Dataset", "check_dataset", "content_key"]
+__all__ = ["DATASETS", "Dataset", "check_dataset", "content_key", "register_dataset"]
 
 PROBED_IMAGES = 16
 PROBE = -5
@@ -19,9 +21,10 @@ PROBE = -5
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images that the package can train on and measure with. Any object with these attributes and methods is one. No base class is needed.
+    """Images that the package can train on and measure with.
 
-    A class that inherits from `Dataset` gets the defaults below.
+    Any object with these attributes and methods is one. No base class is needed. A class that inherits from `Dataset`
+    gets the defaults below.
 
     Attributes:
         resolution: height and width of an image, in pixels.
@@ -42,11 +45,28 @@ class Dataset(Protocol):
         ...
 
     def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """The images at `indices`, a long tensor (N,): float32 (N, image_channels, resolution, resolution) in [0, 1], on its device.
+        """The images at `indices`, a long tensor (N,): float32 (N, image_channels, resolution, resolution) in [0, 1].
 
-        `rng` is a CPU generator. A stochastic data set draws all its random numbers from it.
+        They are on the device of `indices`. `rng` is a CPU generator. A stochastic data set draws all its random
+        numbers from it.
         """
         ...
+
+
+DATASETS: Registry[Callable[..., Dataset]] = Registry("data set")
+"""Name -> function that opens the data set. It takes the path to its files, or None to find or make them itself."""
+
+
+def register_dataset(name: str) -> Callable[[Entry], Entry]:
+    """Decorator that registers a data set under `name`.
+
+    It decorates a function `(path) -> Dataset`, or a `Dataset` class with such a constructor. A function or constructor
+    without parameters is for a data set without files.
+
+    Raises:
+        InvalidInputError: another data set has that name.
+    """
+    return DATASETS.register(name)
 
 
 def check_dataset(dataset: object) -> Dataset:
@@ -66,6 +86,6 @@ def check_dataset(dataset: object) -> Dataset:
 
 def content_key(dataset: Dataset) -> str:
     """Hex sha256 of 16 images spread over `dataset`. It tells apart two data sets of one name and size."""
-    indices = torch.linspace(0, len(dataset) - 1, PROBED_IMAGES, dtype=torch.float64).long()
+    indices = torch.linspace(0, len(dataset) - 1, PROBED_IMAGES, dtype=torch.float64, device="cpu").long()
     images = dataset.images(indices, make_rng(PROBE))
     return hashlib.sha256((255 * images).round().byte().cpu().numpy().tobytes()).hexdigest()

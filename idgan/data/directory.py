@@ -1,14 +1,18 @@
-"""Where prepared data lives."""
+"""The directory of prepared data."""
 
 import os
 from pathlib import Path
 
+from idgan.files import user_path
+
 __all__ = ["data_directory"]
 
 
-def data_directory():
-    """The `Path` for prepared data: $IDGAN_DATA, else `idgan/data` in $XDG_CACHE_HOME or ~/.cache. It need not exist."""
+def data_directory() -> Path:
+    """The directory of prepared data. It need not exist.
+
+    It is $IDGAN_DATA, else `idgan/data` in $XDG_CACHE_HOME or ~/.cache.
+    """
     if chosen := os.environ.get("IDGAN_DATA"):
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "idgan" / "data"
+        return user_path(chosen)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "idgan" / "data"

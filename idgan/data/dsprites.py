@@ -1,31 +1,37 @@
 """dSprites (Matthey et al., 2017): 737,280 binary 64x64 images of a white sprite on black, rendered on demand.
 
-The published images need not be downloaded: each is a polygon filled without anti-aliasing, and `render` repeats that computation.
-All but one in eight thousand come out pixel-identical; those few differ in one pixel. `DSprites(path)` reads the published file instead.
+No download is needed. Each published image is a polygon filled without anti-aliasing, and `render` repeats that
+computation. One image in eight thousand differs from the published one, in one pixel. `DSprites(path)` reads the
+published file instead.
 """
 
 import functools
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from idgan.data.dataset import Dataset, register_dataset
 from idgan.data.factors import FactorGrid
 from idgan.errors import DataError
+from idgan.files import user_path
 
 __all__ = ["DSprites", "render"]
 
 FACTORS = FactorGrid(sizes=(3, 6, 40, 32, 32), names=("shape", "scale", "orientation", "position_x", "position_y"))
 RESOLUTION = 64
-SUBPIXELS = 256  # vertices are rounded to 1/256 px; in that unit, whether a pixel is inside is exact integer arithmetic
-VERTICES = (
-    150  # of the heart, the longest outline; the others repeat their last vertex, which adds edges of length zero
-)
+SUBPIXELS = 256
+"""Vertices are rounded to 1/256 px. In that unit, integer arithmetic decides exactly whether a pixel is inside."""
+VERTICES = 150
+"""Vertices of the heart, the longest outline. The others repeat their last vertex, which adds edges of length zero."""
 
 
-class DSprites:
-    """The dSprites data set as a dataset of images, (N, 1, 64, 64) float32 in {0, 1}.
+@register_dataset("dsprites")
+class DSprites(Dataset):
+    """The dSprites data set, with images (N, 1, 64, 64) in {0, 1}.
 
     Args:
         path: the published npz file, kept packed in memory (377 MB). None renders every image from its factors.
@@ -36,16 +42,16 @@ class DSprites:
 
     resolution = RESOLUTION
     image_channels = 1
-    factors = FACTORS
+    factors: FactorGrid = FACTORS
 
-    def __init__(self, path=None):
+    def __init__(self, path: str | Path | None = None) -> None:
         self._packed = None if path is None else read_published(path, len(self.factors))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.factors)
 
-    def images(self, indices, rng=None):
-        """(N,) long indices -> (N, 1, 64, 64) images on the device of `indices`. Nothing is random: `rng` is ignored."""
+    def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Images (N, 1, 64, 64) at `indices` (N,), on their device. Nothing is random, and `rng` is ignored."""
         indices = self.factors.check_indices(indices)
         images = render(indices) if self._packed is None else _unpack(self._packed, indices)
         return images[:, None]
@@ -54,12 +60,12 @@ class DSprites:
 # ------------------------------------------------------------------ rendering
 
 
-def render(indices):
-    """(N,) long dSprites indices -> (N, 64, 64) float32 sprites in {0, 1}, on the device of `indices`.
+def render(indices: Tensor) -> Tensor:
+    """Sprites (N, 64, 64) float32 in {0, 1} of the dSprites indices (N,), on their device.
 
-    A pixel is on when its center lies inside the outline; centers on a left or bottom edge count. In every pixel row whose centers it crosses, an
-    edge marks the first pixel to its right, with +1 if it runs up and -1 if it runs down: the running sum along a row is then 1 inside and 0
-    outside. Every step is exact, so all devices agree to the bit.
+    A pixel is on if its center lies inside the outline. Centers on a left or bottom edge count. An edge crosses some
+    pixel rows. In each of them it marks the first pixel to its right, with +1 if it runs up and -1 if it runs down. The
+    running sum along a row is then 1 inside and 0 outside. Every step is exact, so all devices agree to the bit.
     """
     outlines, centers = _tables(indices.device)
     center = centers[FACTORS.factors(indices)[:, 3:]]  # (N, 2)
@@ -67,7 +73,7 @@ def render(indices):
     end = start.roll(-1, dims=1)
     row_start, row_end = _first_row_below(start[..., 1]), _first_row_below(end[..., 1])
 
-    # One entry for each (edge, crossed row). Sprites stay at least 2 px from the border, so rows and columns need no clipping.
+    # One entry for each (edge, crossed row). Sprites stay 2 px from the border, so rows and columns need no clipping.
     rows_crossed = (row_end - row_start).abs().flatten()
     edge = torch.repeat_interleave(rows_crossed)
     nth_row = torch.arange(len(edge), device=edge.device) - (rows_crossed.cumsum(0) - rows_crossed)[edge]
@@ -82,20 +88,21 @@ def render(indices):
     column = -torch.div(-numerator, SUBPIXELS * dy.abs(), rounding_mode="floor")
 
     pixel = (edge // VERTICES * RESOLUTION + row) * RESOLUTION + column
-    marks = torch.zeros(len(indices) * RESOLUTION**2, device=indices.device).index_add_(0, pixel, -dy.sign().float())
+    marks = torch.zeros(len(indices) * RESOLUTION**2, dtype=torch.float32, device=indices.device)
+    marks.index_add_(0, pixel, -dy.sign().float())
     return marks.view(-1, RESOLUTION, RESOLUTION).cumsum(2)
 
 
-def _first_row_below(y):
-    """Index of the first pixel row whose centers lie strictly below y (y points down)."""
+def _first_row_below(y: Tensor) -> Tensor:
+    """Index of the first pixel row with centers strictly below y (y points down)."""
     return torch.div(y - SUBPIXELS // 2, SUBPIXELS, rounding_mode="floor") + 1
 
 
 @functools.cache
-def _tables(device):
+def _tables(device: torch.device) -> tuple[Tensor, ...]:
     """Outlines around the origin (3*6*40, 150, 2) and the 32 possible center coordinates (32,), float32 in px.
 
-    Computed in double on the CPU, whatever the device, so that every device holds the same numbers.
+    They are computed in double on the CPU, so that every device holds the same numbers.
     """
     angle = -2 * np.pi * np.arange(40) / 39  # 39, not 40: orientations 0 and 39 coincide
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # (2, 2, 40)
@@ -105,7 +112,7 @@ def _tables(device):
     return tuple(torch.from_numpy(table).float().to(device) for table in (outlines, centers))
 
 
-def _unit_shapes():
+def _unit_shapes() -> np.ndarray:
     """Square, ellipse and heart of size 1, (3, 150, 2) as (x, y) with y down."""
     square = 0.15 * np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
     t = 2 * np.pi * np.arange(100) / 100
@@ -121,14 +128,17 @@ def _unit_shapes():
 # ------------------------------------------------------------------ the published file
 
 
-def read_published(path, count):
+def read_published(path: str | Path, count: int) -> Tensor:
     """The member `imgs` of the published npz, `count` images, as packed bits (count, 512) uint8.
 
-    It is read as a stream, 3 GB never being in memory, and no other member is opened: `metadata` is a pickle.
+    It is read as a stream, because it has 3 GB. No other member is opened, because `metadata` is a pickle.
 
     Raises:
-        DataError: unreadable, of another shape or dtype, values other than 0 and 1, or images that are not dSprites in the published order.
+        DataError: it cannot be read, has another shape, dtype or values, or its images are not in the published order.
     """
+    path = user_path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file: expected the published dSprites npz")
     shape = (count, RESOLUTION, RESOLUTION)
     packed = np.empty((count, RESOLUTION**2 // 8), np.uint8)
     try:
@@ -137,7 +147,8 @@ def read_published(path, count):
             header = np.lib.format.read_array_header_1_0(member)
             if header != (shape, False, np.dtype(np.uint8)):
                 raise DataError(
-                    f"{path}: imgs must be uint8 of shape {shape} in C order, found (shape, Fortran order, dtype) {header}"
+                    f"{path}: imgs must be uint8 of shape {shape} in C order, "
+                    f"found (shape, Fortran order, dtype) {header}"
                 )
             for block in np.array_split(packed, -(-count // 4096)):
                 content = np.frombuffer(member.read(len(block) * RESOLUTION**2), np.uint8).reshape(len(block), -1)
@@ -158,16 +169,18 @@ def read_published(path, count):
             f"{path} cannot be read as the published dSprites npz: {error}. Download it again, or leave path out"
         ) from error
 
-    packed = torch.from_numpy(packed)
-    probe = torch.linspace(0, count - 1, 500, dtype=torch.float64).long()
-    wrong = (_unpack(packed, probe) != render(probe)).sum((1, 2))
+    bits = torch.from_numpy(packed)
+    probe = torch.linspace(0, count - 1, 500, dtype=torch.float64, device="cpu").long()
+    wrong = (_unpack(bits, probe) != render(probe)).sum((1, 2))
     if wrong.max() > 1:
         raise DataError(
-            f"{path}: image {probe[wrong.argmax()].item()} is not the published one ({wrong.max().item()} pixels differ)"
+            f"{path}: image {probe[wrong.argmax()].item()} is not the published one "
+            f"({wrong.max().item()} pixels differ)"
         )
-    return packed
+    return bits
 
 
-def _unpack(packed, indices):
+def _unpack(packed: Tensor, indices: Tensor) -> Tensor:
+    """The images (N, 64, 64) at `indices` of packed bits."""
     bits = np.unpackbits(packed[indices.cpu()].numpy(), axis=1).reshape(-1, RESOLUTION, RESOLUTION)
     return torch.from_numpy(bits).float().to(indices.device)

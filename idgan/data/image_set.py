@@ -1,45 +1,85 @@
-"""What a published set of images is: how many there are, where to get them, and which square of an image is used."""
+"""A published set of images: how many there are, where to get them, and which square of an image is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Protocol
 
+from idgan.data.sources import FileSource
 from idgan.errors import DataError
+from idgan.registry import Registry
 
-__all__ = ["FOLDER", "CenterCrop", "CenterSquare", "ImageSet", "Numbered", "Plan", "Whole", "few"]
+__all__ = ["FOLDER", "IMAGE_SETS", "CenterCrop", "CenterSquare", "Crop", "ImageSet", "Numbered", "Plan", "Whole", "few"]
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, in pixels."""
+
+
+class Crop(Protocol):
+    """Function of the width and height of an image: the box of the part that is used.
+
+    It raises ValueError for an image of an unexpected size.
+    """
+
+    @property
+    def key(self) -> str:
+        """Text that identifies the crop. Prepared directories record its hash, so it must never change."""
+        ...
+
+    def __call__(self, width: int, height: int) -> Box: ...
 
 
 @dataclass
 class Plan:
-    """What is to be made of some files: `crops`, image name -> function (width, height) -> box, and `notes` on what is amiss."""
+    """What to make of a source of files.
 
-    crops: dict
-    notes: list = field(default_factory=list)
+    Attributes:
+        crops: name of an image -> its crop.
+        notes: sentences on what is missing or left out.
+    """
+
+    crops: dict[str, Crop]
+    notes: list[str] = field(default_factory=list)
+
+
+def no_gaps(names: Sequence[str]) -> str:
+    """The text on missing images of a set with unknown names: empty."""
+    return ""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of images as it is published.
+    """A set of images as it is published. `register_image_set` makes its data sets and the command that prepares them.
 
     Attributes:
-        resolution: what it is prepared at unless told otherwise.
-        crop: function (width, height) -> box (left, top, right, bottom) of the part that is used; ValueError for an image that is odd.
-        count: how many images were published, None where nobody says.
-        origin: a sentence on where to get them.
-        within: images are looked for in folders whose names begin like this, if there are any.
-        gaps: function of the images' names -> text that names missing ones, or "".
+        name: its name, as in `idgan prepare NAME`. The data sets are called NAME-RESOLUTION.
+        crop: crop of each image. None if a subclass finds the crops.
+        resolutions: resolutions of its data sets. The first is the default of its preparation.
+        title: one sentence on what is prepared, for `idgan prepare NAME --help`.
+        example: a typical source, for the same text.
+        count: number of published images. None if unknown.
+        origin: one sentence on where to get them.
+        within: images are looked for in folders with names that begin like this, if there are any.
+        gaps: function of the images' names that returns a text on missing images, or "".
     """
 
     name: str
-    resolution: int
-    crop: Callable
+    crop: Crop | None
+    resolutions: tuple[int, ...] = (64,)
+    title: str = "Images, cropped and resized by Lanczos."
+    example: str = "images.zip"
     count: int | None = None
     origin: str = ""
     within: str = ""
-    gaps: Callable = lambda names: ""
+    gaps: Callable[[Sequence[str]], str] = field(default=no_gaps, repr=False)
 
-    def plan(self, files):
-        """The `Plan` for `files` (see `open_files`).
+    @property
+    def resolution(self) -> int:
+        """The default resolution of its preparation."""
+        return self.resolutions[0]
+
+    def plan(self, files: FileSource) -> Plan:
+        """The `Plan` for `files`.
 
         Raises:
             DataError: there is no image.
@@ -51,11 +91,14 @@ class ImageSet:
         ]
         names = names or files.images
         if not names:
-            raise DataError(f"no images of {self.name} are there. {self.origin}".rstrip())
-        return Plan(dict.fromkeys(names, self.crop), self.notes(names))
+            raise DataError(
+                ". ".join([f"the source has no images of {self.name}", *files.notes, self.origin]).rstrip(". ")
+            )
+        assert self.crop is not None, "a set without a crop overrides `plan`"
+        return Plan(dict.fromkeys(names, self.crop), files.notes + self.notes(names))
 
-    def notes(self, names):
-        """A list of sentences on how the images called `names` differ from what was published."""
+    def notes(self, names: Sequence[str]) -> list[str]:
+        """Sentences on how the images called `names` differ from the published ones."""
         if self.count is None or len(names) == self.count:
             return []
         if len(names) > self.count:
@@ -65,21 +108,29 @@ class ImageSet:
         return [f"{missing}{f' ({gaps})' if gaps else ''}. {self.origin}"]
 
 
+IMAGE_SETS: Registry[ImageSet] = Registry("image set")
+"""Name -> `ImageSet`. `register_image_set` adds to it."""
+
+
 # ------------------------------------------------------------------ crops
 
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """The center square of `side` px of an image of `width` x `height`, or its equivalent in one that was resized as a whole.
+    """The center square of `side` px of an image of `width` x `height`, or its equivalent in a resized image.
 
-    Half a pixel goes to the even margin: the rounding of torchvision's CenterCrop.
+    Half a pixel goes to the even margin, as torchvision's CenterCrop rounds.
     """
 
     side: int
     width: int
     height: int
 
-    def __call__(self, width, height):
+    @property
+    def key(self) -> str:
+        return f"CentreCrop(side={self.side}, width={self.width}, height={self.height})"
+
+    def __call__(self, width: int, height: int) -> Box:
         if abs(height - width * self.height / self.width) >= 1:
             raise ValueError(f"it is {width} x {height}, not {self.width} x {self.height} or that in another size")
         side = round(width * self.side / self.width)
@@ -89,11 +140,15 @@ class CenterCrop:
 
 @dataclass(frozen=True)
 class Whole:
-    """All of an image, which must be of `side` x `side`."""
+    """The whole image, which must be of `side` x `side`."""
 
     side: int
 
-    def __call__(self, width, height):
+    @property
+    def key(self) -> str:
+        return f"Whole(side={self.side})"
+
+    def __call__(self, width: int, height: int) -> Box:
         if (width, height) != (self.side, self.side):
             raise ValueError(f"it is {width} x {height}, not {self.side} x {self.side}")
         return 0, 0, width, height
@@ -101,30 +156,41 @@ class Whole:
 
 @dataclass(frozen=True)
 class CenterSquare:
-    """The largest square in the middle of any image."""
+    """The largest square in the center of any image."""
 
-    def __call__(self, width, height):
+    @property
+    def key(self) -> str:
+        return "CentreSquare()"
+
+    def __call__(self, width: int, height: int) -> Box:
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         return left, top, left + side, top + side
 
 
-FOLDER = ImageSet("folder", 64, CenterSquare())
+FOLDER = ImageSet(
+    "folder",
+    CenterSquare(),
+    title="Any images: their center square, resized by Lanczos.",
+    example="my-photos/",
+)
+"""Any images. `open_dataset("folder", path)` opens them at any resolution."""
+IMAGE_SETS.add(FOLDER.name, FOLDER)
 
 # ------------------------------------------------------------------ gaps
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """Names the gaps in files that are called by the `count` numbers from `first` on."""
+    """Names the gaps in files that are numbered: `count` numbers from `first` on."""
 
     first: int
     count: int
 
-    def __call__(self, names):
+    def __call__(self, names: Sequence[str]) -> str:
         stems = (PurePosixPath(name).stem for name in names)
         found = {int(stem) for stem in stems if stem.isdecimal()}
-        ranges = []
+        ranges: list[list[int]] = []
         for number in range(self.first, self.first + self.count) if found else ():
             if number in found:
                 continue
@@ -135,6 +201,6 @@ class Numbered:
         return few([f"{low} to {high}" if high > low else f"{low}" for low, high in ranges])
 
 
-def few(texts):
+def few(texts: Sequence[str]) -> str:
     """The first five of `texts`, and how many more there are."""
     return ", ".join(texts[:5]) + (f" and {len(texts) - 5:,} more" if len(texts) > 5 else "")

@@ -1,7 +1,8 @@
 """`idgan prepare`: from published archives or folders to ready images, in parallel and resumable.
 
-Everything happens in DIR.partial, which becomes DIR by renaming: DIR is whole or absent. Images are converted ahead by threads but stored
-in order, so that what is done is a beginning of the whole; resuming cuts off what was stored after the last note of progress.
+All work happens inside the directory. Until it is finished, the directory holds a note of progress. In the end, the
+index takes its place. Threads convert images ahead, but they are stored in order. So the finished part is always a
+beginning of the whole, and resuming cuts off what was stored after the last note.
 """
 
 import hashlib
@@ -9,210 +10,302 @@ import json
 import os
 import shutil
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import PIL
-from tqdm import tqdm
+from PIL import Image
 
-from idgan.data.archives import open_files
 from idgan.data.directory import data_directory
-from idgan.data.image_folder import IMAGE_SETS, INDEX_FILE, PROGRESS_FILE, cut, decode
-from idgan.data.image_set import few
-from idgan.data.storage import ArrayStorage, FileStorage
-from idgan.errors import DataError, InvalidInputError
-from idgan.files import write_atomically
+from idgan.data.image_folder import ARRAY_FILE, IMAGES_FOLDER, INDEX_FILE, PROGRESS_FILE, cut
+from idgan.data.image_set import IMAGE_SETS, Crop, few
+from idgan.data.sources import HUGGING_FACE, FileSource, is_hidden, open_files
+from idgan.data.storage import ArrayStorage, FileStorage, Storage
+from idgan.errors import DataError, InvalidInputError, check_integer
+from idgan.files import user_path, write_atomically
+from idgan.images import as_rgb, pixel_limit
+from idgan.progress import progress as progress_bar
 
 __all__ = ["Prepared", "prepare_images"]
 
 SAVE_EVERY = 512
-"""Images between two notes of progress: what an interruption costs at most."""
+"""Images between two notes of progress: the most that an interruption costs."""
 MAX_ARRAY_RESOLUTION = 256
-"""Above this resolution images stay files: decoding them is little beside a training step, while an array would fill the disk."""
+"""Above this resolution images stay files. Training steps hide their decoding, and an array would fill the disk."""
 MAX_SKIPPED = 0.01
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare_images` made: where, how many images of what size, those left out (name -> why), what to know, whether it is new."""
+    """What `prepare_images` made.
+
+    Attributes:
+        path: the directory.
+        images: number of images.
+        resolution: their height and width, in pixels.
+        skipped: name -> reason, for each image that was left out.
+        notes: sentences on what is missing or left out.
+        new: whether there was work to do.
+    """
 
     path: Path
     images: int
     resolution: int
-    skipped: dict
-    notes: list
+    skipped: dict[str, str]
+    notes: list[str]
     new: bool
 
 
-def prepare_images(kind, source, out=None, resolution=None, *, limit=None, workers=None, progress=False):
-    """Crop and resize the images of the set `kind` into a directory that `open_dataset` takes; `source` is only read.
+def prepare_images(
+    kind: str,
+    source: str | Path,
+    out: str | Path | None = None,
+    resolution: int | None = None,
+    *,
+    limit: int | None = None,
+    workers: int | None = None,
+    max_pixels: int | None = None,
+    progress: bool = False,
+) -> Prepared:
+    """Crop and resize the images of the set `kind` into a directory that `open_dataset` takes. `source` is only read.
 
-    Run again, it continues an interrupted preparation, and does nothing for a finished one.
+    A second call continues an interrupted preparation, and does nothing for a finished one.
 
     Args:
-        kind: "celeba", "celebahq", "chairs", "cars", or "folder" for any images, cut to their center square.
+        kind: a key of `IMAGE_SETS`: "celeba", "celebahq", "chairs", "cars", or "folder" for any images, cut to their
+            center square.
         source: a folder, a zip or tar archive, a folder of archives, or "hf:org/name" (see `open_files`).
-        out: the directory; None is KIND-RESOLUTION in `data_directory()`, where `open_dataset` finds it.
-        resolution: None is 64, for celebahq 1024.
-        limit: only so many images, the first ones.
-        workers: threads; None is one a CPU.
-        progress: show a bar where there is a terminal.
-
-    Returns:
-        `Prepared`.
+        out: the directory. None is KIND-RESOLUTION in `data_directory()`, where `open_dataset` finds it.
+        resolution: 8 to 4096. None is the default of the set.
+        limit: number of images, the first ones. None is all.
+        workers: number of threads. None is one for each CPU.
+        max_pixels: the largest image that is read, in pixels. None is Pillow's limit.
+        progress: whether to show the progress on stderr.
 
     Raises:
-        InvalidInputError: an unknown kind, or a number out of range.
-        DataError: the source is missing or damaged, or more than 1% of its images are; `out` holds something else, or another process
-            prepares it; the disk is too small.
+        InvalidInputError: an unknown kind, a number out of range, or an `out` inside of the source.
+        DataError: the source is missing or damaged, or more than 1% of its images are. `out` holds something else,
+            cannot be written, or another process prepares it. The disk is too small or full.
     """
-    if kind not in IMAGE_SETS:
-        raise InvalidInputError(f"kind must be one of {', '.join(IMAGE_SETS)}, got {kind!r}")
-    resolution = IMAGE_SETS[kind].resolution if resolution is None else resolution
-    for name, value, least, most in (
-        ("resolution", resolution, 8, 4096),
-        ("limit", limit, 1, None),
-        ("workers", workers, 1, None),
-    ):
-        if value is not None and (value < least or value > (most or value)):
-            raise InvalidInputError(
-                f"{name} must be {least} or more{f' and at most {most}' if most else ''}, got {value}"
-            )
-    files = open_files(source)
-    plan = IMAGE_SETS[kind].plan(files)
-    crops = dict(list(plan.crops.items())[:limit])
-    identity = {"kind": kind, "resolution": resolution, "content": _fingerprint(files, crops)}
-    out = Path(out or data_directory() / f"{kind}-{resolution}").expanduser().absolute()
-    with _locked(out):
+    image_set = IMAGE_SETS[kind]
+    resolution = image_set.resolution if resolution is None else resolution
+    check_integer(8, 4096, resolution=resolution)
+    check_integer(1, **{name: n for name, n in (("limit", limit), ("workers", workers)) if n is not None})
+    out = user_path(out or data_directory() / f"{kind}-{resolution}").absolute()
+    _check_place(out, source)
+    with ExitStack() as stack:
+        stack.enter_context(pixel_limit(max_pixels))
+        if not (out / INDEX_FILE).is_file():
+            stack.enter_context(_claimed(out))
+        files = open_files(source)
+        plan = image_set.plan(files)
+        crops = dict(list(plan.crops.items())[:limit])
+        identity = {"kind": kind, "resolution": int(resolution), "content": _fingerprint(files, crops)}
         new = not _is_done(out, identity)
         if new:
             _Preparation(out, files, crops, identity, plan.notes).run(workers or os.cpu_count() or 1, progress)
     index = json.loads((out / INDEX_FILE).read_text())
-    return Prepared(out, len(index["names"]), resolution, index["skipped"], index["notes"], new)
+    return Prepared(out, len(index["names"]), int(resolution), index["skipped"], index["notes"], new)
 
 
-def _fingerprint(files, crops):
+def _fingerprint(files: FileSource, crops: dict[str, Crop]) -> str:
     """Hash of what is to be made: names and sizes of the files, and their crops."""
     digest = hashlib.sha256()
-    for name, crop in crops.items():
-        digest.update(f"{name}\0{files.sizes[name]}\0{crop}\n".encode())
+    for name, crop in crops.items():  # a name that is not UTF-8 has no plain encoding
+        digest.update(f"{name}\0{files.sizes[name]}\0{crop.key}\n".encode(errors="backslashreplace"))
     return digest.hexdigest()
 
 
+# ------------------------------------------------------------------ the directory
+
+
+def _check_place(out: Path, source: str | Path) -> None:
+    """Check that `out` may become a prepared directory: it is absent, empty, or was made by an earlier call."""
+    if not str(source).startswith(HUGGING_FACE):
+        real, folder = out.resolve(), user_path(source).resolve()
+        if folder.is_dir() and real.is_relative_to(folder) and not is_hidden(real.relative_to(folder).as_posix()):
+            raise InvalidInputError(f"{out} is inside of the source {source}: choose a directory outside of it")
+    try:
+        if not out.exists():
+            return
+        ours = not out.is_dir() or (out / INDEX_FILE).is_file() or _progress(out)
+        foreign = not out.is_dir() or not (ours or all(map(_is_system_file, out.iterdir())))
+    except OSError as error:
+        raise DataError(f"{out} cannot be read: {error.strerror}") from error
+    if foreign:
+        raise DataError(f"{out} exists and was not made by `idgan prepare`: choose another directory")
+
+
+def _is_system_file(path: Path) -> bool:
+    """Whether a file does not keep a directory from being empty: a hidden one, or one that a new file system has."""
+    return path.name.startswith(".") or path.name == "lost+found"
+
+
 @contextmanager
-def _locked(out):
+def _claimed(out: Path) -> Iterator[None]:
+    """Context in which `out` exists and no other process prepares it. If it stays empty, it is removed."""
     from huggingface_hub.utils import WeakFileLock
 
-    path = out.with_name(f"{out.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = out / LOCK_FILE
+    made = not out.exists()
     with ExitStack() as stack:
         try:
-            stack.enter_context(WeakFileLock(path, timeout=0.1))
+            earlier = out.with_name(f"{out.name}.partial")  # an older version worked there
+            if made and (earlier / PROGRESS_FILE).is_file():
+                earlier.rename(out)
+            out.resolve().mkdir(parents=True, exist_ok=True)
+            if made:
+                stack.callback(_remove_if_empty, out)
+            stack.enter_context(WeakFileLock(lock, timeout=0.1))
         except TimeoutError as error:
             raise DataError(f"another process is preparing {out}: wait for it, or choose another directory") from error
-        stack.callback(path.unlink, missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{out} cannot be written: {error.strerror}. Choose another directory") from error
+        stack.callback(lock.unlink, missing_ok=True)
         yield
 
 
-def _is_done(out, identity):
-    """Whether `out` holds what `identity` says; raises DataError if it holds anything else."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+def _remove_if_empty(directory: Path) -> None:
+    with suppress(OSError):
+        directory.rmdir()
+
+
+def _progress(out: Path) -> dict[str, Any]:
+    """The last note of progress in `out`. Empty if there is none."""
+    try:
+        state = json.loads((out / PROGRESS_FILE).read_text())
+        return state if "identity" in state else {}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _is_done(out: Path, identity: dict[str, Any]) -> bool:
+    """Whether `out` is a finished directory of `identity`.
+
+    Raises:
+        DataError: it is a finished directory of something else.
+    """
+    if not (out / INDEX_FILE).is_file():
         return False
     try:
         index = json.loads((out / INDEX_FILE).read_text())
         changed = [name for name, value in identity.items() if index[name] != value]
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{out} is there and was not made by `idgan prepare`: choose another directory") from None
+        raise DataError(f"{out} exists and was not made by `idgan prepare`: choose another directory") from None
     if changed:
         raise DataError(
-            f"{out} was prepared from something else (another {', '.join(changed)}): delete it, or choose another directory"
+            f"{out} was prepared from something else (another {', '.join(changed)}): "
+            "delete it, or choose another directory"
         )
     return True
 
 
-class _Preparation:
-    """The work on one directory: of the images, the first `done` are dealt with, the `skipped` of them (name -> why) being left out."""
+# ------------------------------------------------------------------ the work
 
-    def __init__(self, out, files, crops, identity, notes):
+Converted = tuple[Image.Image, int, bytes | None]
+"""A finished image, the smaller side of its crop, and the content of its file if that holds just this image."""
+
+
+class _Preparation:
+    """The work on one directory.
+
+    Attributes:
+        done: number of images that are dealt with, the first ones.
+        skipped: name -> reason, for those of them that were left out.
+        enlarged: number of those that were enlarged.
+    """
+
+    def __init__(
+        self, out: Path, files: FileSource, crops: dict[str, Crop], identity: dict[str, Any], notes: list[str]
+    ) -> None:
         self.out = out
-        self.work = out.with_name(f"{out.name}.partial")
         self.files = files
         self.crops = crops
         self.identity = identity
         self.notes = notes
-        self.resolution = identity["resolution"]
-        self.done, self.enlarged, self.skipped = 0, 0, {}
+        self.resolution: int = identity["resolution"]
+        self.done, self.enlarged = 0, 0
+        self.skipped: dict[str, str] = {}
+        storage = ArrayStorage if self.resolution <= MAX_ARRAY_RESOLUTION else FileStorage
+        self.storage: Storage = storage(out, self.resolution)
 
-    def run(self, workers, progress):
+    def run(self, workers: int, progress: bool) -> None:
+        """Do what is left of the work.
+
+        Raises:
+            DataError: too many images cannot be used, and everything stored is deleted; or writing failed, and it is
+                kept.
+        """
         self._resume()
-        self.storage = (ArrayStorage if self.resolution <= MAX_ARRAY_RESOLUTION else FileStorage)(
-            self.work, self.resolution
-        )
         self._check_disk()
-        bar = tqdm(
-            total=len(self.crops),
-            initial=self.done,
-            unit="image",
-            desc=self.out.name,
-            disable=None if progress else True,
-        )
+        bar = progress_bar(len(self.crops), self.out.name, "image", progress, initial=self.done)
         try:
             with bar, self.storage.opened(self.rows), ThreadPoolExecutor(workers) as threads:
                 for name, future in _ahead(threads, self._convert, self._contents(), 4 * workers):
                     self._deal_with(name, future)
                     bar.update()
-        except DataError:  # nothing that another run could continue
-            shutil.rmtree(self.work)
+            self._finish()
+        except DataError:  # another run could not continue
+            self._clear()
             raise
-        self._finish()
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"{reason}. Run the same command again to continue after {self.done:,} images") from error
 
     @property
-    def rows(self):
-        """How many images are stored."""
+    def rows(self) -> int:
+        """Number of images that are stored."""
         return self.done - len(self.skipped)
 
-    def _resume(self):
-        """Take up an interrupted run of the same work, or begin anew."""
-        try:
-            state = json.loads((self.work / PROGRESS_FILE).read_text())
-        except (OSError, ValueError):
-            state = {}
+    def _resume(self) -> None:
+        """Continue an interrupted run of the same work, or begin anew."""
+        state = _progress(self.out)
         if state.get("identity") == self.identity:
             self.done, self.enlarged, self.skipped = state["done"], state["enlarged"], state["skipped"]
         else:
-            shutil.rmtree(self.work, ignore_errors=True)
-            self.work.mkdir()
+            self._clear()
+            self._note_progress()
 
-    def _save(self):
-        self.storage.flush()
+    def _clear(self) -> None:
+        """Delete everything that a preparation stores."""
+        shutil.rmtree(self.out / IMAGES_FOLDER, ignore_errors=True)
+        for name in (ARRAY_FILE, PROGRESS_FILE):
+            (self.out / name).unlink(missing_ok=True)
+
+    def _note_progress(self) -> None:
         state = {"identity": self.identity, "done": self.done, "enlarged": self.enlarged, "skipped": self.skipped}
-        write_atomically(self.work / PROGRESS_FILE, json.dumps(state))
+        write_atomically(self.out / PROGRESS_FILE, json.dumps(state))
 
-    def _check_disk(self):
-        needed, free = (len(self.crops) - self.done) * self.storage.bytes_each, shutil.disk_usage(self.work).free
+    def _check_disk(self) -> None:
+        needed, free = (len(self.crops) - self.done) * self.storage.bytes_each, shutil.disk_usage(self.out).free
         if needed > free:
             raise DataError(f"{self.out} needs another {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
-    def _contents(self):
-        """Yields (name, its bytes or what went wrong with reading them) of what is left; one reader, since archives are read in order."""
+    def _contents(self) -> Iterator[tuple[str, bytes | Exception]]:
+        """Yields the name of each image that is left, and its content or the error of reading it.
+
+        One thread reads everything, because archives are read in order.
+        """
         for name in list(self.crops)[self.done :]:
             try:
                 yield name, self.files.read(name)
             except Exception as error:  # damaged archives make readers raise almost anything
                 yield name, error
 
-    def _convert(self, name, content):
-        """-> the finished image, the smaller side of its crop, and its bytes if they hold just that image."""
+    def _convert(self, name: str, content: bytes | Exception) -> Converted:
         if isinstance(content, Exception):
             raise content
-        whole = decode(content)
+        whole = as_rgb(content)
         image, side = cut(whole, self.crops[name], self.resolution)
         return image, side, content if side == self.resolution and image.size == whole.size else None
 
-    def _deal_with(self, name, future):
-        """Store the image or note why it is left out; now and then note the progress."""
+    def _deal_with(self, name: str, future: "Future[Converted]") -> None:
+        """Store the image or note why it is left out. Note the progress at intervals."""
         if error := future.exception():
             self._skip(name, str(error) or type(error).__name__)
         else:
@@ -221,21 +314,22 @@ class _Preparation:
             self.enlarged += side < self.resolution
         self.done += 1
         if self.done % SAVE_EVERY == 0 or self.done == len(self.crops):
-            self._save()
+            self.storage.flush()
+            self._note_progress()
 
-    def _skip(self, name, why):
-        self.skipped[name] = why
+    def _skip(self, name: str, reason: str) -> None:
+        self.skipped[name] = reason
         if len(self.skipped) > MAX_SKIPPED * len(self.crops):
             raise DataError(
-                f"of {len(self.crops):,} images more than {MAX_SKIPPED:.0%} cannot be used: {self._skips}. "
+                f"more than {MAX_SKIPPED:.0%} of {len(self.crops):,} images cannot be used: {self._skips}. "
                 f"{IMAGE_SETS[self.identity['kind']].origin or 'Repair or remove them'}"
             )
 
     @property
-    def _skips(self):
-        return few([f"{name} ({why})" for name, why in self.skipped.items()])
+    def _skips(self) -> str:
+        return few([f"{name} ({reason})" for name, reason in self.skipped.items()])
 
-    def _finish(self):
+    def _finish(self) -> None:
         notes = list(self.notes)
         if self.skipped:
             notes.append(f"{len(self.skipped):,} images cannot be used and are left out: {self._skips}")
@@ -249,16 +343,18 @@ class _Preparation:
             "pillow": PIL.__version__,
             "names": [name for name in self.crops if name not in self.skipped],
         }
-        write_atomically(self.work / INDEX_FILE, json.dumps(index, indent=1))
-        if self.out.exists():
-            self.out.rmdir()  # it is empty
-        self.work.rename(self.out)
-        (self.out / PROGRESS_FILE).unlink(missing_ok=True)
+        write_atomically(self.out / INDEX_FILE, json.dumps(index, indent=1))
+        (self.out / PROGRESS_FILE).unlink()
 
 
-def _ahead(threads, function, items, ahead):
-    """Yields (item[0], future of function(*item)) in order, having started `ahead` of them more."""
-    started = deque()
+def _ahead(
+    threads: ThreadPoolExecutor,
+    function: Callable[[str, bytes | Exception], Converted],
+    items: Iterable[tuple[str, bytes | Exception]],
+    ahead: int,
+) -> "Iterator[tuple[str, Future[Converted]]]":
+    """Yields the name and the future of function(*item) of each item, in order. `ahead` more are started."""
+    started: deque[tuple[str, Future[Converted]]] = deque()
     for item in items:
         started.append((item[0], threads.submit(function, *item)))
         if len(started) > ahead:

@@ -71,13 +71,15 @@ def as_batch(
     return torch.cat([batch.to(batches[0].device) for batch in batches])
 
 
-def as_rgb(content: bytes | Image.Image) -> Image.Image:
+def as_rgb(content: bytes, fit: tuple[int, int] | None = None) -> Image.Image:
     """The content of an image file as an upright 8-bit PIL image of mode RGB, with alpha laid over white.
+
+    With `fit`, a larger image is shrunk to fit this width and height, with its aspect kept.
 
     Raises:
         InvalidInputError: it cannot be read. The message does not name the file, which is unknown here.
     """
-    image = read_image(content)
+    image = read_image(content, fit)
     if image.mode in ("1", "L", "RGB", "P", "CMYK", "YCbCr") and not image.has_transparency_data:
         return image.convert("RGB")
     return to_pil(_tensor(read_pixels(image), 3, "white"))[0]

@@ -71,8 +71,10 @@ def pixel_limit(max_pixels: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def read_image(source: Path | bytes | Image.Image) -> Image.Image:
+def read_image(source: Path | bytes | Image.Image, fit: tuple[int, int] | None = None) -> Image.Image:
     """The first frame of an image file, of its content, or of a PIL image, upright by its EXIF tag.
+
+    With `fit`, a larger image is shrunk to fit this width and height, with its aspect kept.
 
     Raises:
         InvalidInputError: it cannot be read, or has too many pixels. The message does not name the file. The caller
@@ -80,8 +82,8 @@ def read_image(source: Path | bytes | Image.Image) -> Image.Image:
     """
     try:
         if isinstance(source, Image.Image):
-            return _upright(source)
-        return _decode(source if isinstance(source, bytes) else read_regular_file(source))
+            return _upright(source, fit)
+        return _decode(source if isinstance(source, bytes) else read_regular_file(source), fit)
     except InvalidInputError:
         raise
     except UnidentifiedImageError:  # its message shows an object
@@ -92,32 +94,35 @@ def read_image(source: Path | bytes | Image.Image) -> Image.Image:
         raise InvalidInputError(str(error) or type(error).__name__) from error
 
 
-def _decode(content: bytes) -> Image.Image:
+def _decode(content: bytes, fit: tuple[int, int] | None) -> Image.Image:
     """The image in `content`. A PNG file that cannot be read is read again without its metadata."""
     try:
-        return _open(content)
+        return _open(content, fit)
     except Exception:
         if not content.startswith(PNG_SIGNATURE) or (bare := _without_metadata(content)) == content:
             raise
-    return _open(bare)
+    return _open(bare, fit)
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes, fit: tuple[int, int] | None) -> Image.Image:
     Image.init()
     with Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN]) as image:
         if content.startswith(PNG_SIGNATURE) and "transparency" in image.info:
             image.info["transparency"] = _eight_bit_key(image.info["transparency"], *content[24:26])
-        upright = _upright(image)
+        upright = _upright(image, fit)
         if image.format == "PPM" and image.mode == "I":  # Pillow scales the integers of PGM files to 16 bits
             upright = Image.fromarray(np.asarray(upright).astype(np.uint16))
         return upright
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, fit: tuple[int, int] | None) -> Image.Image:
     """`image`, loaded and turned by its EXIF tag. A damaged tag counts as none."""
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise InvalidInputError(f"it has {image.width} x {image.height} pixels: {_too_many_pixels()}")
-    image.load()
+    if fit is None:
+        image.load()
+    else:
+        image.thumbnail(fit)  # decodes a large JPEG file at a fraction of its size
     try:
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata makes the parser raise almost anything

@@ -4,14 +4,14 @@ import time
 import pytest
 import torch
 
-from idgan.data import Batches, ColorDSprites, DSprites, NoisyDSprites, Prefetcher
+from idgan.data import Batches, ColorDSprites, Dataset, DSprites, NoisyDSprites, Prefetcher
 from idgan.errors import DataError, InvalidInputError
 from idgan.rng import make_rng
 
-SOURCES = [DSprites, ColorDSprites, NoisyDSprites]
+DATASETS = [DSprites, ColorDSprites, NoisyDSprites]
 
 
-class Plain:
+class Plain(Dataset):
     """Ten gray images, each of one level and with its left half darker, so that a flip and an index can be read off."""
 
     resolution, image_channels = 8, 3
@@ -19,7 +19,7 @@ class Plain:
     def __len__(self):
         return 10
 
-    def images(self, indices, generator=None):
+    def images(self, indices, rng=None):
         x = (indices.float() / 10)[:, None, None, None].expand(-1, 3, 8, 8).clone()
         x[..., :4] /= 2
         return x
@@ -68,14 +68,14 @@ def test_first_draws_of_consecutive_steps_are_uniform_and_unrelated():
 # ------------------------------------------------------------------ a batch is a function of (seed, step)
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_batch_does_not_depend_on_what_was_asked_before(source):
-    batches = Batches(source(), 6, seed=1, flip=True, dequantize=True)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_batch_does_not_depend_on_what_was_asked_before(dataset):
+    batches = Batches(dataset(), 6, seed=1, flip=True, dequantize=True)
     in_order = [everything(batches(step)) for step in range(4)]
     torch.rand(3)  # nor on the global generator
     for step in (3, 0, 2, 2):
         assert torch.equal(everything(batches(step)), in_order[step])
-    assert torch.equal(everything(Batches(source(), 6, seed=1, flip=True, dequantize=True)(3)), in_order[3])
+    assert torch.equal(everything(Batches(dataset(), 6, seed=1, flip=True, dequantize=True)(3)), in_order[3])
 
 
 def test_a_batch_leaves_the_global_generator_alone():
@@ -89,7 +89,7 @@ def test_steps_and_seeds_give_different_batches():
     assert not any(torch.equal(rows[i], rows[j]) for i in range(4) for j in range(i))
 
 
-def test_all_images_of_the_source_are_drawn_alike():
+def test_all_images_of_the_data_set_are_drawn_alike():
     batches = Batches(Plain(), 100, seed=0)
     levels = torch.cat([(batches(step).x[:, 0, 0, -1] * 10).round().long() for step in range(50)])
     counts = levels.bincount(minlength=10).float()
@@ -134,12 +134,12 @@ def test_once_remembers_a_none():
 # ------------------------------------------------------------------ several processes
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_the_processes_see_together_what_one_would(source, world_size):
+def test_the_processes_see_together_what_one_would(dataset, world_size):
     options = {"flip": True, "dequantize": True}
-    whole = Batches(source(), 6, seed=0, **options)
-    shares = [Batches(source(), 6, seed=0, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
+    whole = Batches(dataset(), 6, seed=0, **options)
+    shares = [Batches(dataset(), 6, seed=0, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
     for step in (0, 5):
         parts = [share(step) for share in shares]
         assert [len(part.x) for part in parts] == [6 // world_size] * world_size
@@ -152,9 +152,30 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(batch_size, world_size
         Batches(Plain(), batch_size, seed=0, rank=0, world_size=world_size)
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_the_parts_of_a_batch_are_together_the_batch(source):
-    batches = Batches(source(), 12, seed=0, rank=1, world_size=2, parts=3, flip=True, dequantize=True)
+def test_what_is_no_data_set_is_refused():
+    class Bare:
+        resolution, image_channels = 8, 3
+
+    with pytest.raises(
+        InvalidInputError, match="Bare is not a data set: it has no factors, stochastic, streams, images"
+    ):
+        Batches(Bare(), 4, seed=0)
+
+
+def test_a_float64_default_and_a_default_device_change_nothing():
+    expected = everything(Batches(ColorDSprites(), 4, seed=0, flip=True, dequantize=True)(1))
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            x = everything(Batches(ColorDSprites(), 4, seed=0, flip=True, dequantize=True)(1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert x.dtype == torch.float32 and torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_parts_of_a_batch_are_together_the_batch(dataset):
+    batches = Batches(dataset(), 12, seed=0, rank=1, world_size=2, parts=3, flip=True, dequantize=True)
     whole, parts = batches(5), batches(5).split(3)
     assert [len(part.x) for part in parts] == [2, 2, 2]
     assert [part.step for part in parts] == [5, 5, 5]
@@ -193,7 +214,7 @@ class Streaming(Plain):
     def __init__(self, damaged=None):
         self.threads, self.damaged = [], damaged
 
-    def images(self, indices, generator=None):
+    def images(self, indices, rng=None):
         self.threads.append(threading.current_thread().name)
         if len(self.threads) - 1 == self.damaged:
             raise DataError("000007.jpg cannot be used")
@@ -214,15 +235,15 @@ def test_batches_read_ahead_are_the_same_whatever_steps_are_asked_for():
 
 
 def test_one_batch_is_read_ahead_in_a_thread_and_none_past_the_end():
-    source = Streaming()
-    with Prefetcher(Batches(source, 2, seed=0), steps=4) as batches:
+    dataset = Streaming()
+    with Prefetcher(Batches(dataset, 2, seed=0), steps=4) as batches:
         for step in range(4):
             batches(step)
-            assert step + 1 <= len(source.threads) <= step + 2
+            assert step + 1 <= len(dataset.threads) <= step + 2
         time.sleep(0.1)  # for what should not come
-    assert len(source.threads) == 4
-    assert source.threads[0] == threading.current_thread().name
-    assert all(name.startswith("read-ahead") for name in source.threads[1:])
+    assert len(dataset.threads) == 4
+    assert dataset.threads[0] == threading.current_thread().name
+    assert all(name.startswith("read-ahead") for name in dataset.threads[1:])
 
 
 def test_what_stays_in_memory_is_not_read_ahead():

@@ -251,7 +251,7 @@ def test_damaged_images_are_left_out_and_reported(tmp_path, damaged):
 def test_more_than_one_percent_of_damaged_images_is_an_error(tmp_path, damaged):
     source = write_tree(tmp_path / "source", damaged | {"201.jpg": b""})
     with pytest.raises(
-        DataError, match=r"250 images more than 1% cannot be used: source/010.jpg .*source/200.jpg .*source/201.jpg"
+        DataError, match=r"more than 1% of 250 images cannot be used: source/010.jpg .*source/200.jpg .*source/201.jpg"
     ):
         prepare_images("folder", source, tmp_path / "out", 16)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
@@ -323,9 +323,8 @@ def test_a_killed_preparation_goes_on_where_it_was(tmp_path, converted):
     command = [sys.executable, "-c", KILLED, str(source), str(tmp_path / "out")]
     killed = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="not finished"):
-        open_dataset("celeba-64", tmp_path / "out.partial")
+        open_dataset("celeba-64", tmp_path / "out")
 
     made = prepare_images("celeba", source, tmp_path / "out")
     assert sorted(converted) == [
@@ -350,7 +349,7 @@ def test_an_interrupted_preparation_of_files_goes_on_where_it_was(tmp_path, conv
     monkeypatch.setattr(Preparation, "_deal_with", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare_images("celeba", source, out, 272)
-    assert not out.exists()
+    assert not (out / "index.json").exists()
     monkeypatch.setattr(Preparation, "_deal_with", deal_with)
     converted.clear()
     made = prepare_images("celeba", source, out, 272)
@@ -393,7 +392,8 @@ def test_other_peoples_directories_are_left_alone(tmp_path):
 
 def test_two_processes_do_not_share_a_directory(tmp_path):
     source = write_zip(tmp_path / "a.zip", faces(2))
-    with WeakFileLock(tmp_path / "out.lock"), pytest.raises(DataError, match="another process is preparing"):
+    (tmp_path / "out").mkdir()
+    with WeakFileLock(tmp_path / "out" / ".lock"), pytest.raises(DataError, match="another process is preparing"):
         prepare_images("celeba", source, tmp_path / "out")
     assert prepare_images("celeba", source, tmp_path / "out").new
 
@@ -450,7 +450,7 @@ def test_cars_are_cut_by_their_boxes(tmp_path):
     assert "16,181 of the 16,185 published images are missing" in notes
     assert "1 images in cars_train/ have no annotation" in notes
     assert "1 images in cars_test/ have no annotation" in notes
-    assert "1 annotated images are not there: cars_train/9.png" in notes
+    assert "1 annotated images are missing: cars_train/9.png" in notes
     assert "below 64 px: 1" in notes
 
 

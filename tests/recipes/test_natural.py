@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import idgan
-from idgan.data import DATASETS
+from idgan.data import DATASETS, Dataset
 from idgan.networks import ModelConfig
 from idgan.objectives import BottleneckIDGANConfig
 from idgan.recipes import Adam, RMSprop, override, recipe_of
@@ -32,7 +32,7 @@ TINY = {
 }
 
 
-class Gradients:
+class Gradients(Dataset):
     """A data set of five pictures, color gradients, at any resolution."""
 
     image_channels = 3
