@@ -58,7 +58,7 @@ DISCRIMINATORS = {
     BottleneckIDGANConfig: BottleneckDiscriminatorConfig(resolution=64, base_width=2, max_width=4, image_channels=1),
 }
 MOVED = {(InfoGANConfig, "discriminator"): ("discriminator.", "vae.encoder.")}
-"""Config and phase -> prefixes of the names of the parameters that the phase moves, where they are not just those of its own name."""
+"""(config, phase) -> name prefixes of the parameters that the phase updates, if they are not those of its own name."""
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def build():
 
 @pytest.fixture
 def moved():
-    """`moved(objective, phase)`: the prefixes of the names of the parameters that a phase is to move."""
+    """`moved(objective, phase)`: name prefixes of the parameters that a phase updates."""
     return lambda objective, phase: MOVED.get((type(objective.config), phase), (f"{phase}.",))
 
 
@@ -110,7 +110,7 @@ def backward(objective, phase, batch, precision):
 
 @pytest.fixture
 def gradients():
-    """`gradients(objective, phase, batch)`: (name -> gradient of every parameter that then has one, the phase's `Losses`)."""
+    """`gradients(objective, phase, batch)`: (name -> gradient of each parameter that has one, `Losses` of the phase)."""
 
     def compute(objective, phase, batch, precision="fp32"):
         losses = backward(objective, phase, batch, precision)
@@ -121,7 +121,7 @@ def gradients():
 
 @pytest.fixture
 def train_steps():
-    """`train_steps(objective, [batch, ...])`: every phase on every batch, as the training loop does; {phase: Losses} of the last batch."""
+    """`train_steps(objective, [batch, ...])`: trains every phase on every batch. Returns {phase: Losses} of the last."""
 
     def train(objective, batches, precision="fp32"):
         optimizers = {phase: Adam(1e-3).build(objective.parameters_of(phase)) for phase in objective.phases}
@@ -143,7 +143,7 @@ def weights():
 
 @pytest.fixture
 def two_processes():
-    """`two_processes(code)`: what each of two processes printed that ran `code`, able to join one process group of torch.distributed."""
+    """`two_processes(code)`: what each of two processes printed that ran `code` and can join one process group."""
 
     def run(code):
         with socket.socket() as probe:
