@@ -104,8 +104,8 @@ class FactorVAE(VAEObjective):
     def tc_discriminator_losses(self, batch: TrainingBatch) -> Losses:
         if len(batch.x) < MIN_BATCH:
             raise InvalidInputError(
-                f"FactorVAE compares the two halves of a batch, so each part of a batch needs {MIN_BATCH} images or more; "
-                f"got {len(batch.x)} (batch_size / accumulation_steps)"
+                f"FactorVAE compares the two halves of a batch, so each part of a batch (batch_size / "
+                f"accumulation_steps) needs {MIN_BATCH} images or more, got {len(batch.x)}"
             )
         half = len(batch.x) // 2
         _, c = self.codes(batch)

@@ -110,7 +110,7 @@ def backward(objective, phase, batch, precision):
 
 @pytest.fixture
 def gradients():
-    """`gradients(objective, phase, batch)`: (name -> gradient of each parameter that has one, `Losses` of the phase)."""
+    """`gradients(objective, phase, batch)`: (name -> gradient of each parameter with one, `Losses` of the phase)."""
 
     def compute(objective, phase, batch, precision="fp32"):
         losses = backward(objective, phase, batch, precision)
@@ -121,7 +121,7 @@ def gradients():
 
 @pytest.fixture
 def train_steps():
-    """`train_steps(objective, [batch, ...])`: trains every phase on every batch. Returns {phase: Losses} of the last."""
+    """`train_steps(objective, [batch, ...])`: trains every phase on every batch; {phase: Losses} of the last."""
 
     def train(objective, batches, precision="fp32"):
         optimizers = {phase: Adam(1e-3).build(objective.parameters_of(phase)) for phase in objective.phases}

@@ -68,7 +68,7 @@ def test_codes_far_from_every_posterior_are_no_nan():
 
 
 def test_descent_turns_a_rotated_square_back_to_the_axes():
-    """Uniform on a square, as two positions are. Only the rotation along the axes costs nothing, and descent finds it."""
+    """Uniform on a square, as two positions are. Only the rotation along the axes is free, and descent finds it."""
     generator = torch.Generator().manual_seed(0)
     square = 2 * torch.rand(4096, 2, generator=generator) - 1
     angle = torch.tensor(0.4, requires_grad=True)
