@@ -17,6 +17,7 @@ from idgan.networks import (
     TCDiscriminator,
     VAEConfig,
 )
+from idgan.networks.modules import build_mode
 from idgan.objectives import (
     BetaTCVAEConfig,
     BetaVAEConfig,
@@ -53,7 +54,7 @@ ADVERSARIAL = (
     BottleneckIDGANConfig,
 )
 DISCRIMINATORS = {
-    ConditionalGANConfig: ProjectionDiscriminatorConfig(c_dim=C_DIM),
+    ConditionalGANConfig: ProjectionDiscriminatorConfig(),
     InfoGANConfig: LogitHeadConfig(),
     BottleneckIDGANConfig: BottleneckDiscriminatorConfig(resolution=64, base_width=2, max_width=4, image_channels=1),
 }
@@ -69,19 +70,21 @@ def batches():
 
 @pytest.fixture
 def build():
-    """`build(config)`: the objective of a config on small networks, whose weights are the same each time."""
+    """`build(config)`: the objective of a config on small networks with the same weights each time."""
 
-    def make(config):
+    def make(config, c_dim=C_DIM):
         torch.manual_seed(0)
-        vae = VAEConfig(c_dim=C_DIM).build()
+        vae = VAEConfig(c_dim=c_dim).build()
         if isinstance(config, GANConfig):
-            generator = ConvGeneratorConfig(c_dim=C_DIM, s_dim=S_DIM).build()
-            return config.build(vae, generator, DISCRIMINATORS.get(type(config), ConvDiscriminatorConfig()).build())
+            generator = ConvGeneratorConfig(c_dim=c_dim, s_dim=S_DIM).build()
+            discriminator = DISCRIMINATORS.get(type(config), ConvDiscriminatorConfig())
+            if isinstance(discriminator, ProjectionDiscriminatorConfig):
+                discriminator = ProjectionDiscriminatorConfig(c_dim=c_dim)
+            return config.build(vae, generator, discriminator.build())
         objective = config.build(vae)
         if "tc_discriminator" in objective.phases:
-            objective.tc_discriminator = TCDiscriminator(
-                C_DIM, width=32
-            )  # a thousand wide, it would be most of the tests' time
+            with build_mode():
+                objective.tc_discriminator = TCDiscriminator(c_dim, width=32)  # a width of 1000 makes the tests slow
         return objective
 
     return make

@@ -246,3 +246,41 @@ def test_larger_images_are_seen_as_the_encoder_sees_them(build, batches):
     large.x = small.x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     objective = build(BetaVAEConfig())
     torch.testing.assert_close(objective.losses("vae", large).total, objective.losses("vae", small).total)
+
+
+# ------------------------------------------------------------------ PyTorch's state, and small codes
+
+
+@pytest.fixture
+def float64():
+    """`float64()` makes float64 PyTorch's default dtype until the end of the test."""
+    yield lambda: torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(torch.float32)
+
+
+def test_objectives_hold_normal_float32_tensors_whatever_pytorchs_state_is(config, build, float64):
+    float64()
+    with torch.inference_mode():
+        objective = build(config)
+    tensors = [*objective.parameters(), *objective.buffers()]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    assert not any(tensor.is_inference() for tensor in tensors)
+
+
+def test_losses_are_float32_whatever_the_default_dtype_is(config, build, batches, float64):
+    objective, batch = build(config), batches(0)
+    float64()
+    batch.normal = lambda width: torch.randn(4, width, dtype=torch.float32)
+    batch.uniform = lambda width: torch.rand(4, width, dtype=torch.float32)
+    for phase in objective.phases:
+        losses = objective.losses(phase, batch)
+        assert losses.total.dtype == torch.float32
+        assert {value.dtype for value in losses.logged.values()} == {torch.float32}
+
+
+def test_one_code_dimension_is_enough(config, build, batches, gradients):
+    objective = build(config, c_dim=1)
+    for phase in objective.phases:
+        given, losses = gradients(objective, phase, batches(0))
+        assert losses.total.isfinite()
+        assert all(gradient.isfinite().all() for gradient in given.values())
