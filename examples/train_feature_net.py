@@ -134,8 +134,11 @@ class MixedBatches:
 class FactorObjective(Objective):
     """Cross-entropy of shape, scale and position, and the squared error of the turned angle (see `OUTPUTS`)."""
 
-    phases = ("network",)
     angle_weight = 5.0
+
+    @property
+    def phases(self):
+        return {"network": self.network_losses}
 
     def __init__(self, network):
         super().__init__()

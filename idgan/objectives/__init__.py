@@ -1,15 +1,33 @@
-"""Training objectives: one method a file, each a set of named phases. Their terms, with the equations, are in `idgan.objectives.terms`."""
+"""Training objectives. Each file holds a method: its config, and the losses of its phases.
+
+The terms of the losses, with their equations, are in `idgan.objectives.terms`. Your own objective works the same way:
+see `TrainingObjective` and `register_objective`.
+"""
 
 from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
-from idgan.objectives.factor_vae import CapacityFactorVAE, CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
-from idgan.objectives.gan import GAN, GANConfig
+from idgan.objectives.factor_vae import CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
+from idgan.objectives.gan import GAN, GANConfig, GANObjective
 from idgan.objectives.id_gan import IDGAN, ConditionalGAN, ConditionalGANConfig, IDGANConfig
 from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
 from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
-from idgan.objectives.objective import Losses, Objective
+from idgan.objectives.objective import (
+    OBJECTIVES,
+    Losses,
+    Objective,
+    ObjectiveConfig,
+    TrainingBatch,
+    TrainingObjective,
+    register_objective,
+)
 from idgan.objectives.pairwise_tc import PairwiseTCVAE, PairwiseTCVAEConfig
-from idgan.objectives.registry import OBJECTIVES, register_objective
-from idgan.objectives.vae import BetaVAE, BetaVAEConfig, CapacityVAE, CapacityVAEConfig
+from idgan.objectives.vae import (
+    BetaVAE,
+    BetaVAEConfig,
+    CapacityVAE,
+    CapacityVAEConfig,
+    VAEObjective,
+    VAEObjectiveConfig,
+)
 from idgan.objectives.vdb import BottleneckIDGAN, BottleneckIDGANConfig
 
 __all__ = [
@@ -23,7 +41,6 @@ __all__ = [
     "BetaVAEConfig",
     "BottleneckIDGAN",
     "BottleneckIDGANConfig",
-    "CapacityFactorVAE",
     "CapacityFactorVAEConfig",
     "CapacityVAE",
     "CapacityVAEConfig",
@@ -34,30 +51,19 @@ __all__ = [
     "FactorVAE",
     "FactorVAEConfig",
     "GANConfig",
+    "GANObjective",
     "IDGANConfig",
     "InfoGAN",
     "InfoGANConfig",
     "Losses",
     "Objective",
+    "ObjectiveConfig",
     "PairwiseTCVAE",
     "PairwiseTCVAEConfig",
+    "TrainingBatch",
+    "TrainingObjective",
     "VAEGANConfig",
+    "VAEObjective",
+    "VAEObjectiveConfig",
     "register_objective",
 ]
-
-for _config in (
-    BetaVAEConfig,
-    CapacityVAEConfig,
-    FactorVAEConfig,
-    CapacityFactorVAEConfig,
-    BetaTCVAEConfig,
-    PairwiseTCVAEConfig,
-    GANConfig,
-    IDGANConfig,
-    ConditionalGANConfig,
-    BottleneckIDGANConfig,
-    InfoGANConfig,
-    VAEGANConfig,
-    EndToEndIDGANConfig,
-):
-    register_objective()(_config)

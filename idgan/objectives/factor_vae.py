@@ -1,77 +1,115 @@
-"""FactorVAE (Kim & Mnih 2018): a VAE whose total correlation is estimated by a critic of codes."""
+"""FactorVAE (Kim & Mnih 2018): a VAE with a discriminator that estimates the total correlation of its codes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from idgan.errors import InvalidInputError, check_range
+from torch import Tensor
+
+from idgan.errors import InvalidInputError, check_integer, check_range
 from idgan.networks.heads import TCDiscriminator
+from idgan.networks.protocols import VAENetwork
 from idgan.objectives import terms
-from idgan.objectives.objective import Losses
-from idgan.objectives.vae import CapacityVAE, CapacityVAEConfig, VAEObjective, VAEObjectiveConfig
+from idgan.objectives.objective import Losses, Phases, TrainingBatch, register_objective
+from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
-__all__ = ["CapacityFactorVAE", "CapacityFactorVAEConfig", "FactorVAE", "FactorVAEConfig"]
+__all__ = ["CapacityFactorVAEConfig", "FactorVAE", "FactorVAEConfig"]
+
+MIN_BATCH = 2
+"""Smallest batch: the discriminator compares its two halves."""
+
+KLPenalty = Callable[[Tensor, int], Tensor]
+"""Function from (KL, step) to the term of the loss."""
 
 
+@register_objective()
 @dataclass(frozen=True)
 class FactorVAEConfig(VAEObjectiveConfig):
-    """FactorVAE; `tc_weight` (gamma in that paper), 0 or more, is 0 for the VAE."""
+    """Config of FactorVAE. `tc_weight` is 0 or more (gamma in the paper of FactorVAE). A VAE has 0."""
 
     tc_weight: float = 35.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, tc_weight=self.tc_weight)
 
-    def build(self, vae):
-        """The `FactorVAE` of this configuration on `vae`, with a fresh critic."""
-        return FactorVAE(vae, self)
+    def build(self, vae: VAENetwork) -> "FactorVAE":
+        """The `FactorVAE` of this config, for `vae`, with a new discriminator."""
+        return FactorVAE(vae, self, lambda kl, step: kl)
+
+
+@register_objective()
+@dataclass(frozen=True)
+class CapacityFactorVAEConfig(VAEObjectiveConfig):
+    """Config of FactorVAE with capacity annealing: `FactorVAE` in which weight |KL - C(step)| replaces the KL.
+
+    Annealing alone (`CapacityVAE`) aligns the first factors well. With more capacity, a second dimension learns one of
+    them again. The total correlation penalizes that.
+
+    Attributes:
+        tc_weight: weight of the total correlation.
+        capacity, capacity_steps, weight: as in `CapacityVAEConfig`.
+
+    Raises:
+        InvalidInputError: a number is negative, or `capacity_steps` is less than 1.
+    """
+
+    capacity: float = 16.0
+    capacity_steps: int = 16_000
+    weight: float = 100.0
+    tc_weight: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(0, capacity=self.capacity, weight=self.weight, tc_weight=self.tc_weight)
+        check_integer(1, capacity_steps=self.capacity_steps)
+
+    def build(self, vae: VAENetwork) -> "FactorVAE":
+        """The `FactorVAE` of this config, for `vae`, with a new discriminator."""
+
+        def kl_penalty(kl: Tensor, step: int) -> Tensor:
+            capacity = terms.annealed_capacity(step, self.capacity, self.capacity_steps)
+            return terms.capacity_penalty(kl, capacity, self.weight)
+
+        return FactorVAE(vae, self, kl_penalty)
 
 
 class FactorVAE(VAEObjective):
-    """VAE: min E[-log p(x|c)] + KL + tc_weight TC(q(c)); critic: tell q(c) from the product of its marginals (Kim & Mnih 2018, eq. 2).
+    """VAE: min E[-log p(x|c)] + kl_penalty(KL, step) + tc_weight TC(q(c)) (Kim & Mnih 2018, Eq. 2).
 
-    Their algorithm 2 draws a second minibatch for the critic's permuted codes. Here the whole batch trains the VAE, and the critic compares
-    the codes of its first half with permuted codes of its second.
+    The TC discriminator separates codes of q(c) from codes of the product of its marginals. In Algorithm 2 of that
+    paper, a second minibatch supplies the permuted codes. Here the whole batch trains the VAE. The discriminator
+    compares the codes of the first half with permuted codes of the second half.
     """
 
-    phases = ("vae", "tc_discriminator")
-
-    def __init__(self, vae, config):
-        super().__init__(vae, config)
+    def __init__(
+        self, vae: VAENetwork, config: FactorVAEConfig | CapacityFactorVAEConfig, kl_penalty: KLPenalty
+    ) -> None:
+        super().__init__(vae)
+        self.config = config
+        self.kl_penalty = kl_penalty
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim)
 
-    def regularizer(self, c, posterior, kl, batch):
-        tc = terms.tc_estimate(self.tc_discriminator(c))
-        return self.kl_penalty(kl, batch.step) + self.config.tc_weight * tc, {"tc": tc}
+    @property
+    def phases(self) -> Phases:
+        return {"vae": self.vae_losses, "tc_discriminator": self.tc_discriminator_losses}
 
-    def tc_discriminator_losses(self, batch):
-        half = len(batch.x) // 2
-        if not half:
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
+        posterior, c = self.codes(batch)
+        reconstruction = self.reconstruction(batch, self.config.likelihood)
+        kl = terms.kl_divergence(posterior)
+        tc = terms.tc_estimate(self.tc_discriminator(c))
+        regularizer = self.kl_penalty(kl, batch.step) + self.config.tc_weight * tc
+        return Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, "tc": tc})
+
+    def tc_discriminator_losses(self, batch: TrainingBatch) -> Losses:
+        if len(batch.x) < MIN_BATCH:
             raise InvalidInputError(
-                "the critic compares the codes of two halves of a batch (of a part of it, with accumulate): 2 images or more"
+                f"FactorVAE compares the two halves of a batch, so each part of a batch (batch_size / "
+                f"accumulation_steps) needs {MIN_BATCH} images or more, got {len(batch.x)}"
             )
+        half = len(batch.x) // 2
         _, c = self.codes(batch)
         c = c.detach()
         permuted = terms.permute_dims(c[half:], batch.uniform(c.shape[1])[half:])
         loss = terms.tc_discriminator_loss(self.tc_discriminator(c[:half]), self.tc_discriminator(permuted))
         return Losses(loss, {"tc_discriminator_loss": loss})
-
-
-@dataclass(frozen=True)
-class CapacityFactorVAEConfig(FactorVAEConfig, CapacityVAEConfig):
-    """FactorVAE under capacity annealing."""
-
-    tc_weight: float = 20.0
-    capacity: float = 16.0
-    capacity_steps: int = 16_000
-
-    def build(self, vae):
-        """The `CapacityFactorVAE` of this configuration on `vae`, with a fresh critic."""
-        return CapacityFactorVAE(vae, self)
-
-
-class CapacityFactorVAE(FactorVAE, CapacityVAE):
-    """FactorVAE whose KL is held at a slowly rising capacity: factors enter one after another, each where no other dimension has it.
-
-    Annealing alone (`CapacityVAE`) aligns the first factors well, but with more capacity a second dimension learns one of them again;
-    the total-correlation term is what that costs. The KL enters as in `CapacityVAE`, all else is `FactorVAE`.
-    """

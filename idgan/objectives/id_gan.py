@@ -1,61 +1,87 @@
-"""Stage 2: a GAN distilled from a frozen encoder (eq. 2 to 4), and the conditional GAN on the codes of that encoder."""
+"""Stage 2: a GAN distilled from a frozen encoder (Eq. 2 to 4), and the conditional GAN on the codes of that encoder."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from idgan.errors import check_range
-from idgan.images import encoder_view, to_unit
-from idgan.objectives import terms
-from idgan.objectives.gan import GAN, GANConfig
-from idgan.objectives.objective import Losses
+from idgan.networks.projection import ProjectionDiscriminator
+from idgan.networks.protocols import DiscriminatorNetwork, Encoder, GeneratorNetwork
+from idgan.objectives.gan import GANConfig, GANObjective
+from idgan.objectives.objective import Losses, TrainingBatch, register_objective
 
 __all__ = ["IDGAN", "ConditionalGAN", "ConditionalGANConfig", "IDGANConfig"]
 
 
+@register_objective()
 @dataclass(frozen=True)
 class IDGANConfig(GANConfig):
-    """ID-GAN. `id_weight` is lambda of eq. 2 (0: without distillation); the rest is the GAN's."""
+    """Config of ID-GAN: the fields of `GANConfig`, and `id_weight`.
+
+    Attributes:
+        id_weight: weight of R_ID (lambda in Eq. 2). 0 turns distillation off.
+
+    Raises:
+        InvalidInputError: a weight is negative, or `r1_interval` is less than 1.
+    """
 
     id_weight: float = 1e-3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, id_weight=self.id_weight)
 
-    def build(self, vae, generator, discriminator):
-        """The `IDGAN` of this configuration; `vae` is frozen in place."""
+    def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
+        """The `IDGAN` of this config. It freezes `vae` in place."""
         return IDGAN(vae, generator, discriminator, self)
 
 
-class IDGAN(GAN):
-    """min_G max_D L_GAN(D, G) - id_weight R_ID(G), with c from the frozen encoder's posterior of the real batch (eq. 2)."""
+class IDGAN(GANObjective):
+    """min_G max_D L_GAN(D, G) - id_weight R_ID(G) (Eq. 2). The frozen encoder's posterior of the real batch gives c."""
 
-    prior = "aggregated"
+    config: IDGANConfig
 
-    def r_id(self, x_fake, c):
-        """R_ID, without its constant, of images `x_fake` (N, C, H, W) in [-1, 1] made from codes `c` (eq. 4)."""
-        return terms.r_id(self.vae.encode(encoder_view(to_unit(x_fake), self.vae.config.resolution)), c)
+    def __init__(
+        self, vae: Encoder, generator: GeneratorNetwork, discriminator: DiscriminatorNetwork, config: IDGANConfig
+    ) -> None:
+        super().__init__(vae, generator, discriminator, config)
 
-    def generation(self, x_fake, c, batch):
-        losses = super().generation(x_fake, c, batch)
-        if self.config.id_weight > 0:
-            r_id = self.r_id(x_fake, c)
-            losses = Losses(losses.total - self.config.id_weight * r_id, losses.logged | {"r_id": r_id})
-        return losses
+    def generator_losses(self, batch: TrainingBatch) -> Losses:
+        x_fake, (c, _) = self.fakes(batch), self.latents(batch)
+        return self.minus_r_id(self.gan_generator_losses(x_fake, batch), self.config.id_weight, x_fake, c)
 
 
+@register_objective()
 @dataclass(frozen=True)
 class ConditionalGANConfig(IDGANConfig):
-    """The conditional GAN on frozen codes. It has no R_ID (`id_weight` 0), though it could be given one."""
+    """Config of the conditional GAN. Its default has no R_ID (`id_weight` 0)."""
 
     id_weight: float = 0.0
 
-    def build(self, vae, generator, discriminator):
-        """The `ConditionalGAN` of this configuration; `vae` is frozen in place, `discriminator` is a `ProjectionDiscriminator`."""
+    def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
+        """The `ConditionalGAN` of this config, for a `ProjectionDiscriminator`. It freezes `vae` in place."""
         return ConditionalGAN(vae, generator, discriminator, self)
 
 
-class ConditionalGAN(IDGAN):
-    """`IDGAN` whose D sees pairs: a real image with the code c ~ q(c|x) drawn from it, or G(s, c) with that c."""
+class ConditionalGAN(GANObjective):
+    """ID-GAN with a discriminator of pairs: a real image with a code c ~ q(c|x), or G(s, c) with that c."""
 
-    def logits(self, x, batch):
+    config: ConditionalGANConfig
+    discriminator: ProjectionDiscriminator
+
+    def __init__(
+        self,
+        vae: Encoder,
+        generator: GeneratorNetwork,
+        discriminator: ProjectionDiscriminator,
+        config: ConditionalGANConfig,
+    ) -> None:
+        super().__init__(vae, generator, discriminator, config)
+
+    def logits(self, x: Tensor, batch: TrainingBatch) -> Tensor:
         return self.discriminator(x, self.latents(batch)[0]).float()
+
+    def generator_losses(self, batch: TrainingBatch) -> Losses:
+        x_fake, (c, _) = self.fakes(batch), self.latents(batch)
+        return self.minus_r_id(self.gan_generator_losses(x_fake, batch), self.config.id_weight, x_fake, c)

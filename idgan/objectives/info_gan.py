@@ -1,48 +1,63 @@
-"""InfoGAN (Chen et al. 2016): a GAN that learns to read its own codes (eq. 5)."""
+"""InfoGAN (Chen et al. 2016): a GAN with an encoder that learns to read the codes of the fakes (Eq. 5)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from idgan.images import to_unit
+from idgan.networks.heads import LogitHead
 from idgan.networks.modules import freeze
-from idgan.objectives.id_gan import IDGAN, IDGANConfig
-from idgan.objectives.objective import Losses
+from idgan.networks.protocols import GeneratorNetwork, Network
+from idgan.networks.vae import VAE
+from idgan.objectives.gan import GANObjective
+from idgan.objectives.id_gan import IDGANConfig
+from idgan.objectives.objective import Losses, TrainingBatch, register_objective
 
 __all__ = ["InfoGAN", "InfoGANConfig"]
 
 
+@register_objective()
 @dataclass(frozen=True)
 class InfoGANConfig(IDGANConfig):
-    """InfoGAN. `id_weight` weighs the regularizer of eq. 5, as lambda of eq. 2 does in ID-GAN."""
+    """Config of InfoGAN. `id_weight` is the weight of the regularizer of Eq. 5."""
 
-    def build(self, vae, generator, discriminator):
-        """The `InfoGAN` of this configuration: the encoder of `vae` is D's trunk with the code head, `discriminator` a `LogitHead` on it."""
+    def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
+        """The `InfoGAN` of this config. D is the encoder of `vae` with the `LogitHead` as last layer."""
         return InfoGAN(vae, generator, discriminator, self)
 
 
-class InfoGAN(IDGAN):
-    """min_{G, q} max_D L_GAN(D, G) - id_weight E log q(c|G(s, c)), c ~ N(0, I) (eq. 5; the entropy of the prior is a constant).
+class InfoGAN(GANObjective):
+    """min_{G, q} max_D L_GAN(D, G) - id_weight E log q(c|G(s, c)) with c ~ N(0, I) (Eq. 5, without the entropy).
 
-    D and q share all layers but the last: they are the encoder, so that the q that has been learned is the encoder of the checkpoint. As in
-    the authors' implementation the term is in both phases: D's moves trunk and heads, on detached fakes, and G's moves G.
-    The VAE's decoder takes no part.
+    D and q share all layers except the last. The shared layers are the encoder, so the learned q is the encoder of the
+    checkpoint. As in the authors' implementation, both phases have the term. The phase of D updates the encoder and
+    both heads, on fakes without gradients. The phase of G updates G. The decoder takes no part.
     """
 
     prior = "normal"
+    vae: VAE
+    config: InfoGANConfig
 
-    def __init__(self, vae, generator, discriminator, config):
+    def __init__(self, vae: VAE, generator: GeneratorNetwork, discriminator: LogitHead, config: InfoGANConfig) -> None:
         super().__init__(vae, generator, discriminator, config)
         vae.requires_grad_(True)
         freeze(vae.decoder)
 
-    def networks(self, phase):
+    def networks(self, phase: str) -> Sequence[Network]:
         return [self.discriminator, self.vae.encoder] if phase == "discriminator" else super().networks(phase)
 
-    def logits(self, x, batch):
+    def logits(self, x: Tensor, batch: TrainingBatch) -> Tensor:
         return self.discriminator(self.vae.features(to_unit(x))).float()
 
-    def discriminator_losses(self, batch):
+    def discriminator_losses(self, batch: TrainingBatch) -> Losses:
         losses = super().discriminator_losses(batch)
-        if self.config.id_weight > 0:
-            r_id = self.r_id(self.fakes(batch).detach(), self.latents(batch)[0])
-            losses = Losses(losses.total - self.config.id_weight * r_id, losses.logged)
-        return losses
+        if self.config.id_weight == 0:
+            return losses
+        x_fake, (c, _) = self.fakes(batch).detach(), self.latents(batch)
+        return Losses(self.minus_r_id(losses, self.config.id_weight, x_fake, c).total, losses.logged)
+
+    def generator_losses(self, batch: TrainingBatch) -> Losses:
+        x_fake, (c, _) = self.fakes(batch), self.latents(batch)
+        return self.minus_r_id(self.gan_generator_losses(x_fake, batch), self.config.id_weight, x_fake, c)

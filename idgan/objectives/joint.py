@@ -1,108 +1,142 @@
-"""What two stages are compared with: the VAE trained at the same time as the GAN, as VAE-GAN or as ID-GAN end to end."""
+"""The one-stage methods that train a VAE and a GAN together: VAE-GAN, and ID-GAN end to end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from idgan.errors import check_range
 from idgan.images import to_signed
+from idgan.networks.protocols import DiscriminatorNetwork, GeneratorNetwork, Network, VAENetwork
 from idgan.objectives import terms
-from idgan.objectives.gan import GAN, GANConfig
-from idgan.objectives.id_gan import IDGAN, IDGANConfig
-from idgan.objectives.objective import Losses
+from idgan.objectives.gan import GANConfig, GANObjective
+from idgan.objectives.id_gan import IDGANConfig
+from idgan.objectives.objective import Losses, Phases, TrainingBatch, register_objective
 from idgan.objectives.vae import BetaVAEConfig, VAEObjectiveConfig
 
 __all__ = ["VAEGAN", "EndToEndIDGAN", "EndToEndIDGANConfig", "VAEGANConfig"]
 
 
-class Joint(GAN):
-    """What the two share: the objective of stage 1 (`config.stage_1`), whose phases are among their own, on a VAE that is not frozen."""
-
-    prior = "aggregated"
-
-    def __init__(self, vae, generator, discriminator, config):
-        super().__init__(vae, generator, discriminator, config)
-        vae.requires_grad_(True)
-        self.stage_1 = config.stage_1.build(vae)
-
-    def networks(self, phase):
-        return self.stage_1.networks(phase) if phase in self.stage_1.phases else super().networks(phase)
-
-    def losses(self, phase, batch):
-        """`Losses` of `phase`, which is stage 1's unless there is one here."""
-        return super().losses(phase, batch) if hasattr(self, f"{phase}_losses") else self.stage_1.losses(phase, batch)
-
-
+@register_objective()
 @dataclass(frozen=True)
 class VAEGANConfig(GANConfig):
-    """VAE-GAN; `adversarial_weight` 0 leaves the objective `stage_1`, a beta-VAE unless another is given.
+    """Config of VAE-GAN: the fields of `GANConfig`, and two more.
+
+    Attributes:
+        stage_1: config of the VAE objective.
+        adversarial_weight: weight of the adversarial loss of the VAE. 0 leaves the objective `stage_1`.
 
     Raises:
-        InvalidInputError: `adversarial_weight` is negative.
+        InvalidInputError: a weight is negative, or `r1_interval` is less than 1.
     """
 
     stage_1: VAEObjectiveConfig = field(default_factory=BetaVAEConfig)
     adversarial_weight: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, adversarial_weight=self.adversarial_weight)
 
-    def build(self, vae, generator, discriminator):
-        """The `VAEGAN` of this configuration. `generator` is not used: the decoder of `vae` takes its place."""
+    def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
+        """The `VAEGAN` of this config. The decoder of `vae` replaces `generator`."""
         return VAEGAN(vae, discriminator, self)
 
 
-class VAEGAN(Joint):
-    """VAE: min L_VAE - adversarial_weight E log D(decoder(c)), c ~ q(c|x); D: max L_GAN. Encoder and decoder are moved by both terms.
+class VAEGAN(GANObjective):
+    """VAE: min L_VAE - adversarial_weight E log D(decoder(c)) with c ~ q(c|x). D: max L_GAN.
 
-    Its generator is the VAE itself (`VAE.as_generator`), for images of 64x64. They are decoded once for both phases.
+    Both terms update encoder and decoder. The generator is the VAE itself (`VAE.as_generator`) for 64x64 images. Both
+    phases share one decoding.
     """
 
-    def __init__(self, vae, discriminator, config):
-        super().__init__(vae, vae, discriminator, config)
-        self.phases = ("discriminator", *self.stage_1.phases)
+    vae: VAENetwork
+    config: VAEGANConfig
 
-    def fakes(self, batch):
-        """The mean images of p(x|c) for codes of the batch, (N, C, 64, 64) in [-1, 1]."""
+    def __init__(self, vae: Any, discriminator: DiscriminatorNetwork, config: VAEGANConfig) -> None:
+        super().__init__(vae, vae, discriminator, config)
+        vae.requires_grad_(True)
+        self.stage_1 = config.stage_1.build(vae)
+
+    @property
+    def phases(self) -> Phases:
+        return {"discriminator": self.discriminator_losses, **self.stage_1.phases, "vae": self.vae_losses}
+
+    def networks(self, phase: str) -> Sequence[Network]:
+        return self.stage_1.networks(phase) if phase in self.stage_1.phases else super().networks(phase)
+
+    def fakes(self, batch: TrainingBatch) -> Tensor:
+        """Means of p(x|c) for the codes of the batch, (N, C, 64, 64) in [-1, 1]."""
         return to_signed(torch.sigmoid(self.stage_1.decoded(batch)))
 
-    def vae_losses(self, batch):
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
         losses = self.stage_1.vae_losses(batch)
         adversarial = terms.adversarial_loss(self.logits(self.fakes(batch), batch))
-        return Losses(
-            losses.total + self.config.adversarial_weight * adversarial, losses.logged | {"generator_loss": adversarial}
-        )
+        total = losses.total + self.config.adversarial_weight * adversarial
+        return Losses(total, losses.logged | {"generator_loss": adversarial})
 
 
+@register_objective()
 @dataclass(frozen=True)
 class EndToEndIDGANConfig(IDGANConfig):
-    """ID-GAN whose encoder is trained at the same time, by the objective `stage_1` and by what the GAN makes of its codes."""
+    """Config of ID-GAN end to end: the fields of `IDGANConfig`, and the config `stage_1` of the VAE objective."""
 
     stage_1: VAEObjectiveConfig = field(default_factory=BetaVAEConfig)
 
-    def build(self, vae, generator, discriminator):
-        """The `EndToEndIDGAN` of this configuration."""
+    def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
+        """The `EndToEndIDGAN` of this config."""
         return EndToEndIDGAN(vae, generator, discriminator, self)
 
 
-class EndToEndIDGAN(Joint, IDGAN):
-    """min_{VAE, G} max_D L_VAE + L_GAN(D, G) - id_weight R_ID, in one stage: equations 1 and 2 added up.
+class EndToEndIDGAN(GANObjective):
+    """min_{VAE, G} max_D L_VAE + L_GAN(D, G) - id_weight R_ID in one stage (Eq. 1 plus Eq. 2).
 
-    Each phase descends the sum in its own parameters: to D and G the codes are given, as in `IDGAN`; the VAE is moved by stage 1's loss and by
-    G's, which reaches it through the codes, c ~ q(c|x) reparametrized, and through the encoder that reads G(s, c).
+    Each phase descends the sum in its own parameters. D and G get codes without gradients, as in `IDGAN`. The VAE gets
+    the loss of `stage_1` and the loss of G. The loss of G reaches it in two ways: through the reparametrized codes
+    c ~ q(c|x), and through the encoder that reads G(s, c).
     """
 
-    def __init__(self, vae, generator, discriminator, config):
-        super().__init__(vae, generator, discriminator, config)
-        self.phases = ("discriminator", *self.stage_1.phases, "generator")
+    vae: VAENetwork
+    config: EndToEndIDGANConfig
 
-    def code(self, batch):
+    def __init__(
+        self,
+        vae: VAENetwork,
+        generator: GeneratorNetwork,
+        discriminator: DiscriminatorNetwork,
+        config: EndToEndIDGANConfig,
+    ) -> None:
+        super().__init__(vae, generator, discriminator, config)
+        vae.requires_grad_(True)
+        self.stage_1 = config.stage_1.build(vae)
+
+    @property
+    def phases(self) -> Phases:
+        return {
+            "discriminator": self.discriminator_losses,
+            **self.stage_1.phases,
+            "vae": self.vae_losses,
+            "generator": self.generator_losses,
+        }
+
+    def networks(self, phase: str) -> Sequence[Network]:
+        return self.stage_1.networks(phase) if phase in self.stage_1.phases else super().networks(phase)
+
+    def code(self, batch: TrainingBatch) -> Tensor:
         return self.stage_1.codes(batch)[1].detach()
 
-    def vae_losses(self, batch):
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
         losses = self.stage_1.vae_losses(batch)
         _, c = self.stage_1.codes(batch)
         _, code = self.latents(batch)
         x_fake = self.generator(torch.cat([code[:, : -c.shape[1]], c], dim=1))
-        return Losses(losses.total + self.generation(x_fake, c, batch).total, losses.logged)
+        return Losses(losses.total + self.id_gan_losses(x_fake, c, batch).total, losses.logged)
+
+    def generator_losses(self, batch: TrainingBatch) -> Losses:
+        x_fake, (c, _) = self.fakes(batch), self.latents(batch)
+        return self.id_gan_losses(x_fake, c, batch)
+
+    def id_gan_losses(self, x_fake: Tensor, c: Tensor, batch: TrainingBatch) -> Losses:
+        """The loss of G in ID-GAN (Eq. 2) for images `x_fake` in [-1, 1] that G made from codes `c`."""
+        return self.minus_r_id(self.gan_generator_losses(x_fake, batch), self.config.id_weight, x_fake, c)

@@ -1,129 +1,152 @@
-"""Stage 1 with a VAE alone: beta-VAE (eq. 1) and its capacity-annealed form (Burgess et al. 2018)."""
+"""Stage 1 with a VAE alone: beta-VAE (Eq. 1) and capacity annealing (Burgess et al. 2018)."""
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from idgan.errors import InvalidInputError, check_integer, check_range
 from idgan.images import encoder_view
+from idgan.networks.posterior import Posterior
+from idgan.networks.protocols import VAENetwork
 from idgan.objectives import terms
-from idgan.objectives.objective import Losses, Objective
+from idgan.objectives.objective import Losses, Objective, Phases, TrainingBatch, register_objective
 
 __all__ = ["BetaVAE", "BetaVAEConfig", "CapacityVAE", "CapacityVAEConfig", "VAEObjective", "VAEObjectiveConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAEObjectiveConfig:
-    """What the configurations of the VAE objectives share: `likelihood` of the pixels, "bernoulli" or "squared-error".
+    """Base of the configs of the VAE objectives.
+
+    Attributes:
+        likelihood: model of the pixels, "bernoulli" or "squared-error".
 
     Raises:
-        InvalidInputError: an unknown likelihood.
+        InvalidInputError: the likelihood is unknown.
     """
 
     likelihood: str = "bernoulli"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.likelihood not in terms.LIKELIHOODS:
             raise InvalidInputError(
-                f"likelihood must be one of {', '.join(terms.LIKELIHOODS)}, got {self.likelihood!r}"
+                f"likelihood must be one of {', '.join(terms.LIKELIHOODS)}, got {self.likelihood!r:.100}"
             )
+
+    def build(self, vae: VAENetwork) -> "VAEObjective":
+        """The objective of this config, for `vae`."""
+        raise NotImplementedError(f"{type(self).__name__} must define build")
 
 
 class VAEObjective(Objective):
-    """What the VAE objectives share: one draw of the code, and min E[-log p(x|c)] + a regularizer of the code.
+    """Base of the VAE objectives. It draws one code for each image, and all phases of a batch share it.
 
-    The regularizer is the KL to the prior; a subclass replaces `regularizer`, or only `kl_penalty`. Images larger than 64x64 are seen as
-    the encoder sees them.
+    Images larger than the encoder's resolution are reduced first (`encoder_view`).
     """
 
-    phases = ("vae",)
-
-    def __init__(self, vae, config):
+    def __init__(self, vae: VAENetwork) -> None:
         super().__init__()
         self.vae = vae
-        self.config = config
 
-    def view(self, batch):
-        """The images of the batch as the encoder sees them, which the decoder is to reconstruct."""
+    @property
+    def phases(self) -> Phases:
+        return {"vae": self.vae_losses}
+
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
+        """Losses of the phase "vae"."""
+        raise NotImplementedError(f"{type(self).__name__} must define vae_losses")
+
+    def encoder_images(self, batch: TrainingBatch) -> Tensor:
+        """The images of the batch at the encoder's resolution."""
         return encoder_view(batch.x, self.vae.config.resolution)
 
-    def codes(self, batch):
-        """(q(c|x), c ~ q(c|x)) of the batch, encoded once for all phases."""
+    def codes(self, batch: TrainingBatch) -> tuple[Posterior, Tensor]:
+        """(q(c|x), c ~ q(c|x)) for the images of the batch, computed once."""
 
-        def encode():
-            posterior = self.vae.encode(self.view(batch))
+        def encode() -> tuple[Posterior, Tensor]:
+            posterior = self.vae.encode(self.encoder_images(batch))
             return posterior, posterior.sample(batch.normal(posterior.mean.shape[1]))
 
         return batch.once("codes", encode)
 
-    def decoded(self, batch):
-        """The decoder's pixel logits for the codes of the batch, (N, C, 64, 64), decoded once for all phases."""
+    def decoded(self, batch: TrainingBatch) -> Tensor:
+        """Pixel logits (N, C, H, W) of the decoder for the codes of the batch, computed once."""
         return batch.once("decoded", lambda: self.vae.decode_logits(self.codes(batch)[1]))
 
-    def vae_losses(self, batch):
-        posterior, c = self.codes(batch)
-        reconstruction = terms.reconstruction_loss(self.decoded(batch), self.view(batch), self.config.likelihood)
-        kl = terms.kl_divergence(posterior)
-        regularizer, logged = self.regularizer(c, posterior, kl, batch)
-        return Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, **logged})
-
-    def regularizer(self, c, posterior, kl, batch):
-        """(scalar, what to log of it), from codes `c` (N, c_dim) drawn from `posterior`, whose KL to the prior is the scalar `kl`."""
-        return self.kl_penalty(kl, batch.step), {}
-
-    def kl_penalty(self, kl, step):
-        """How the scalar `kl` enters the loss: as it is."""
-        return kl
+    def reconstruction(self, batch: TrainingBatch, likelihood: str) -> Tensor:
+        """E[-log p(x|c)], a scalar."""
+        return terms.reconstruction_loss(self.decoded(batch), self.encoder_images(batch), likelihood)
 
 
+@register_objective()
 @dataclass(frozen=True)
 class BetaVAEConfig(VAEObjectiveConfig):
-    """beta-VAE; `beta`, 0 or more, is 1 for the VAE."""
+    """Config of beta-VAE. `beta` is 0 or more. A VAE has `beta` 1."""
 
     beta: float = 4.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, beta=self.beta)
 
-    def build(self, vae):
-        """The `BetaVAE` of this configuration on `vae`."""
+    def build(self, vae: VAENetwork) -> "BetaVAE":
+        """The `BetaVAE` of this config, for `vae`."""
         return BetaVAE(vae, self)
 
 
 class BetaVAE(VAEObjective):
-    """min E[-log p(x|c)] + beta KL(q(c|x) || N(0, I)) (eq. 1)."""
+    """min E[-log p(x|c)] + beta KL(q(c|x) || N(0, I)) (Eq. 1)."""
 
-    def kl_penalty(self, kl, step):
-        return self.config.beta * kl
+    def __init__(self, vae: VAENetwork, config: BetaVAEConfig) -> None:
+        super().__init__(vae)
+        self.config = config
+
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
+        posterior, _ = self.codes(batch)
+        reconstruction = self.reconstruction(batch, self.config.likelihood)
+        kl = terms.kl_divergence(posterior)
+        return Losses(reconstruction + self.config.beta * kl, {"reconstruction": reconstruction, "kl": kl})
 
 
+@register_objective()
 @dataclass(frozen=True)
 class CapacityVAEConfig(VAEObjectiveConfig):
-    """Capacity annealing: `weight` holds the KL at C nats, and C rises linearly from 0 to `capacity` over `capacity_steps` steps.
+    """Config of capacity annealing.
+
+    Attributes:
+        capacity: C in nats at the end of the annealing.
+        capacity_steps: number of steps in which C rises linearly from 0 to `capacity`.
+        weight: weight of |KL - C|.
 
     Raises:
-        InvalidInputError: `capacity` or `weight` is negative, or `capacity_steps` less than 1.
+        InvalidInputError: `capacity` or `weight` is negative, or `capacity_steps` is less than 1.
     """
 
     capacity: float = 25.0
     capacity_steps: int = 30_000
     weight: float = 100.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, capacity=self.capacity, weight=self.weight)
         check_integer(1, capacity_steps=self.capacity_steps)
 
-    def build(self, vae):
-        """The `CapacityVAE` of this configuration on `vae`."""
+    def build(self, vae: VAENetwork) -> "CapacityVAE":
+        """The `CapacityVAE` of this config, for `vae`."""
         return CapacityVAE(vae, self)
 
 
 class CapacityVAE(VAEObjective):
-    """min E[-log p(x|c)] + weight |KL(q(c|x) || N(0, I)) - C(step)| (Burgess et al. 2018, eq. 8)."""
+    """min E[-log p(x|c)] + weight |KL(q(c|x) || N(0, I)) - C(step)| (Burgess et al. 2018, Eq. 8)."""
 
-    def capacity(self, step):
-        """C at `step`, in nats."""
-        return self.config.capacity * min(1.0, step / self.config.capacity_steps)
+    def __init__(self, vae: VAENetwork, config: CapacityVAEConfig) -> None:
+        super().__init__(vae)
+        self.config = config
 
-    def kl_penalty(self, kl, step):
-        return self.config.weight * (kl - self.capacity(step)).abs()
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
+        posterior, _ = self.codes(batch)
+        reconstruction = self.reconstruction(batch, self.config.likelihood)
+        kl = terms.kl_divergence(posterior)
+        capacity = terms.annealed_capacity(batch.step, self.config.capacity, self.config.capacity_steps)
+        penalty = terms.capacity_penalty(kl, capacity, self.config.weight)
+        return Losses(reconstruction + penalty, {"reconstruction": reconstruction, "kl": kl})

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, Posterior, VAEConfig
 
 # Table A.2: 4x4 convolutions 32, 32, 64, 64, then FC 256, then FC 2 * dim; weights + biases of each layer.
@@ -130,6 +131,40 @@ def test_the_decoder_as_a_generator_draws_what_decode_does(channels):
         for parameter in generator.parameters():
             parameter.zero_()
     assert all(torch.equal(tensor, before[name]) for name, tensor in vae.state_dict().items())
+
+
+def test_hidden_features_are_the_outputs_of_the_encoders_relus():
+    vae, x = VAEConfig(c_dim=3).build(), torch.rand(2, 1, 64, 64)
+    outputs = vae.hidden_features(x)
+    assert [output.shape for output in outputs] == [
+        (2, 32 * 32**2),
+        (2, 32 * 16**2),
+        (2, 64 * 8**2),
+        (2, 64 * 4**2),
+        (2, 256),
+    ]
+    assert torch.equal(outputs[0], vae.encoder[:2](x).flatten(1))
+    assert torch.equal(outputs[-1], vae.features(x))
+
+
+def test_hidden_features_are_float32_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = VAEConfig(c_dim=3).build().hidden_features(torch.rand(2, 1, 64, 64))
+    assert {output.dtype for output in outputs} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"c_dim": 0}, "c_dim must be an integer from 1 to 4096, got 0"),
+        ({"c_dim": 4097}, "c_dim must be an integer from 1 to 4096, got 4097"),
+        ({"c_dim": 2.0}, "c_dim must be an integer from 1 to 4096, got 2.0"),
+        ({"image_channels": "3"}, "image_channels must be an integer from 1 to 4096, got '3'"),
+    ],
+)
+def test_sizes_out_of_range_are_refused(fields, message):
+    with pytest.raises(InvalidInputError, match=message):
+        VAEConfig(**fields)
 
 
 def test_features_are_all_of_the_encoder_but_its_last_layer():

@@ -17,6 +17,7 @@ from idgan.networks import (
     TCDiscriminator,
     VAEConfig,
 )
+from idgan.networks.modules import build_mode
 from idgan.objectives import (
     BetaTCVAEConfig,
     BetaVAEConfig,
@@ -53,12 +54,12 @@ ADVERSARIAL = (
     BottleneckIDGANConfig,
 )
 DISCRIMINATORS = {
-    ConditionalGANConfig: ProjectionDiscriminatorConfig(c_dim=C_DIM),
+    ConditionalGANConfig: ProjectionDiscriminatorConfig(),
     InfoGANConfig: LogitHeadConfig(),
     BottleneckIDGANConfig: BottleneckDiscriminatorConfig(resolution=64, base_width=2, max_width=4, image_channels=1),
 }
 MOVED = {(InfoGANConfig, "discriminator"): ("discriminator.", "vae.encoder.")}
-"""Config and phase -> prefixes of the names of the parameters that the phase moves, where they are not just those of its own name."""
+"""(config, phase) -> name prefixes of the parameters that the phase updates, if they are not those of its own name."""
 
 
 @pytest.fixture(scope="session")
@@ -69,19 +70,21 @@ def batches():
 
 @pytest.fixture
 def build():
-    """`build(config)`: the objective of a config on small networks, whose weights are the same each time."""
+    """`build(config)`: the objective of a config on small networks with the same weights each time."""
 
-    def make(config):
+    def make(config, c_dim=C_DIM):
         torch.manual_seed(0)
-        vae = VAEConfig(c_dim=C_DIM).build()
+        vae = VAEConfig(c_dim=c_dim).build()
         if isinstance(config, GANConfig):
-            generator = ConvGeneratorConfig(c_dim=C_DIM, s_dim=S_DIM).build()
-            return config.build(vae, generator, DISCRIMINATORS.get(type(config), ConvDiscriminatorConfig()).build())
+            generator = ConvGeneratorConfig(c_dim=c_dim, s_dim=S_DIM).build()
+            discriminator = DISCRIMINATORS.get(type(config), ConvDiscriminatorConfig())
+            if isinstance(discriminator, ProjectionDiscriminatorConfig):
+                discriminator = ProjectionDiscriminatorConfig(c_dim=c_dim)
+            return config.build(vae, generator, discriminator.build())
         objective = config.build(vae)
         if "tc_discriminator" in objective.phases:
-            objective.tc_discriminator = TCDiscriminator(
-                C_DIM, width=32
-            )  # a thousand wide, it would be most of the tests' time
+            with build_mode():
+                objective.tc_discriminator = TCDiscriminator(c_dim, width=32)  # a width of 1000 makes the tests slow
         return objective
 
     return make
@@ -89,7 +92,7 @@ def build():
 
 @pytest.fixture
 def moved():
-    """`moved(objective, phase)`: the prefixes of the names of the parameters that a phase is to move."""
+    """`moved(objective, phase)`: name prefixes of the parameters that a phase updates."""
     return lambda objective, phase: MOVED.get((type(objective.config), phase), (f"{phase}.",))
 
 
@@ -110,7 +113,7 @@ def backward(objective, phase, batch, precision):
 
 @pytest.fixture
 def gradients():
-    """`gradients(objective, phase, batch)`: (name -> gradient of every parameter that then has one, the phase's `Losses`)."""
+    """`gradients(objective, phase, batch)`: (name -> gradient of each parameter with one, `Losses` of the phase)."""
 
     def compute(objective, phase, batch, precision="fp32"):
         losses = backward(objective, phase, batch, precision)
@@ -121,7 +124,7 @@ def gradients():
 
 @pytest.fixture
 def train_steps():
-    """`train_steps(objective, [batch, ...])`: every phase on every batch, as the training loop does; {phase: Losses} of the last batch."""
+    """`train_steps(objective, [batch, ...])`: trains every phase on every batch; {phase: Losses} of the last."""
 
     def train(objective, batches, precision="fp32"):
         optimizers = {phase: Adam(1e-3).build(objective.parameters_of(phase)) for phase in objective.phases}
@@ -143,7 +146,7 @@ def weights():
 
 @pytest.fixture
 def two_processes():
-    """`two_processes(code)`: what each of two processes printed that ran `code`, able to join one process group of torch.distributed."""
+    """`two_processes(code)`: what each of two processes printed that ran `code` and can join one process group."""
 
     def run(code):
         with socket.socket() as probe:

@@ -98,7 +98,7 @@ def test_id_weight_changes_the_generators_gradient_only_and_in_proportion(build,
 
 
 def test_distillation_reaches_the_generator_through_the_encoder(build, batches, gradients):
-    """The part of G's gradient that `id_weight` adds is that of -log q(c | G(s, c)), and vanishes where the encoder looks at nothing."""
+    """`id_weight` adds the gradient of -log q(c|G(s, c)), which is 0 for an encoder that ignores its input."""
     objective, blind = build(IDGANConfig(id_weight=1.0)), build(IDGANConfig(id_weight=1.0))
     nn.init.zeros_(blind.vae.encoder[0].weight)
     added = {}
@@ -177,8 +177,8 @@ def test_r1_weight_0_turns_it_off(build, batches):
 
 
 @pytest.mark.parametrize("every", [0, -1])
-def test_r1_every_must_be_positive(every):
-    with pytest.raises(InvalidInputError, match=f"r1_interval must be 1 or more, got {every}"):
+def test_r1_interval_must_be_positive(every):
+    with pytest.raises(InvalidInputError, match=f"r1_interval must be an integer of 1 or more, got {every}"):
         IDGANConfig(r1_interval=every)
 
 
@@ -229,7 +229,7 @@ def test_the_generator_reads_the_discriminator_after_its_step(build, batches, tr
 # ------------------------------------------------------------------ the conditional GAN
 
 
-def test_the_conditional_gan_judges_each_image_with_the_code_of_the_same_row(build, batches):
+def test_the_conditional_gan_reads_each_image_with_the_code_of_the_same_row(build, batches):
     objective = build(ConditionalGANConfig(r1_weight=0.0))
     batch = batches(0)
     c, code = objective.latents(batch)

@@ -133,7 +133,7 @@ def test_the_gan_moves_the_encoder_by_the_codes_and_by_what_it_reads_and_not_the
 @pytest.mark.parametrize("config", [EndToEndIDGANConfig, VAEGANConfig])
 def test_stage_1_brings_its_own_phases(build, batches, gradients, train_steps, config):
     objective = build(config(stage_1=FactorVAEConfig()))
-    assert objective.phases[:3] == ("discriminator", "vae", "tc_discriminator")
+    assert [*objective.phases][:3] == ["discriminator", "vae", "tc_discriminator"]
     given, _ = gradients(objective, "tc_discriminator", batches(0))
     assert {name.rsplit(".layers.")[0] for name in given} == {"stage_1.tc_discriminator"}
     moved = [id(parameter) for phase in objective.phases for parameter in objective.parameters_of(phase)]

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,23 +8,29 @@ from idgan.data import Batches
 from idgan.errors import InvalidInputError
 from idgan.networks.modules import freeze
 from idgan.objectives import (
+    OBJECTIVES,
     BetaTCVAEConfig,
     BetaVAEConfig,
     BottleneckIDGANConfig,
     CapacityVAEConfig,
     ConditionalGANConfig,
     EndToEndIDGANConfig,
+    FactorVAEConfig,
     GANConfig,
     IDGANConfig,
     InfoGANConfig,
     Losses,
     Objective,
+    TrainingObjective,
     VAEGANConfig,
+    register_objective,
 )
 
 
 class TwoPhases(Objective):
-    phases = ("left", "right")
+    @property
+    def phases(self):
+        return {"left": self.left_losses, "right": self.right_losses}
 
     def __init__(self):
         super().__init__()
@@ -49,6 +55,72 @@ def test_an_objective_may_move_several_networks_in_a_phase():
             return [self.left, self.right]
 
     assert len(Joint().parameters_of("left")) == 4
+
+
+def test_phases_map_names_to_functions_in_the_order_of_a_step(build, batches):
+    objective = build(EndToEndIDGANConfig(stage_1=FactorVAEConfig()))
+    assert list(objective.phases) == ["discriminator", "vae", "tc_discriminator", "generator"]
+    for phase, function in objective.phases.items():
+        assert torch.equal(function(batches(0)).total, objective.losses(phase, batches(0)).total)
+
+
+def test_an_objective_needs_no_base_class(train_steps):
+    class Halves(nn.Module):
+        prior = "normal"
+
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+            self.phases = {"only": self.compute}
+
+        def compute(self, batch):
+            return Losses(self.layer(batch).square().sum())
+
+        def losses(self, phase, batch):
+            return self.phases[phase](batch)
+
+        def parameters_of(self, phase):
+            return list(self.parameters())
+
+        def differentiates_twice(self, phase, step):
+            return False
+
+    x = torch.ones(1, 1)
+    objective: TrainingObjective = Halves()
+    first = objective.losses("only", x).total.item()
+    assert train_steps(objective, [x] * 20)["only"].total < first
+
+
+def test_every_config_of_the_package_is_registered_under_its_name(config):
+    assert OBJECTIVES[type(config).__name__] is type(config)
+
+
+def test_a_user_registers_an_objective(monkeypatch):
+    monkeypatch.setattr(OBJECTIVES, "_entries", dict(OBJECTIVES))
+
+    @register_objective("mine")
+    @dataclass(frozen=True)
+    class MyConfig:
+        def build(self, vae):
+            return TwoPhases()
+
+    assert OBJECTIVES["mine"] is MyConfig
+    assert MyConfig().build(None).left.weight.dtype == torch.float32
+    with pytest.raises(InvalidInputError, match="no objective is called 'min'; did you mean 'mine'"):
+        OBJECTIVES["min"]
+    with pytest.raises(InvalidInputError, match="expected a frozen dataclass with a build"):
+        register_objective()(TwoPhases)
+
+
+def test_class_hierarchies_are_at_most_three_deep():
+    for config_class in OBJECTIVES.values():
+        bases = [base for base in config_class.__mro__ if base.__module__.startswith("idgan.")]
+        assert len(bases) <= 3, config_class
+    pending = [Objective]
+    for kind in pending:
+        pending += kind.__subclasses__()
+        bases = [base for base in kind.__mro__ if base.__module__.startswith("idgan.")]
+        assert len(bases) <= 3, kind
 
 
 def test_freeze_stops_gradients_of_the_module_but_not_through_it():
@@ -94,7 +166,7 @@ def test_every_trainable_parameter_belongs_to_one_phase(build, config):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_phases_of_a_batch_share_their_graph_while_optimisers_move_the_weights(
+def test_the_phases_of_a_batch_share_their_graph_while_optimizers_move_the_weights(
     build, config, batches, train_steps, weights, moved, precision
 ):
     """In-place steps between phases must not touch what a later backward pass needs; autograd raises if they do."""
@@ -159,7 +231,7 @@ MEANS = (
     "config", [config() for config in (*MEANS, BottleneckIDGANConfig)], ids=lambda config: type(config).__name__
 )
 def test_two_processes_average_to_the_gradient_of_one(build, config, batches, gradients):
-    """Holds where the loss is a mean over images; the estimates of TC compare the images of one process among themselves."""
+    """True if the loss is a mean over images. The estimates of TC compare the images of one process."""
     for phase in build(config).phases:
         shares = [Batches(batches.dataset, batches.batch_size, seed=0, rank=rank, world_size=2)(0) for rank in range(2)]
         whole, _ = gradients(build(config), phase, batches(0))
@@ -174,3 +246,41 @@ def test_larger_images_are_seen_as_the_encoder_sees_them(build, batches):
     large.x = small.x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     objective = build(BetaVAEConfig())
     torch.testing.assert_close(objective.losses("vae", large).total, objective.losses("vae", small).total)
+
+
+# ------------------------------------------------------------------ PyTorch's state, and small codes
+
+
+@pytest.fixture
+def float64():
+    """`float64()` makes float64 PyTorch's default dtype until the end of the test."""
+    yield lambda: torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(torch.float32)
+
+
+def test_objectives_hold_normal_float32_tensors_whatever_pytorchs_state_is(config, build, float64):
+    float64()
+    with torch.inference_mode():
+        objective = build(config)
+    tensors = [*objective.parameters(), *objective.buffers()]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    assert not any(tensor.is_inference() for tensor in tensors)
+
+
+def test_losses_are_float32_whatever_the_default_dtype_is(config, build, batches, float64):
+    objective, batch = build(config), batches(0)
+    float64()
+    batch.normal = lambda width: torch.randn(4, width, dtype=torch.float32)
+    batch.uniform = lambda width: torch.rand(4, width, dtype=torch.float32)
+    for phase in objective.phases:
+        losses = objective.losses(phase, batch)
+        assert losses.total.dtype == torch.float32
+        assert {value.dtype for value in losses.logged.values()} == {torch.float32}
+
+
+def test_one_code_dimension_is_enough(config, build, batches, gradients):
+    objective = build(config, c_dim=1)
+    for phase in objective.phases:
+        given, losses = gradients(objective, phase, batches(0))
+        assert losses.total.isfinite()
+        assert all(gradient.isfinite().all() for gradient in given.values())

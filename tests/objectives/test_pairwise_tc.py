@@ -68,7 +68,7 @@ def test_codes_far_from_every_posterior_are_no_nan():
 
 
 def test_descent_turns_a_rotated_square_back_to_the_axes():
-    """Uniform on a square, as two positions are: of all rotations the one along the axes is free, and the gradient leads there."""
+    """Uniform on a square, as two positions are. Only the rotation along the axes is free, and descent finds it."""
     generator = torch.Generator().manual_seed(0)
     square = 2 * torch.rand(4096, 2, generator=generator) - 1
     angle = torch.tensor(0.4, requires_grad=True)
@@ -128,7 +128,7 @@ def test_only_training_moves_the_memory(build, batches):
 
 
 def test_a_memory_needs_a_posterior():
-    with pytest.raises(InvalidInputError, match="memory must be 1 or more, got 0"):
+    with pytest.raises(InvalidInputError, match="memory must be an integer of 1 or more, got 0"):
         PairwiseTCVAEConfig(memory=0)
 
 

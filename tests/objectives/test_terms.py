@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from idgan.errors import InvalidInputError
 from idgan.networks import Posterior
 from idgan.objectives import terms
 
@@ -48,6 +49,31 @@ def test_reconstruction_loss_is_chosen_by_name_and_does_not_grow_with_the_batch(
     torch.testing.assert_close(
         terms.reconstruction_loss(logits.repeat(3, 1, 1, 1), x.repeat(3, 1, 1, 1), likelihood), loss
     )
+
+
+@pytest.mark.parametrize(
+    ("logits", "x", "message"),
+    [
+        (
+            torch.zeros(2, 1, 8, 8),
+            torch.zeros(2, 3, 8, 8),
+            r"decoder gives float32 \(2, 1, 8, 8\).*float32 \(2, 3, 8, 8\)",
+        ),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 8, 8), r"\(2, 1, 4, 4\).* must .* have the same shape"),
+        (torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8).byte(), r"images are uint8 \(2, 1, 8, 8\)"),
+        (torch.zeros(2, 1, 8, 8).long(), torch.zeros(2, 1, 8, 8), r"decoder gives int64 \(2, 1, 8, 8\)"),
+    ],
+)
+@pytest.mark.parametrize("likelihood", terms.LIKELIHOODS)
+def test_a_decoder_that_does_not_fit_the_images_is_refused(logits, x, message, likelihood):
+    """Otherwise the squared error would broadcast a gray image over three channels."""
+    with pytest.raises(InvalidInputError, match=message):
+        terms.reconstruction_loss(logits, x, likelihood)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (5, 3.0), (10, 6.0), (11, 6.0)])
+def test_annealed_capacity_rises_linearly_and_then_stays(step, expected):
+    assert terms.annealed_capacity(step, 6.0, 10) == expected
 
 
 def test_kl_divergence_is_that_of_torch():
@@ -137,7 +163,7 @@ def test_the_three_parts_of_the_kl_sum_to_its_one_sample_estimate():
 
 @pytest.mark.parametrize("n", [1, 7])
 def test_one_posterior_for_all_images_carries_no_information(n):
-    """q(c) is then that factorised posterior: MI and TC are 0 but for the weighting's constants, log M and (D - 1) log M."""
+    """q(c) is then the factorized posterior. MI and TC are the constants of the weighting, log M and (D - 1) log M."""
     posterior = Posterior(torch.randn(1, 4).expand(n, 4), torch.randn(1, 4).expand(n, 4))
     c = posterior.sample(torch.randn(n, 4))
     to_prior = (as_normal(posterior).log_prob(c) - Normal(0.0, 1.0).log_prob(c)).sum(1).mean().item()

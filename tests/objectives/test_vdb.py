@@ -110,7 +110,7 @@ def test_negative_settings_are_refused(name):
 # ------------------------------------------------------------------ the noise
 
 
-def test_both_phases_judge_draws_of_z_each_with_noise_of_its_own(build, batches):
+def test_both_phases_read_draws_of_z_each_with_noise_of_its_own(build, batches):
     objective, batch = build(), batches(0)
     x = batch.x * 2 - 1
     posterior = objective.discriminator.encode(x)
@@ -124,7 +124,7 @@ def test_both_phases_judge_draws_of_z_each_with_noise_of_its_own(build, batches)
     )
 
 
-def test_without_variance_it_is_the_mean_that_is_judged(build, batches):
+def test_without_variance_d_reads_the_mean(build, batches):
     objective, batch = build(), batches(0)
     with torch.no_grad():
         objective.discriminator.gaussian.bias[4:] = -40  # log standard deviation
@@ -144,10 +144,11 @@ from idgan.networks import BottleneckDiscriminatorConfig, ResNetGeneratorConfig,
 from idgan.objectives import BottleneckIDGANConfig
 dist.init_process_group("gloo")
 size = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
-networks = VAEConfig(c_dim=4).build(), ResNetGeneratorConfig(c_dim=4, s_dim=3, **size).build(), BottleneckDiscriminatorConfig(**size).build()
+generator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **size).build()
+networks = VAEConfig(c_dim=4).build(), generator, BottleneckDiscriminatorConfig(**size).build()
 objective = BottleneckIDGANConfig(bottleneck_step=0.5).build(*networks)
 kl = torch.tensor(1.0 + 2 * dist.get_rank())
-print(objective.adapted_beta(kl).item(), kl.item())
+print(objective.next_beta(kl).item(), kl.item())
 dist.destroy_process_group()
 """
 
