@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Sampler": "idgan.sampler",
     "errors": "idgan.errors",
+    "evaluate": "idgan.zoo.evaluate",
     "info": "idgan.zoo",
     "list_models": "idgan.zoo",
     "load": "idgan.zoo",

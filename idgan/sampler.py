@@ -1,10 +1,11 @@
 """The thing a user holds: a frozen disentangling encoder paired with the generator that was distilled from it."""
 
+from collections.abc import Iterator
 from math import isfinite
 from numbers import Integral, Real
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError
 from idgan.images import as_batch, default_batch_size, to_unit
@@ -145,6 +146,13 @@ class Sampler(nn.Module):
         """`forward` of codes (N, c_dim) and nuisance (N or 1, s_dim), in batches and without gradients."""
         batch_size = default_batch_size(self.resolution) if batch_size is None else _count("batch_size", batch_size)
         return torch.cat([self(*pair) for pair in zip(c.split(batch_size), s.expand(len(c), -1).split(batch_size))])
+
+    @torch.no_grad()
+    def render(self, c: Tensor, s: Tensor, batch_size: int | None = None) -> Iterator[Tensor]:
+        """Yield G(s, c) of codes `c` (N, c_dim) and nuisance `s` (N, s_dim) a batch at a time, without gradients."""
+        batch_size = default_batch_size(self.resolution) if batch_size is None else _count("batch_size", batch_size)
+        for pair in zip(c.split(batch_size), s.split(batch_size)):
+            yield self(*pair)
 
     @torch.no_grad()
     def decode(self, c):

@@ -10,7 +10,8 @@ import torch
 import idgan
 from idgan.data import open_dataset
 from idgan.errors import RunMismatchError
-from idgan.evaluation.measure import BY_PRIOR, METRICS, ON_FEATURES, coarsened
+from idgan.evaluation.grid_codes import thinned_grid
+from idgan.evaluation.measure import METRICS
 from idgan.evaluation.results import measure_into, read_results
 from idgan.files import sha256_of, write_atomically
 from idgan.recipes import apply_method, defaults, describe, override, recipe_of
@@ -72,7 +73,7 @@ class Thinned:
 
     def __init__(self, dataset):
         self.dataset = dataset
-        self.factors, self.indices = coarsened(dataset.factors, most=3)
+        self.factors, self.indices = thinned_grid(dataset.factors, max_values=3)
 
     def __getattr__(self, name):
         return getattr(self.dataset, name)
@@ -160,7 +161,7 @@ class Study:
             raise RunMismatchError(f"{run} was trained on {images:,} images, and here are {len(dataset):,}. {WAYS_OUT}")
         if self.scale == "tiny" and name in SYNTHETIC:
             dataset = Thinned(dataset)
-        return dict(zip(metrics, measure_into(kept, name, checkpoint, sampler, dataset, metrics, **options)))
+        return dict(zip(metrics, measure_into(kept, name, sha256_of(checkpoint), sampler, dataset, metrics, **options)))
 
     def cell(self, name, method, metrics, **options):
         """Metric name -> seed -> `MetricResult`, for those seeds that have one."""
@@ -226,7 +227,7 @@ def check(directory, recipe, encoder=None):
 def answers(result, metric, *, samples, extractor, gilbo_options):
     """Whether `result` is of `metric` measured so; how much data there was and which version measured it are not looked at."""
     request = result.details.get("request", {})
-    wanted = {"metric": metric, "seed": 0} | ({"prior": "aggregated", "samples": samples} if metric in BY_PRIOR else {})
+    wanted = {"metric": metric, "seed": 0} | ({"prior": "aggregated", "samples": samples} if METRICS[metric].by_prior else {})
     wanted |= gilbo_options if metric == "gilbo" else {}
     found = {
         part: value
@@ -234,7 +235,7 @@ def answers(result, metric, *, samples, extractor, gilbo_options):
         if part not in ("data", "data_size", "content", "extractor", "idgan")
     }
     features = extractor if extractor.startswith("torchvision") else extractor.partition(":")[0]
-    return found == wanted and (metric not in ON_FEATURES or request["extractor"].split()[0] == features)
+    return found == wanted and (not METRICS[metric].on_features or request["extractor"].split()[0] == features)
 
 
 def called(column, cells):

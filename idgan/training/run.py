@@ -9,8 +9,7 @@ import torch
 
 from idgan.data import Batches, content_key, open_dataset
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
-from idgan.evaluation.grid_codes import mean_codes, posterior_bank
-from idgan.evaluation.measure import coarsened
+from idgan.evaluation.grid_codes import mean_codes, posterior_bank, thinned_grid
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
 from idgan.images import contact_sheet, encoder_view
@@ -265,7 +264,7 @@ class Run:
 
         The reported metrics are over the whole grid, and other draws.
         """
-        grid, indices = coarsened(self.dataset.factors)
+        grid, indices = thinned_grid(self.dataset.factors)
         table = mean_codes(self.vae, self.dataset, indices, self.group.device)
         seed = self.rng(SELECTION).initial_seed() % 2**31
         mig = mutual_information_gap(table.__getitem__, grid, seed=seed)

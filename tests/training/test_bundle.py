@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import idgan
 from idgan.data import open_dataset
-from idgan.evaluation.measure import applicable
+from idgan.evaluation.measure import default_metrics
 from idgan.files import sha256_of
 from idgan.recipes import describe, override, recipe_of
 from idgan.training import train
@@ -89,7 +89,7 @@ def test_a_measured_run_writes_its_results(bands_recipe, tmp_path, tiny):
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["name"] == "bands"
     assert results["sha256"] == sha256_of(path)
-    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == applicable(
+    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == default_metrics(
         open_dataset("bands")
     )
     for metric in results["metrics"]:
