@@ -83,7 +83,7 @@ def kernel(subject: Subject, part: str) -> MetricResult:
 
 for _name, _compute, _summary, _default in (
     ("fid", frechet, "Fréchet distance to real images, of the {part}'s images", True),
-    ("fid-infinity", frechet_infinity, "its limit for infinitely many images, of the {part}'s images", False),
+    ("fid-infinity", frechet_infinity, "fid extrapolated to infinitely many images, of the {part}'s images", False),
     ("kid", kernel, "kernel distance to real images, of the {part}'s images", False),
 ):
     for _part, _suffix in (("generator", ""), ("decoder", "-decoder")):

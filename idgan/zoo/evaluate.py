@@ -98,6 +98,7 @@ def iter_results(
         metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     reads_data = metrics is None or any_reads_data(METRICS[name] for name in metrics)
     if out is not None:
+        out = os.path.expanduser(out)
         check_output(out)
     if isinstance(model, Sampler):
         sampler, found = model, None
@@ -121,7 +122,7 @@ def _open_data(sampler: Sampler, data: PathLike | Dataset | None, required: bool
         name = sampler.info.get("data")
         if name is None:
             raise DataError("the model does not name the data set it was trained on; pass a Dataset object")
-        return open_dataset(str(name), None if data is None else str(data))
+        return open_dataset(str(name), None if data is None else os.path.expanduser(data))
     except DataError as error:
         if required:
             raise
