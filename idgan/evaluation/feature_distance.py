@@ -1,156 +1,201 @@
-"""How far a model's images are from real ones: Fréchet and kernel distances on features, streamed; those of real images kept on disk.
+"""Fréchet and kernel distances between generated and real images. Features are streamed.
 
-A subject (`idgan.evaluation.measure.Subject`) says which sampler, data set, features, seed, prior and number of samples. "images" are those of
-the "generator" or of the "decoder", on the same codes and against the same real ones; the decoder's stay 64x64 for the extractor to resize.
+Statistics of real images are kept on disk. The images of the generator and of the decoder come from the same codes
+and are compared with the same real images. The decoder's images keep their resolution. The extractor resizes them.
 """
 
 import hashlib
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import safetensors.numpy
 import torch
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
+from torch import Tensor
 
 from idgan import metrics
-from idgan.data import content_key
+from idgan.data import Dataset, content_key
 from idgan.data.directory import data_directory
-from idgan.errors import check_integer
+from idgan.errors import InvalidInputError, check_integer
+from idgan.evaluation.extractors import FeatureExtractor, describe_extractor
+from idgan.evaluation.metric import register_metric
+from idgan.evaluation.subject import MAX_SAMPLES, Subject
 from idgan.files import write_atomically
 from idgan.images import default_batch_size
-from idgan.metrics import FeatureStatistics
+from idgan.metrics import FeatureStatistics, MetricResult
 from idgan.metrics.result import installed
+from idgan.progress import progress as progress_bar
 from idgan.rng import make_rng
 
-__all__ = ["MAX_SAMPLES", "fid", "fid_infinity", "kid", "real_features", "real_statistics", "statistics_directory"]
-
-MAX_SAMPLES = 10_000
-"""Of the metrics that need no more, whatever is asked for: alignment, r_id, kid, gilbo."""
+__all__ = ["real_features", "real_statistics", "statistics_directory"]
 
 REAL = -4
-"""The keys of the draw of real images, which is thereby no draw that trained anything, and of the images that identify a data set."""
+"""Key of the random numbers that choose real images. No training step has it."""
 PARTS = 10
-"""The generated images of a Fréchet distance are dealt out to so many parts, whose differences tell its confidence."""
+"""Disjoint parts of the generated images. Their spread gives the confidence of a Fréchet distance."""
+MIN_EXTRAPOLATED = 17
+"""Fewest images that `fid_infinity` can fit its line to."""
 
 
 # ------------------------------------------------------------------ distances
 
 
-def fid(subject, images):
-    """Fréchet distance, with neither set of features ever in memory: a `MetricResult`."""
-    real, key = _real_statistics(subject)
+def frechet(subject: Subject, part: str) -> MetricResult:
+    """Fréchet distance of the images of "generator" or "decoder". No set of features is held in memory."""
+    check_integer(2, real_images=min(subject.samples, len(subject.dataset)))
+    real, key = _statistics_of(subject)
     fake, seen = [FeatureStatistics() for _ in range(PARTS)], 0
-    for features in made_features(subject, images, subject.samples):
+    for features in generated_features(subject, part, subject.samples):
         for number, row in enumerate(range(min(PARTS, len(features))), start=seen):
             fake[number % PARTS].update(features[row::PARTS])
         seen += len(features)
-    return _named(
-        "FD",
-        subject,
-        images,
-        metrics.fid(real, fake, features=_described(subject, images), seed=subject.seed),
-        real=key,
-    )
+    result = metrics.fid(real, fake, features=_protocol(subject, part), seed=subject.seed)
+    return _named("FD", subject, part, result, real=key)
 
 
-def fid_infinity(subject, images):
-    """Fréchet distance in the limit of infinitely many generated images, whose features are held in memory (samples x D float32)."""
-    real, key = _real_statistics(subject)
-    fake = torch.cat(list(made_features(subject, images, subject.samples)))
+def frechet_infinity(subject: Subject, part: str) -> MetricResult:
+    """Fréchet distance in the limit of infinitely many generated images. Their features (N, D) are held in memory."""
+    check_integer(2, real_images=min(subject.samples, len(subject.dataset)))
+    check_integer(MIN_EXTRAPOLATED, samples=subject.samples)
+    real, key = _statistics_of(subject)
+    fake = torch.cat(list(generated_features(subject, part, subject.samples)))
     smallest = min(5_000, max(2, subject.samples // 10))
-    result = metrics.fid_infinity(
-        real, fake, features=_described(subject, images), seed=subject.seed, smallest=smallest
-    )
-    return _named("FD_infinity", subject, images, result, real=key)
+    result = metrics.fid_infinity(real, fake, features=_protocol(subject, part), seed=subject.seed, smallest=smallest)
+    return _named("FD_infinity", subject, part, result, real=key)
 
 
-def kid(subject, images):
-    """Kernel distance, of at most `MAX_SAMPLES` images on each side, and at least 4; a subset is 1,000 or half of the smaller side."""
+def kernel(subject: Subject, part: str) -> MetricResult:
+    """Kernel distance of 4 to `MAX_SAMPLES` images on each side. A subset has 1,000, or half of the smaller side."""
     count = min(subject.samples, MAX_SAMPLES)
-    real = torch.cat(list(real_features(subject.dataset, subject.extractor, samples=count, **_draw(subject))))
-    fake = torch.cat(list(made_features(subject, images, count)))
-    check_integer(4, real_images=len(real), generated_images=len(fake))
+    check_integer(4, real_images=min(count, len(subject.dataset)), generated_images=count)
+    options = {"seed": subject.seed, "device": subject.sampler.device, "progress": subject.progress}
+    real = torch.cat(list(real_features(subject.dataset, _extractor(subject), samples=count, **options)))
+    fake = torch.cat(list(generated_features(subject, part, count)))
     size = min(1_000, len(real) // 2, len(fake) // 2)
-    result = metrics.kid(real, fake, features=_described(subject, images), seed=subject.seed, subset_size=size)
-    return _named("KD", subject, images, result)
+    result = metrics.kid(real, fake, features=_protocol(subject, part), seed=subject.seed, subset_size=size)
+    return _named("KD", subject, part, result)
 
 
-def _real_statistics(subject):
-    name, options = str(subject.sampler.info.get("data")), _draw(subject)
+for _name, _compute, _summary, _default in (
+    ("fid", frechet, "Fréchet distance to real images, of the {part}'s images", True),
+    ("fid-infinity", frechet_infinity, "fid extrapolated to infinitely many images, of the {part}'s images", False),
+    ("kid", kernel, "kernel distance to real images, of the {part}'s images", False),
+):
+    for _part, _suffix in (("generator", ""), ("decoder", "-decoder")):
+        register_metric(
+            f"{_name}{_suffix}",
+            summary=_summary.format(part=_part),
+            on_features=True,
+            by_prior=True,
+            default=_default,
+            part="decoder" if _part == "decoder" else None,
+        )(partial(_compute, part=_part))
+
+
+def _statistics_of(subject: Subject) -> tuple[FeatureStatistics, dict[str, Any]]:
     return real_statistics(
         subject.dataset,
-        subject.extractor,
-        name=name,
+        _extractor(subject),
+        name=str(subject.sampler.info.get("data")),
         samples=subject.samples,
+        seed=subject.seed,
+        device=subject.sampler.device,
+        progress=subject.progress,
         directory=statistics_directory(),
-        **options,
     )
 
 
-def _draw(subject):
-    return {"seed": subject.seed, "device": subject.sampler.device, "progress": subject.progress}
+def _extractor(subject: Subject) -> FeatureExtractor:
+    if subject.extractor is None:
+        raise InvalidInputError("this metric needs a feature extractor; register it with on_features=True")
+    return subject.extractor
 
 
-def _described(subject, images):
-    return f"{images}, {subject.extractor}"
+def _protocol(subject: Subject, part: str) -> str:
+    return f"{part}, {describe_extractor(_extractor(subject))}"
 
 
-def _named(short, subject, images, result, **details):
-    """`result` under its honest name: FID and KID are distances on FID's own Inception features, of others it says which."""
-    extractor = subject.extractor
-    name = f"{short}-{extractor.title}" if extractor.title else result.name
-    details = {"images": images, "extractor": f"{extractor.name} {extractor.version}", **details, **result.details}
-    name += "" if images == "generator" else f"-{images}"
+def _named(short: str, subject: Subject, part: str, result: MetricResult, **details: Any) -> MetricResult:
+    """`result` with its full name. Only distances on FID's own Inception features are called FID and KID."""
+    extractor = _extractor(subject)
+    name = result.name if extractor.title is None else f"{short}-{extractor.title or extractor.name}"
+    name += "" if part == "generator" else f"-{part}"
+    details = {"images": part, "extractor": f"{extractor.name} {extractor.version}", **details, **result.details}
     return replace(result, name=name, details=details, versions=result.versions | installed(*extractor.packages))
 
 
 # ------------------------------------------------------------------ features
 
 
-def made_features(subject, images, count):
-    """Yield the features (n, D), on the CPU, of `count` images of the "generator" or the "decoder", a batch at a time."""
-    sampler = subject.sampler
-    parts = list(
-        zip(
-            *(
-                code.split(default_batch_size(sampler.resolution))
-                for code in sampler.codes(count, subject.seed, subject.prior)
-            )
-        )
-    )
-    for c, s in tqdm(
-        parts, desc=f"images of the {images}", unit="batch", leave=False, disable=None if subject.progress else True
-    ):
-        with torch.no_grad():
-            x = sampler(c, s) if images == "generator" else sampler.decode(c)
-        yield subject.extractor(x).cpu()
+def generated_features(subject: Subject, part: str, count: int) -> Iterator[Tensor]:
+    """Yield the features (n, D), on the CPU, of `count` images of the "generator" or the "decoder" in batches."""
+    extractor = _extractor(subject)
+    for images in subject.generated_images(count, part):
+        yield _features(extractor, images)
 
 
-def statistics_directory():
-    """Where statistics of real features are kept: `statistics` beside prepared data."""
+def _features(extractor: FeatureExtractor, images: Tensor) -> Tensor:
+    """Features (N, D) of `images` (N, C, H, W), on the CPU.
+
+    Raises:
+        InvalidInputError: the extractor returned something else.
+    """
+    features = extractor(images)
+    if not torch.is_tensor(features) or features.ndim != 2 or len(features) != len(images):
+        got = tuple(features.shape) if torch.is_tensor(features) else type(features).__name__
+        raise InvalidInputError(f"extractor {extractor.name} must return ({len(images)}, D) features, got {got}")
+    return features.detach().cpu()
+
+
+def statistics_directory() -> Path:
+    """Directory of the statistics of real images: `statistics` beside prepared data."""
     return data_directory() / "statistics"
 
 
-def real_features(dataset, extractor, *, samples, seed, device="cpu", progress=False):
-    """Yield the features (n, D), on the CPU, of `samples` distinct images of the data set `dataset` (of all, if it has fewer), a batch at a time.
+def real_features(
+    dataset: Dataset,
+    extractor: FeatureExtractor,
+    *,
+    samples: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> Iterator[Tensor]:
+    """Yield the features (n, D), on the CPU, of `samples` distinct images of `dataset`, or of all if it has fewer.
 
-    Which images, and what is random about them, is drawn by `seed`.
+    `seed` chooses the images, and the noise of a stochastic data set.
     """
     rng = make_rng(seed, REAL)
-    parts = torch.randperm(len(dataset), generator=rng)[:samples].split(default_batch_size(dataset.resolution))
-    for part in tqdm(parts, desc="real images", unit="batch", leave=False, disable=None if progress else True):
-        yield extractor(dataset.images(part.to(device), rng)).cpu()
+    indices = torch.randperm(len(dataset), generator=rng, device="cpu")[:samples]
+    with progress_bar(len(indices), "real images", "image", progress, leave=False) as bar:
+        for part in indices.split(default_batch_size(dataset.resolution)):
+            yield _features(extractor, dataset.images(part.to(device), rng))
+            bar.update(len(part))
 
 
-def real_statistics(dataset, extractor, *, name, samples, seed, device="cpu", progress=False, directory=None):
-    """(`FeatureStatistics` of `real_features`, their key), computed once for a key and kept in `directory` (None: none are).
+def real_statistics(
+    dataset: Dataset,
+    extractor: FeatureExtractor,
+    *,
+    name: str,
+    samples: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+    directory: Path | None = None,
+) -> tuple[FeatureStatistics, dict[str, Any]]:
+    """The statistics of `real_features`, and their key. They are computed once for a key and kept in `directory`.
 
-    The key is a dict of all that they depend on: the `name` of the data set, the number of its images and a hash of some of them, extractor,
-    preprocessing, samples and seed. A file that is damaged is made again; a directory that cannot be written brings a warning.
+    The key is a dict of everything that the statistics depend on: name, size and content hash of the data set,
+    extractor, preprocessing, samples and seed. A damaged file is computed again, with a warning. So is the work if
+    `directory` is None or cannot be written.
     """
-    key = {
+    key: dict[str, Any] = {
         "data": name,
         "images": len(dataset),
         "resolution": dataset.resolution,
@@ -161,9 +206,9 @@ def real_statistics(dataset, extractor, *, name, samples, seed, device="cpu", pr
         "seed": seed,
     }
     key["sha256"] = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = directory and directory / f"{key['sha256'][:32]}.safetensors"
-    if path and (known := _read(path)):
-        return known, key
+    path = directory / f"{key['sha256'][:32]}.safetensors" if directory else None
+    if path and (kept := _read_statistics(path)):
+        return kept, key
     statistics = FeatureStatistics()
     for features in real_features(dataset, extractor, samples=samples, seed=seed, device=device, progress=progress):
         statistics.update(features)
@@ -175,10 +220,13 @@ def real_statistics(dataset, extractor, *, name, samples, seed, device="cpu", pr
     return statistics, key
 
 
-def _read(path):
-    """The statistics in the file at `path`; None if it is not there or damaged."""
+def _read_statistics(path: Path) -> FeatureStatistics | None:
+    """The statistics in the file at `path`. None if it is missing, or damaged, which brings a warning."""
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, "numpy") as file:
             return FeatureStatistics.from_arrays({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, KeyError):
+    except (OSError, SafetensorError, InvalidInputError) as error:
+        warnings.warn(f"{path} is damaged ({error}); the statistics are computed again", stacklevel=3)
         return None

@@ -1,327 +1,213 @@
-"""Measuring a sampler: which metrics apply, and what each needs of the model and its data."""
+"""Measuring a sampler: checks the request, then computes one metric after another."""
 
-import math
 import sys
-import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from typing import Any
 
-import torch
-from torch import nn
-from torch.distributions import Normal
-
+# The two modules register the package's metrics, in the order in which they are listed and measured.
 from idgan import __version__
-from idgan.data import DSprites, FactorGrid, content_key
-from idgan.errors import InvalidInputError
-from idgan.evaluation import feature_distance
-from idgan.evaluation.extractors import open_extractor
-from idgan.evaluation.feature_distance import MAX_SAMPLES
-from idgan.evaluation.grid_codes import GridCodes
-from idgan.images import default_batch_size, encoder_view
-from idgan.metrics import (
-    MetricResult,
-    aggregated_posterior_entropy,
-    beta_vae_metric,
-    code_alignment,
-    dci,
-    factor_vae_metric,
-    gilbo,
-    mixture_log_density,
-    mutual_information_gap,
-    r_id,
-    separated_attribute_predictability,
-)
-from idgan.networks import Posterior
-from idgan.sampler import PRIORS
+from idgan.data import Dataset, DSprites
+from idgan.errors import InvalidInputError, check_integer
+from idgan.evaluation import code_metrics, feature_distance  # noqa: F401
+from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
+from idgan.evaluation.metric import METRICS, Metric, register_metric
+from idgan.evaluation.subject import DEFAULT_SAMPLES, Subject
+from idgan.metrics import MetricResult
+from idgan.rng import MAX_SEED
+from idgan.sampler import PRIORS, Sampler
 
-__all__ = ["DEFAULT_SAMPLES", "METRICS", "applicable", "coarsened", "evaluate", "measure", "reads_data"]
+__all__ = ["DEFAULT_SAMPLES", "METRICS", "default_metrics", "matches_request", "measure", "register_metric"]
 
-DEFAULT_SAMPLES = 50_000
-"""Generated images, and real ones, behind a Fréchet distance: the paper's."""
-
-
-def coarsened(grid, most=8):
-    """The grid thinned to at most `most` evenly spaced values a factor: (a `FactorGrid`, the index of each of its points in `grid`)."""
-    values = [torch.linspace(0, size - 1, min(size, most)).round().long() for size in grid.sizes]
-    coarse = FactorGrid(tuple(map(len, values)), grid.names)
-    positions = coarse.factors(torch.arange(len(coarse)))
-    return coarse, grid.indices(torch.stack([value[position] for value, position in zip(values, positions.T)], dim=1))
-
-
-class Subject:
-    """What is measured: a sampler on its data, with the costly things that several metrics read made once, at the first use.
-
-    `prior` is what c is drawn from ("aggregated" or "normal"), `samples` how many images a Fréchet distance sees, `extractor` the feature network
-    of distances between images, on the sampler's device, `gilbo_options` what `idgan.metrics.gilbo` is told beside.
-    """
-
-    def __init__(
-        self,
-        sampler,
-        dataset,
-        seed,
-        progress,
-        *,
-        prior="aggregated",
-        samples=DEFAULT_SAMPLES,
-        extractor=None,
-        gilbo_options=None,
-    ):
-        self.sampler = sampler
-        self.dataset = dataset
-        self.seed = seed
-        self.progress = progress
-        self.prior = prior
-        self.samples = samples
-        self.extractor = extractor
-        self.gilbo_options = gilbo_options or {}
-
-    @cached_property
-    def codes(self):
-        """`GridCodes` of the encoder."""
-        return GridCodes(self.sampler.vae, self.dataset, self.sampler.device, self.progress)
-
-    def on_grid(self, metric, **options):
-        """A metric of the code, from the table of the whole data set's codes."""
-        return metric(self.codes, self.codes.factor_grid, seed=self.seed, **options)
-
-    # -------------------------------------------------------------- does the encoder read c from G(s, c)?
-
-    @cached_property
-    @torch.no_grad()
-    def read_back(self):
-        """Up to `MAX_SAMPLES` codes c, and the encoder's `Posterior` of G(s, c), on the CPU."""
-        vae = self.sampler.vae
-        c, s = self.sampler.codes(min(self.samples, MAX_SAMPLES), self.seed, self.prior)
-        pairs = zip(*(code.split(default_batch_size(self.sampler.resolution)) for code in (c, s)))
-        views = (encoder_view(self.sampler.sample(*pair), vae.config.resolution) for pair in pairs)
-        posteriors = [vae.encode(view.to(self.sampler.dtype)) for view in views]
-        mean, logvar = (
-            torch.cat([getattr(posterior, name) for posterior in posteriors]).cpu() for name in ("mean", "logvar")
-        )
-        return c.cpu(), Posterior(mean, logvar)
-
-    def alignment(self):
-        c, posterior = self.read_back
-        return code_alignment(posterior.mean, c, active=self.sampler.active.cpu(), seed=self.seed)
-
-    def r_id(self):
-        c, posterior = self.read_back
-        if self.prior == "aggregated":
-            entropy = aggregated_posterior_entropy(self.sampler.bank.mean, self.sampler.bank.logvar, seed=self.seed)
-            if entropy.details["saturated"]:
-                warnings.warn(f"r_id rests on an entropy that is low: {entropy.protocol}", stacklevel=2)
-        else:
-            value = self.sampler.c_dim * (math.log(2 * math.pi) + 1) / 2
-            entropy = MetricResult("entropy", value, "of N(0, I), exact", len(c), self.seed, confidence=0.0)
-        return r_id(posterior.log_prob(c), entropy, seed=self.seed)
-
-    def gilbo(self):
-        """GILBO of the generator by an encoder of the VAE's shape with fresh weights, on what the VAE's encoder would see."""
-        sampler = self.sampler
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            encoder = FreshEncoder(sampler.config.vae).to(sampler.device)
-
-        def sample(n, rng):
-            c, s = sampler.codes(n, int(torch.randint(2**31, (), generator=rng)), self.prior)
-            return sampler(c, s), c
-
-        def log_prior(c):
-            if self.prior == "normal":
-                return Normal(0.0, 1.0).log_prob(c).sum(1)
-            return mixture_log_density(c.cpu(), sampler.bank.mean, sampler.bank.logvar).to(c.device)
-
-        options = {
-            "samples": min(self.samples, MAX_SAMPLES),
-            "progress": self.progress and sys.stderr.isatty(),
-            **self.gilbo_options,
-        }
-        return gilbo(sample, encoder, log_prior, seed=self.seed, **options)
-
-
-class FreshEncoder(nn.Module):
-    """An untrained encoder of the shape `config`: images (N, C, H, H) in [0, 1] -> `Posterior`."""
-
-    def __init__(self, config):
-        super().__init__()
-        self.vae = config.build()
-        del self.vae.decoder
-
-    def forward(self, x):
-        return self.vae.encode(encoder_view(x, self.vae.config.resolution))
-
-
-METRICS = {
-    "fvm": lambda subject: subject.on_grid(factor_vae_metric, protocol="paper"),
-    "fvm-dlib": lambda subject: subject.on_grid(factor_vae_metric, protocol="disentanglement_lib"),
-    "mig": lambda subject: subject.on_grid(mutual_information_gap),
-    "sap": lambda subject: subject.on_grid(separated_attribute_predictability),
-    "beta-vae": lambda subject: subject.on_grid(beta_vae_metric),
-    "dci": lambda subject: subject.on_grid(dci, progress=subject.progress),
-    "alignment": Subject.alignment,
-    "r_id": Subject.r_id,
-    "fid": partial(feature_distance.fid, images="generator"),
-    "fid-decoder": partial(feature_distance.fid, images="decoder"),
-    "fid-infinity": partial(feature_distance.fid_infinity, images="generator"),
-    "fid-infinity-decoder": partial(feature_distance.fid_infinity, images="decoder"),
-    "kid": partial(feature_distance.kid, images="generator"),
-    "kid-decoder": partial(feature_distance.kid, images="decoder"),
-    "gilbo": Subject.gilbo,
-}
-"""Name -> function of a `Subject` that gives a `MetricResult`."""
-NEED_FACTORS = ("fvm", "fvm-dlib", "mig", "sap", "beta-vae", "dci")
-ON_FEATURES = ("fid", "fid-decoder", "fid-infinity", "fid-infinity-decoder", "kid", "kid-decoder")
-WITHOUT_DATA = ("alignment", "r_id", "gilbo")
-"""These need the sampler alone; every other metric reads the data set."""
-BY_PRIOR = (*WITHOUT_DATA, *ON_FEATURES)
-"""These depend on what c is drawn from."""
+MAX_IMAGES = 10_000_000
+"""Most samples of a measurement."""
 RENDERED = ("dsprites", "color-dsprites", "noisy-dsprites")
-"""Data sets whose images this package makes: their names say what they are."""
-ON_REQUEST = ("sap", "beta-vae", "dci", "fid-infinity", "fid-infinity-decoder", "kid", "kid-decoder", "gilbo")
-"""Not measured unless named: they need scikit-learn or say much the same as others, and DCI and GILBO take many minutes."""
-
-
-def is_dsprites(dataset):
-    """Whether `dataset` is dSprites or one of its variants, whose features come with the package."""
-    return getattr(dataset, "factors", None) == DSprites.factors
-
-
-def applicable(dataset, untrained=()):
-    """The metrics that are measured on `dataset` (None: no data set) unless others are named. A Fréchet distance only where its features are
-    surely at hand.
-
-    `untrained` are parts of the VAE ("encoder", "decoder") that the method has no use of: what is about them is left out.
-    """
-    has_factors = getattr(dataset, "factors", None) is not None
-    left_out = {*ON_REQUEST, *(() if has_factors else NEED_FACTORS), *(() if is_dsprites(dataset) else ON_FEATURES)}
-    return [name for name in METRICS if name not in left_out and part_of_vae(name) not in untrained]
-
-
-def reads_data(metrics=None):
-    """Whether any of `metrics`, names (None: those `applicable`, which may), reads the data set."""
-    return metrics is None or not set(metrics) <= set(WITHOUT_DATA)
-
-
-def part_of_vae(metric):
-    """What of the VAE a metric is about: "encoder", "decoder", or None."""
-    if metric in ON_FEATURES:
-        return "decoder" if metric.endswith("-decoder") else None
-    return None if metric == "gilbo" else "encoder"
-
-
-def evaluate(sampler, dataset, metrics=None, **options):
-    """Measure `sampler` on `dataset`: the list of what `measure` yields."""
-    return list(measure(sampler, dataset, metrics, **options))
+"""Data sets that this package renders. Their name identifies their images."""
 
 
 def measure(
-    sampler,
-    dataset,
-    metrics=None,
+    sampler: Sampler,
+    dataset: Dataset | None,
+    metrics: str | Iterable[str] | None = None,
     *,
-    seed=0,
-    samples=DEFAULT_SAMPLES,
-    priors=("aggregated",),
-    extractor=None,
-    gilbo_options=None,
-    progress=True,
-    known=(),
-    or_more=False,
-):
-    """Yield a `MetricResult` for each name in `metrics` (None: those `applicable`) and, where it depends on it, each of `priors`, in order.
-    A name that is there twice counts once. `dataset` may be None for metrics that read no data (`reads_data`).
+    seed: int = 0,
+    samples: int = DEFAULT_SAMPLES,
+    priors: str | Sequence[str] = ("aggregated",),
+    extractor: str | FeatureExtractor | None = None,
+    gilbo_options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    previous_results: Sequence[MetricResult] = (),
+    accept_more_samples: bool = False,
+) -> Iterator[MetricResult]:
+    """Yield a `MetricResult` for each of `metrics`, in order. A metric that depends on the prior gives one for each.
 
-    A result says what it answers under "request" in its details; one of a `normal` prior ends in "-normal".
+    Everything that determines a result is in its details under "request". The name of a result with the normal prior
+    ends in "-normal".
 
     Args:
-        samples: generated images of a Fréchet distance, and real ones (all, of a smaller set). `MAX_SAMPLES` bounds it for other metrics.
-        priors: of "aggregated" (the aggregated posterior) and "normal" (N(0, I)): what c is drawn from.
-        extractor: name of the features for fid and kid (`idgan.metrics.open_extractor`); None: dsprites-convnet for dSprites and its
-            variants, else inception-v3.
-        gilbo_options: of GILBO's stopping rule, such as {"samples": 2000, "patience": 2}; see `idgan.metrics.gilbo`.
-        known: results, of the same sampler, that are given back instead of being measured again if they answer the same request.
-        or_more: a known result of as many samples or more will do, of whatever seed and version.
+        sampler: what is measured.
+        dataset: the data set that it was trained on. None is enough for metrics that read no data.
+        metrics: names in `METRICS`. None takes `default_metrics`. A repeated name counts once.
+        seed: seed of all draws.
+        samples: generated images behind a Fréchet distance, and real ones (all, if the data set has fewer). Other
+            metrics take at most 10,000.
+        priors: distributions of c, from "aggregated" (the aggregated posterior) and "normal" (N(0, I)).
+        extractor: features of fid and kid: a name in `EXTRACTORS`, or a `FeatureExtractor`. None takes
+            dsprites-convnet for dSprites and its variants, and inception-v3 for other data.
+        gilbo_options: options of `idgan.metrics.gilbo`, such as {"samples": 2000, "patience": 2}.
+        progress: show progress: bars on a terminal; elsewhere a line for each metric, and one every 30 seconds.
+        previous_results: results of the same sampler. One that matches a request is yielded instead of measured again.
+        accept_more_samples: a previous result also matches if it has more samples, another seed or another version.
 
     Raises:
-        InvalidInputError: an unknown metric, prior or extractor, or a metric that needs ground-truth factors on a data set that has none,
-            or one of a part that the checkpoint's method leaves untrained.
+        InvalidInputError: an argument is unknown or out of range, a metric needs factors or data that are missing, or a
+            metric measures a part that the sampler's method does not train.
         MissingDependencyError: a metric needs a library that is not installed.
         HubUnreachableError: weights of the extractor are missing and cannot be downloaded.
     """
+    check_integer(0, MAX_SEED, seed=seed)
+    check_integer(2, MAX_IMAGES, samples=samples)
+    seed, samples = int(seed), int(samples)
+    selected = _select(sampler, dataset, metrics)
+    priors = _check_priors(priors)
+    code_metrics.check_gilbo_options(gilbo_options or {})
+    features = None
+    if any(metric.on_features for metric in selected):
+        default = "dsprites-convnet" if is_dsprites(dataset) else "inception-v3"
+        features = open_extractor(default if extractor is None else extractor).to(sampler.device)
+    elif extractor is not None and not isinstance(extractor, str):
+        open_extractor(extractor)  # an object that is none is an error, even if no metric uses it
+    subjects = {
+        prior: Subject(
+            sampler,
+            dataset,
+            seed,
+            progress,
+            prior=prior,
+            samples=samples,
+            extractor=features,
+            gilbo_options=gilbo_options,
+        )
+        for prior in priors
+    }
+    for metric in selected:
+        for prior in priors if metric.by_prior else priors[:1]:
+            subject = subjects[prior]
+            request = describe_request(metric, subject)
+            matches = (old for old in previous_results if matches_request(old, request, accept_more_samples))
+            yield next(matches, None) or _compute(metric, subject, request)
+
+
+def _select(sampler: Sampler, dataset: Dataset | None, names: str | Iterable[str] | None) -> list[Metric]:
+    """The metrics called `names`, if they can be computed of `sampler` on `dataset`."""
     untrained = sampler.untrained
-    metrics = list(dict.fromkeys(applicable(dataset, untrained) if metrics is None else metrics))
-    for name in metrics:
-        if name not in METRICS:
-            raise InvalidInputError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
-        if dataset is None and reads_data([name]):
+    if names is None:
+        names = default_metrics(dataset, untrained)
+    selected = [METRICS[name] for name in dict.fromkeys([names] if isinstance(names, str) else names)]
+    if dataset is not None and dataset.image_channels != sampler.image_channels and any_reads_data(selected):
+        raise InvalidInputError(
+            f"the data set has images of {dataset.image_channels} channels; the model's have {sampler.image_channels}"
+        )
+    for metric in selected:
+        if metric.reads_data and dataset is None:
+            without = ", ".join(name for name, other in METRICS.items() if not other.reads_data)
+            raise InvalidInputError(f"{metric.name} needs a data set; without one, choose from {without}")
+        if metric.needs_factors and getattr(dataset, "factors", None) is None:
+            raise InvalidInputError(f"{metric.name} needs ground-truth factors, which this data set does not have")
+        if metric.part in untrained:
             raise InvalidInputError(
-                f"{name} reads the data set, and none was given; without one there are {', '.join(WITHOUT_DATA)}"
+                f"{metric.name} measures the {metric.part}, which method {sampler.record.method!r} does not train"
             )
-        if name in NEED_FACTORS and getattr(dataset, "factors", None) is None:
-            raise InvalidInputError(f"{name} needs ground-truth factors, which this data set does not have")
-        if (part := part_of_vae(name)) in untrained:
-            raise InvalidInputError(
-                f"{name} is about the {part}, which nothing has trained: the method is {sampler.record.method}"
-            )
-    if not priors or any(prior not in PRIORS for prior in priors):
-        raise InvalidInputError(f"priors={priors!r}; expected one or more of {', '.join(PRIORS)}")
-    if samples < 2:
-        raise InvalidInputError(f"samples={samples}; expected 2 or more")
-    extractor = extractor or ("dsprites-convnet" if is_dsprites(dataset) else "inception-v3")
-    features = open_extractor(extractor).to(sampler.device) if any(name in ON_FEATURES for name in metrics) else None
-    priors = tuple(dict.fromkeys(priors))
-    options = {"samples": samples, "extractor": features, "gilbo_options": gilbo_options}
-    subjects = {prior: Subject(sampler, dataset, seed, progress, prior=prior, **options) for prior in priors}
-    for name in metrics:
-        for prior in priors if name in BY_PRIOR else priors[:1]:
-            request = request_of(name, subjects[prior])
-            yield next((result for result in known if answers(result, request, or_more)), None) or answer(
-                name, subjects[prior], request
-            )
+    return selected
 
 
-def request_of(name, subject):
-    """What determines the result of metric `name`, beside the sampler: a flat dict."""
-    request = {"metric": name, "seed": subject.seed, "data": str(subject.sampler.info.get("data"))}
-    if reads_data([name]):
-        request |= {"data_size": len(subject.dataset), "content": content_key(subject.dataset)}
-    if name in BY_PRIOR:
+def _check_priors(priors: str | Sequence[str]) -> tuple[str, ...]:
+    """`priors` as a tuple without repetitions."""
+    given = (priors,) if isinstance(priors, str) else tuple(priors)
+    if not given or any(prior not in PRIORS for prior in given):
+        raise InvalidInputError(f"priors must be one or more of {', '.join(PRIORS)}, got {priors!r}")
+    return tuple(dict.fromkeys(given))
+
+
+def any_reads_data(metrics: Iterable[Metric]) -> bool:
+    """Whether any of `metrics` reads the data set."""
+    return any(metric.reads_data for metric in metrics)
+
+
+def is_dsprites(dataset: Dataset | None) -> bool:
+    """Whether `dataset` is dSprites or one of its variants. Features for those come with the package."""
+    return getattr(dataset, "factors", None) == DSprites.factors
+
+
+def default_metrics(dataset: Dataset | None, untrained: Sequence[str] = ()) -> list[str]:
+    """Names of the metrics that are measured on `dataset` (None: no data set) if none are named.
+
+    Distances are among them only if features for the data come with the package. Metrics of `untrained` parts of the
+    VAE ("encoder", "decoder") are left out.
+    """
+    has_factors = getattr(dataset, "factors", None) is not None
+    return [
+        name
+        for name, metric in METRICS.items()
+        if metric.default
+        and metric.part not in untrained
+        and (has_factors or not metric.needs_factors)
+        and (is_dsprites(dataset) or not metric.on_features)
+        and (dataset is not None or not metric.reads_data)
+    ]
+
+
+def describe_request(metric: Metric, subject: Subject) -> dict[str, Any]:
+    """Everything except the sampler that determines the result of `metric`, as a flat dict."""
+    request: dict[str, Any] = {
+        "metric": metric.name,
+        "seed": subject.seed,
+        "data": str(subject.sampler.info.get("data")),
+    }
+    if metric.reads_data:
+        request |= {"data_size": len(subject.dataset), "content": subject.content}
+    if metric.by_prior:
         request |= {"prior": subject.prior, "samples": subject.samples}
-    if name in ON_FEATURES:
-        request["extractor"] = str(subject.extractor)
-    if name == "gilbo":  # with lists for tuples, as a file gives them back
-        request |= {
-            option: list(value) if isinstance(value, tuple) else value
-            for option, value in subject.gilbo_options.items()
-        }
+    if metric.on_features and subject.extractor is not None:
+        request["extractor"] = describe_extractor(subject.extractor)
+    if metric.name == "gilbo":
+        for option, value in subject.gilbo_options.items():  # tuples become lists, as in a file
+            request[option] = list(value) if isinstance(value, tuple) else value
     return request | {"idgan": __version__}
 
 
-def answers(result, request, or_more=False):
-    """Whether `result` is that of `request`, or with `or_more` of another of as many samples or more, whatever its seed and version.
+def matches_request(result: MetricResult, request: Mapping[str, Any], accept_more_samples: bool = False) -> bool:
+    """Whether `result` is what `request` asks for.
 
-    Requests used to have no content, and a size even if no data was read. One without content is of the data set if the statistics of its real
-    images say so, or if it is a metric of factors on images that this package makes.
+    Requests of older versions have no content hash, and state the size of data that was not read. The hash of such a
+    result is taken from the statistics of its real images. It is not needed for metrics of factors on images that this
+    package renders.
+
+    Args:
+        accept_more_samples: a result of more samples, another seed or another version matches too.
     """
     stored = dict(result.details.get("request", {}))
-    if stored.get("prior") == "posterior":  # its name in results of older versions
-        stored["prior"] = "aggregated"
     if "content" not in request:
         stored.pop("data_size", None)
     elif "content" not in stored:
-        rendered = stored.get("data") in RENDERED and request["metric"] in NEED_FACTORS
+        metric = request["metric"]
+        rendered = stored.get("data") in RENDERED and metric in METRICS and METRICS[metric].needs_factors
         stored["content"] = request["content"] if rendered else result.details.get("real", {}).get("content")
-    if or_more and stored.get("samples", 0) >= request.get("samples", 0):
+    if accept_more_samples and stored.get("samples", 0) >= request.get("samples", 0):
         stored |= {part: request[part] for part in ("seed", "samples", "idgan") if part in request}
     return stored == request
 
 
-def answer(name, subject, request):
-    """The result of metric `name`, with the prior in its name (if that is not the posterior) and in its protocol."""
-    result = METRICS[name](subject)
+def _compute(metric: Metric, subject: Subject, request: dict[str, Any]) -> MetricResult:
+    """The result of `metric`. Name and protocol state the prior."""
+    if subject.progress and not sys.stderr.isatty():
+        prior = f", c from the {subject.prior} prior" if metric.by_prior else ""
+        print(f"measuring {metric.name}{prior}", file=sys.stderr, flush=True)
+    result = metric.compute(subject)
+    if not isinstance(result, MetricResult):
+        raise InvalidInputError(f"metric {metric.name} must return a MetricResult, got {type(result).__name__}")
     details = {"request": request, **result.details}
-    if name not in BY_PRIOR:
+    if not metric.by_prior:
         return replace(result, details=details)
     suffix, prior = ("", "the aggregated posterior") if subject.prior == "aggregated" else ("-normal", "N(0, I)")
     return replace(result, name=result.name + suffix, protocol=f"{result.protocol}; c from {prior}", details=details)

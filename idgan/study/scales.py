@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from idgan.data import Dataset
-from idgan.evaluation.measure import coarsened
+from idgan.evaluation.grid_codes import thinned_grid
 
 __all__ = ["FULL", "GILBO", "SAMPLES", "SCALES", "SHORT", "SYNTHETIC", "TINY", "TWO_STAGE", "ThinnedDataset"]
 
@@ -62,7 +62,7 @@ class ThinnedDataset(Dataset):
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.factors, self.indices = coarsened(dataset.factors, most=3)
+        self.factors, self.indices = thinned_grid(dataset.factors, max_values=3)
         self.resolution, self.image_channels = dataset.resolution, dataset.image_channels
         self.stochastic, self.streams = dataset.stochastic, dataset.streams
 

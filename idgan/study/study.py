@@ -8,7 +8,7 @@ from typing import Any
 import idgan
 from idgan.data import Dataset, open_dataset
 from idgan.errors import InvalidInputError, RunMismatchError
-from idgan.evaluation.measure import BY_PRIOR, ON_FEATURES
+from idgan.evaluation.measure import METRICS
 from idgan.evaluation.results import measure_into, read_results
 from idgan.files import sha256_of, write_atomically
 from idgan.metrics import MetricResult
@@ -133,7 +133,7 @@ class Study:
             )
         if self.scale == "tiny" and name in SYNTHETIC:
             dataset = ThinnedDataset(dataset)
-        return dict(zip(metrics, measure_into(results_file, name, checkpoint, sampler, dataset, metrics, **options)))
+        return dict(zip(metrics, measure_into(results_file, name, sha256_of(checkpoint), sampler, dataset, metrics, **options)))
 
     def cell(self, name: str, method: str, metrics: Sequence[str], **options: Any) -> dict[str, Cell]:
         """Metric -> seed -> result, for the seeds that have one. `options` are those of `run`."""
@@ -182,11 +182,11 @@ def is_measurement_of(
     """Whether `result` is of `metric` with these options. The size of the data set and the version are ignored."""
     request = result.details.get("request", {})
     wanted: dict[str, Any] = {"metric": metric, "seed": 0}
-    if metric in BY_PRIOR:
+    if METRICS[metric].by_prior:
         wanted |= {"prior": "aggregated", "samples": samples}
     if metric == "gilbo":
         wanted |= gilbo_options
     ignored = ("data", "data_size", "content", "extractor", "idgan")
     found = {part: value for part, value in request.items() if part not in ignored}
     features = extractor if extractor.startswith("torchvision") else extractor.partition(":")[0]
-    return found == wanted and (metric not in ON_FEATURES or request["extractor"].split()[0] == features)
+    return found == wanted and (not METRICS[metric].on_features or request["extractor"].split()[0] == features)

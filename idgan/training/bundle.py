@@ -13,6 +13,7 @@ from idgan.data import DATASETS, Dataset
 from idgan.errors import CheckpointError
 from idgan.evaluation.results import measure_into
 from idgan.figures import sample_sheet, traversal_sheet
+from idgan.files import sha256_of
 from idgan.images import save_png
 from idgan.metrics.result import installed
 from idgan.networks import NETWORKS
@@ -59,8 +60,8 @@ def bundle(run: "Run", measure: bool = True) -> None:
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
-        options = {"samples": SAMPLES, "or_more": True, "progress": run.progress}
-        list(measure_into(run.out / "results.json", run.recipe.name, path, sampler, run.dataset, **options))
+        options = {"samples": SAMPLES, "accept_more_samples": True, "progress": run.progress}
+        list(measure_into(run.out / "results.json", run.recipe.name, sha256_of(path), sampler, run.dataset, **options))
 
 
 def record_of(run: "Run") -> TrainingRecord:

@@ -11,8 +11,7 @@ from PIL import Image
 
 from idgan.data import Dataset, content_key
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
-from idgan.evaluation.grid_codes import mean_codes, posterior_bank
-from idgan.evaluation.measure import coarsened
+from idgan.evaluation.grid_codes import mean_codes, posterior_bank, thinned_grid
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
 from idgan.images import contact_sheet, encoder_view
@@ -219,7 +218,7 @@ class Run:
 
         It uses at most 8 values of each factor. The reported metrics use the whole grid and other random numbers.
         """
-        grid, indices = coarsened(self.dataset.factors)
+        grid, indices = thinned_grid(self.dataset.factors)
         table = mean_codes(self.vae, self.dataset, indices, self.group.device)
         seed = self.rng(SELECTION).initial_seed() % 2**31
         mig = mutual_information_gap(table.__getitem__, grid, seed=seed)

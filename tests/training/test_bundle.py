@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import idgan
-from idgan.evaluation.measure import applicable
+from idgan.evaluation.measure import default_metrics
 from idgan.files import sha256_of
 from idgan.recipes import describe, override, recipe_of
 from idgan.training import train
@@ -88,7 +88,7 @@ def test_a_measured_run_writes_its_results(bands, bands_recipe, tmp_path, tiny):
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["name"] == "bands"
     assert results["sha256"] == sha256_of(path)
-    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == applicable(bands)
+    assert [metric["details"]["request"]["metric"] for metric in results["metrics"]] == default_metrics(bands)
     for metric in results["metrics"]:
         assert math.isfinite(metric["value"])
         assert metric.keys() >= {"name", "value", "protocol", "samples", "seed", "versions"}

@@ -12,7 +12,7 @@ import idgan
 from idgan.cli import main
 from idgan.data import open_dataset
 from idgan.errors import InvalidInputError
-from idgan.evaluation.measure import evaluate, part_of_vae
+from idgan.evaluation.measure import METRICS, measure
 from idgan.images import save_png
 from idgan.recipes import METHODS, apply_method, describe, override, recipe_of
 from idgan.training import train
@@ -172,12 +172,12 @@ def test_what_is_untrained_is_not_measured(short):
     sampler, source = idgan.load(short("gan"), device="cpu"), open_dataset("dsprites")
     for metric, part in ("mig", "encoder"), ("r_id", "encoder"), ("fid-decoder", "decoder"):
         with pytest.raises(
-            InvalidInputError, match=f"{metric} is about the {part}, which nothing has trained: the method is gan"
+            InvalidInputError, match=f"{metric} measures the {part}, which method 'gan' does not train"
         ):
-            evaluate(sampler, source, [metric], progress=False)
-    measured = evaluate(sampler, source, samples=32, progress=False)
+            list(measure(sampler, source, [metric], progress=False))
+    measured = list(measure(sampler, source, samples=32, progress=False))
     assert [result.name for result in measured] == ["FD-dsprites-convnet"]
-    assert part_of_vae("gilbo") is None  # it trains an encoder of its own
+    assert METRICS["gilbo"].part is None  # it trains an encoder of its own
 
 
 def test_what_is_untrained_is_not_served(short, tmp_path, monkeypatch):
