@@ -9,15 +9,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import idgan
 from idgan.data import DSprites
 from idgan.errors import InvalidInputError
-from idgan.networks import ConvGeneratorConfig, Posterior
+from idgan.networks import ConvGeneratorConfig, Posterior, register_network
 from idgan.objectives import BetaVAEConfig
 from idgan.recipes import Adam, recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import load_state
 from idgan.training.distributed import process_group
 from idgan.training.run import Run
+from idgan.zoo.weights import golden_differences
 
 KEPT = "networks.safetensors"
 
@@ -89,6 +91,44 @@ class FlatGeneratorConfig:
         )
 
 
+@register_network("test-flat-vae")
+@dataclass(frozen=True)
+class RegisteredVAEConfig(FlatVAEConfig):
+    """`FlatVAEConfig` under a name that a checkpoint can hold."""
+
+
+@register_network("test-encoder")
+@dataclass(frozen=True)
+class RegisteredEncoderConfig:
+    """An encoder with weights and without a decoder. With `pretrained`, its weights do not depend on a seed."""
+
+    c_dim: int = 4
+    image_channels: int = 1
+    resolution: int = 64
+    pretrained: bool = False
+
+    def build(self):
+        return OnlyEncoder(self)
+
+
+class OnlyEncoder(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 2 * config.c_dim))
+        if config.pretrained:
+            nn.init.constant_(self.layers[1].weight, 0.01)
+            nn.init.zeros_(self.layers[1].bias)
+
+    def encode(self, x):
+        return Posterior(*self.layers(x).float().chunk(2, dim=1))
+
+
+@register_network("test-flat-generator")
+@dataclass(frozen=True)
+class RegisteredGeneratorConfig(FlatGeneratorConfig):
+    """`FlatGeneratorConfig` under a name that a checkpoint can hold."""
+
+
 @dataclass(frozen=True)
 class FlatDiscriminatorConfig:
     def build(self):
@@ -97,9 +137,9 @@ class FlatDiscriminatorConfig:
 
 @pytest.fixture
 def recipe():
-    """`recipe(vae, stage_1=True)`: dSprites' recipe with foreign networks, two steps a stage."""
+    """`recipe(vae, stage_1=True, generator)`: dSprites' recipe with networks of a user's own, two steps a stage."""
 
-    def make(vae, stage_1=True):
+    def make(vae, stage_1=True, generator=FlatGeneratorConfig()):  # noqa: B008 (frozen)
         recipe = recipe_of("dsprites")
         sizes = {"steps": 2, "batch_size": 4, "precision": "fp32"}
         first = dataclasses.replace(
@@ -108,7 +148,7 @@ def recipe():
         return dataclasses.replace(
             recipe,
             vae=vae,
-            generator=FlatGeneratorConfig(),
+            generator=generator,
             discriminator=FlatDiscriminatorConfig(),
             vae_stage=first if stage_1 else None,
             gan_stage=dataclasses.replace(recipe.gan_stage, ema_decay=0.5, **sizes),
@@ -199,3 +239,55 @@ def test_networks_that_do_not_go_together_are_refused_at_once(recipe, options, t
     with pytest.raises(InvalidInputError, match="c_dim is 4 in the VAE, 9 in the generator"):
         train(odd, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------ registered networks
+
+
+def test_registered_networks_end_in_a_checkpoint_like_any_other(recipe, options, tmp_path):
+    recipe = recipe(RegisteredVAEConfig(), generator=RegisteredGeneratorConfig())
+    path = train(recipe, tmp_path / "run", measure=False, **options)
+    assert path == tmp_path / "run" / "model.safetensors"
+    assert not (tmp_path / "run" / KEPT).exists()
+    described = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert (described["vae.type"], described["generator.type"]) == ("test-flat-vae", "test-flat-generator")
+    sampler = idgan.load(path, device="cpu")
+    assert sampler.config.vae == RegisteredVAEConfig() and sampler.untrained == ()
+    assert sampler.sample(n=2, seed=0).shape == (2, 1, 64, 64)
+    assert all(difference < 1e-4 for difference in golden_differences(path).values())
+    assert sampler.generator.state_dict()["1.num_batches_tracked"].dtype == torch.int64
+    command = sampler.record.command
+    assert command.startswith("No command repeats this training. It used code of the caller: ")
+    assert "vae test-flat-vae" in command and "generator test-flat-generator" in command
+
+
+def test_an_encoder_without_a_decoder_ends_in_a_checkpoint(recipe, options, tmp_path):
+    recipe = recipe(RegisteredEncoderConfig(pretrained=True), stage_1=False, generator=RegisteredGeneratorConfig())
+    path = train(recipe, tmp_path / "run", measure=False, **options)
+    sampler = idgan.load(path, device="cpu")
+    assert sampler.untrained == ("decoder",)
+    assert golden_differences(path).keys() == {"images", "mean"}
+    x = sampler.sample(n=2, seed=0)
+    assert sampler.encode(x).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("vae", "expected"),
+    [
+        (RegisteredVAEConfig(), ("encoder", "decoder")),
+        (RegisteredEncoderConfig(), ("encoder", "decoder")),
+        (RegisteredEncoderConfig(pretrained=True), ("decoder",)),
+    ],
+)
+def test_untrained_parts_of_a_vae_are_found_by_its_parameters(recipe, vae, expected, tmp_path):
+    recipe = recipe(vae, stage_1=False)
+    with process_group("cpu") as group:
+        run = Run(recipe, tmp_path / "run", DSprites(), group, progress=False)
+        run.train_gan()
+    assert run.untrained() == expected
+
+
+def test_a_registered_vae_that_cannot_be_a_generator_keeps_its_weights(recipe, options, tmp_path):
+    with pytest.warns(UserWarning, match="the generator is the decoder of RegisteredVAEConfig, which has no as_generator"):
+        out = train(recipe(RegisteredVAEConfig()), tmp_path / "run", method="beta-vae", **options)
+    assert load_state(out / KEPT).keys() == {"vae", "generator"}
