@@ -113,7 +113,7 @@ def test_cache_lists_hashes_and_cleans(checkpoint, in_cache, directory):
     assert code == 0
     assert output.splitlines()[0] == f"org/small  {checkpoint.stat().st_size + 500:,} bytes"
     assert output.splitlines()[1] == f"  {commit[:12]}  model.safetensors"
-    assert "1 interrupted download(s)" in output
+    assert "1 leftover(s)" in output
 
     code, output = in_cache("cache", "--verify", "--clean", "--json")
     report = json.loads(output)
@@ -125,5 +125,5 @@ def test_cache_lists_hashes_and_cleans(checkpoint, in_cache, directory):
 
     code, output = in_cache("cache", "--verify")
     assert code == 1
-    assert "1 file(s) hashed, 1 not what they should be" in output
+    assert "1 file(s) hashed, 1 damaged" in output
     assert sha256[:12] in output
