@@ -24,7 +24,8 @@ def _entry_point(name: str, entry: dict[str, _Any]) -> _Callable[..., _Any]:
     load.__doc__ = f"""{entry["description"]}: encoder, decoder and generator as one `idgan.Sampler`.
 
     Status: {entry["status"]}. Weights: {entry["license"]}. Data: {entry["data"]["name"]} ({entry["data"]["license"]}).
-    Keyword arguments are those of `idgan.load`: pretrained, device, dtype, cache_dir, endpoint, token, local_files_only.
+    Keyword arguments are those of `idgan.load`: pretrained, device, dtype, cache_dir, endpoint, token,
+    local_files_only.
     """
     return load
 

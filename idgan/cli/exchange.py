@@ -21,11 +21,13 @@ existing_file = click.Path(exists=True, dir_okay=False)
 def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, data_path: str | None) -> None:
     """Import checkpoints of the reference implementation.
 
-    A pair of files, VAE and GAN, becomes one MODEL. Every key and shape is checked. The converted networks are run against the original
-    layers and must compute the same. The files are pickles. They are read as plain data, and nothing in them is run.
+    A pair of files, VAE and GAN, becomes one MODEL. Every key and shape is checked. The converted networks are run
+    against the original layers and must compute the same. The files are pickles. They are read as plain data, and
+    nothing in them is run.
 
     \b
-    idgan convert --vae dvae_dsprites/chkpts/last --gan idgan_dsprites/chkpts/model.pt --data dsprites --out dsprites.safetensors
+    idgan convert --vae dvae_dsprites/chkpts/last --gan idgan_dsprites/chkpts/model.pt --data dsprites --out
+    dsprites.safetensors
     """
     from idgan.zoo import legacy
     from idgan.zoo.weights import write_checkpoint
@@ -34,11 +36,13 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
     path = write_checkpoint(out, sampler)
     origin = sampler.info["training"]["converted_from"]
     steps = f"VAE of {origin['vae']['steps']:,} steps, GAN of {origin['gan']['steps']:,}"
-    shape = f"c {sampler.c_dim}, s {sampler.s_dim} -> {sampler.image_channels} x {sampler.resolution} x {sampler.resolution}"
+    image = f"{sampler.image_channels} x {sampler.resolution} x {sampler.resolution}"
+    shape = f"c {sampler.c_dim}, s {sampler.s_dim} -> {image}"
     click.echo(f"{path}: {shape}; {steps}. Its networks compute what the original layers compute")
     if data is None:
         click.echo(
-            "Without --data there are no posteriors of training images. Codes are drawn from the normal prior, and every dimension counts "
+            "Without --data there are no posteriors of training images. Codes are drawn from the normal prior, and "
+            "every dimension counts "
             "as active"
         )
 
@@ -53,9 +57,9 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
 def export(model: str, format: str, part: str, out: str) -> None:
     """Write a network of MODEL for other runtimes.
 
-    The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The encoder takes 64x64 images in [0, 1] and
-    returns the mean and the log-variance of their codes. Batches may have any size. The file is run and compared with the model at two
-    batch sizes. ONNX needs the extra `export`.
+    The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The encoder takes 64x64
+    images in [0, 1] and returns the mean and the log-variance of their codes. Batches may have any size. The file is
+    run and compared with the model at two batch sizes. ONNX needs the extra `export`.
 
     \b
     idgan export dsprites --out dsprites.onnx

@@ -18,9 +18,7 @@ from idgan.cli.options import say_json
 @click.option("--manifest", type=click.Path(dir_okay=False), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
-@click.option(
-    "--description", help="One line of text.  [default of this and the next two: that of the recipe]"
-)
+@click.option("--description", help="One line of text.  [default of this and the next two: that of the recipe]")
 @click.option("--license", help="SPDX expression for the weights.")
 @click.option("--data", nargs=2, metavar="NAME TERMS", help="The training data, and its license.")
 def publish(
@@ -38,8 +36,8 @@ def publish(
 ) -> None:
     """Publish the finished run in the directory RUN.
 
-    Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit. Publishing the same
-    again makes no second commit. Prints the manifest entry that pins the commit.
+    Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit.
+    Publishing the same again makes no second commit. Prints the manifest entry that pins the commit.
 
     \b
     idgan publish runs/mine --repo org/mine --dry-run
@@ -55,7 +53,8 @@ def publish(
     if manifest:  # checked now, because after the upload it would be too late
         if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
             raise InvalidInputError(
-                f"{name!r} cannot be a name in a manifest (lower-case letters, digits, dashes); give another with --name"
+                f"{name!r} cannot be a name in a manifest (lower-case letters, digits, dashes); give another with "
+                "--name"
             )
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
@@ -118,7 +117,7 @@ def _lines(repos: list[Any], freed: int | None, checked: list[Any] | None, fault
         for file in repo.files:
             yield f"  {file.revision[:12]}  {file.name}"
         if repo.leftovers:
-            yield f"  {len(repo.leftovers)} leftover(s) of interrupted or failed downloads; `idgan cache --clean` deletes them"
+            yield f"  {len(repo.leftovers)} leftover(s) of failed downloads; `idgan cache --clean` deletes them"
     if not repos:
         yield "the cache holds no checkpoint of idgan"
     if checked is not None:

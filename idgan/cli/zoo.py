@@ -43,7 +43,8 @@ def _table(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
     for name, entry in rows.items():
         images = f"{entry['resolution']}x{entry['resolution']}{', color' if entry['image_channels'] == 3 else ''}"
         figures = " | ".join(
-            _metric_value(entry, metric, protocol) for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib"))
+            _metric_value(entry, metric, protocol)
+            for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib"))
         )
         data = f"{entry['data']['name']} ({entry['data']['license']})"
         yield f"| `{name}` | {images} | {entry['c_dim']} | {entry['s_dim']} | {entry['status']} | {figures} | {data} |"
@@ -103,7 +104,10 @@ def info(model: str, as_json: bool) -> None:
 
 
 def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
-    """Lines "name: value", with the fields of an object indented below its name. Text of a file is escaped, see `printable`."""
+    """Lines "name: value", with the fields of an object indented below its name.
+
+    Text of a file is escaped, see `printable`.
+    """
     from idgan.zoo.manifest import printable
 
     for name, value in values.items():

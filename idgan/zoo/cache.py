@@ -1,4 +1,7 @@
-"""Checkpoints of this package in the hub cache: list them, hash them again, clean up. The cache belongs to huggingface_hub."""
+"""Checkpoints of this package in the hub cache: list them, hash them again, clean up.
+
+The cache belongs to huggingface_hub.
+"""
 
 import logging
 import os
@@ -79,7 +82,10 @@ def verify(cache_dir: str | os.PathLike[str] | None = None) -> list[tuple[Cached
 
 
 def clean(cache_dir: str | os.PathLike[str] | None = None, repo: str | None = None) -> int:
-    """Delete the leftovers of all checkpoints, or everything of the hub repository `repo`. Returns the number of bytes freed."""
+    """Delete the leftovers of all checkpoints, or everything of the hub repository `repo`.
+
+    Returns the number of bytes freed.
+    """
     if repo is None:
         return sum(_delete(path) for held in scan(cache_dir) for path in held.leftovers)
     freed = 0

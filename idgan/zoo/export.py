@@ -33,14 +33,15 @@ def export(sampler: Sampler, path: str | Path, *, part: str = "generator", forma
     Before that, the file is run on random inputs of `CHECKED_BATCHES` sizes and compared with the sampler.
 
     Args:
-        part: "generator" takes c (N, c_dim) and, if s_dim is not 0, s (N, s_dim), and returns images (N, C, H, W) in [0, 1].
-            "encoder" takes images (N, C, 64, 64) in [0, 1], or of the encoder's own resolution. It returns mean and logvar, (N, c_dim)
-            each.
-        format: "onnx", "torchscript" (for `torch.jit.load`), or "exported-program" (for `torch.export.load` of a similar PyTorch).
+        part: "generator" takes c (N, c_dim) and, if s_dim is not 0, s (N, s_dim), and returns images (N, C, H, W) in
+            [0, 1]. "encoder" takes images (N, C, 64, 64) in [0, 1], or of the encoder's own resolution. It returns mean
+            and logvar, (N, c_dim) each.
+        format: "onnx", "torchscript" (for `torch.jit.load`), or "exported-program" (for `torch.export.load` of a
+            similar PyTorch).
 
     Returns:
-        {"path", "bytes", "inputs", "outputs", "differences"}. Inputs and outputs map names to shapes, with "N" for the batch. Differences
-        are the largest absolute differences from the sampler, by output.
+        {"path", "bytes", "inputs", "outputs", "differences"}. Inputs and outputs map names to shapes, with "N" for the
+        batch. Differences are the largest absolute differences from the sampler, by output.
 
     Raises:
         InvalidInputError: there is no such part or format, or the encoder is untrained.

@@ -1,4 +1,4 @@
-"""From a finished run to a checkpoint that others load: its manifest entry, its place in the package or on a hub, its model card."""
+"""Publish a finished run: its manifest entry, its place in the package or on a hub, and its model card."""
 
 import json
 import re
@@ -41,8 +41,9 @@ def entry_of(
 ) -> Entry:
     """The manifest entry of the finished run in the directory `run`. `weights` tells where its file is.
 
-    Description, license and data are by default those of the recipe in the package's manifest. They must be given for a run on images of
-    the user's own (`--data`). Everything else is read from the run. Absolute paths are cut to their last part.
+    Description, license and data are by default those of the recipe in the package's manifest. They must be given for a
+    run on images of the user's own (`--data`). Everything else is read from the run. Absolute paths are cut to their
+    last part.
 
     Raises:
         RunError: the run has no checkpoint, no readable results, or results of another checkpoint.
@@ -118,7 +119,7 @@ def _training_of(file: CheckpointFile) -> dict[str, Any]:
 
 
 def _without_private_paths(value: Any) -> Any:
-    """JSON `value` with every absolute path cut to its last part: where files were on one machine is nobody's business."""
+    """JSON `value` with every absolute path cut to its last part. Directories of a private machine stay private."""
     if isinstance(value, dict):
         return {name: _without_private_paths(content) for name, content in value.items()}
     if isinstance(value, (list, tuple)):
@@ -144,7 +145,9 @@ def _last_part(word: str) -> str:
 
 
 def refuse_name(name: str | None, training: dict[str, Any]) -> None:
-    """Refuse the `name` of a recipe for a run of another method than that recipe's. `training` is the record of the run.
+    """Refuse the `name` of a recipe for a run of another method than that recipe's.
+
+    `training` is the record of the run.
 
     Raises:
         InvalidInputError: says which method the run is of.
@@ -152,12 +155,13 @@ def refuse_name(name: str | None, training: dict[str, Any]) -> None:
     method = TrainingRecord.from_dict(training).method
     if method not in (None, MAIN_METHOD) and name in Manifest.read(package_manifest()).entries:
         raise InvalidInputError(
-            f"this run is of the method {method}, and {name!r} is an {TITLE}: choose another name, such as {name}-{method}"
+            f"this run is of the method {method}, and {name!r} is an {TITLE}: choose another name, such as "
+            f"{name}-{method}"
         )
 
 
 def embed(run: str | Path, checkout: str | Path) -> Entry:
-    """Make the finished run in the directory `run` the embedded checkpoint of its recipe, in the source tree `checkout`.
+    """Make the finished run in `run` the embedded checkpoint of its recipe, in the source tree `checkout`.
 
     Returns:
         The new entry in the manifest of `checkout`.
@@ -195,9 +199,10 @@ def publish(
     token: str | bool | None = None,
     **terms: Any,
 ) -> tuple[Entry, dict[str, bytes]]:
-    """Publish the finished run in the directory `run` as the hub repository `repo`, in one commit. A missing repository is made.
+    """Publish the finished run in the directory `run` as the hub repository `repo`, in one commit.
 
-    If the upload is interrupted, the repository has none of the new files. Publishing the same again makes no commit.
+    A missing repository is made. If the upload is interrupted, the repository has none of the new files. Publishing the
+    same again makes no commit.
 
     Args:
         name: name in a manifest, by default that of the repository.
@@ -231,7 +236,8 @@ def publish(
         refuse_name(taken, entry.training or {})
     if not verify(ResolvedCheckpoint(repo, file.path, file.sha256, file=file))["ok"]:
         raise RunError(
-            f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was published"
+            f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was "
+            "published"
         )
     files = {name: (run / name).read_bytes() for name in RUN_FILES} | {CHECKPOINT_FILE: file.data}
     files[RECIPE_FILE] = _public_recipe(run / RECIPE_FILE, files[RECIPE_FILE])
@@ -275,7 +281,8 @@ def _upload(
         head = api.model_info(repo)
         if private and not head.private:
             raise HubError(
-                f"{repo} exists and is public: make it private first, or publish without --private. Nothing was published"
+                f"{repo} exists and is public: make it private first, or publish without --private. Nothing was "
+                "published"
             )
         commit: str = api.create_commit(  # the client skips files that have not changed, and an empty commit
             repo,
@@ -287,7 +294,8 @@ def _upload(
             api.create_tag(repo, tag=tag, revision=commit, exist_ok=True)
             if (there := api.model_info(repo, revision=tag).sha) != commit:
                 raise HubError(
-                    f"the tag {tag} of {repo} is at {there} already and is not moved; {commit} is published without a tag. "
+                    f"the tag {tag} of {repo} is at {there} already and is not moved; {commit} is published without a "
+                    "tag. "
                     "Choose another tag"
                 )
     return commit
@@ -303,7 +311,8 @@ def _publishing(remote: Any) -> Iterator[None]:
     except hub.client.HTTPError as error:
         if hub.is_broken_connection(error):
             raise HubUnreachableError(
-                f"{remote.repo}: the connection to {remote.host} failed ({error}). Nothing half-finished is visible there; publish again."
+                f"{remote.repo}: the connection to {remote.host} failed ({error}). Nothing half-finished is visible "
+                "there; publish again."
             ) from error
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 403:
@@ -329,9 +338,9 @@ def model_card(entry: Entry, sampler: Sampler) -> str:
     record = TrainingRecord.from_dict(entry.training)
     repo = str(entry.weights and entry.weights.repo)
     is_spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.license) is not None
-    license = {"license": entry.license.lower()} if is_spdx else {"license": "other", "license_name": entry.license.lower()}
     front = ModelCardData(
-        **license,
+        license=entry.license.lower() if is_spdx else "other",
+        license_name=None if is_spdx else entry.license.lower(),
         library_name="idgan",
         pipeline_tag="unconditional-image-generation",
         tags=["idgan", "gan", "vae", "disentanglement"],
@@ -345,12 +354,15 @@ def model_card(entry: Entry, sampler: Sampler) -> str:
             f"# {repo.partition('/')[2]}",
             f"\n{entry.description}. {_kind(entry, sampler)}",
             "\n![samples](samples.png)\n\n![what each dimension does](traversals.png)",
-            f'\n## Use\n\n```python\nimport idgan\n\nmodel = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
+            "\n## Use\n\n```python\nimport idgan\n",
+            f'model = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
             "\n## Measured\n\n| metric | value | samples | seed | protocol |\n|---|---|---|---|---|",
             *map(_metric_row, entry.metrics),
-            f"\nDetails are in {RESULTS_FILE}. Values compare only with values of the same protocol and number of samples.",
+            f"\nDetails are in {RESULTS_FILE}. Values compare only with values of the same protocol and number of "
+            "samples.",
             f"\n## Training\n\n    {printable(record.command)}",
-            f"\nSteps {json.dumps(record.steps)}, seed {record.seed}, {(record.wall_time_seconds or 0) / 3600:.1f} hours on"
+            f"\nSteps {json.dumps(record.steps)}, seed {record.seed}, {(record.wall_time_seconds or 0) / 3600:.1f} "
+            "hours on"
             f" {printable(record.hardware)}, with {printable(versions)}. All settings are in {RECIPE_FILE}.",
             "\n## License and limits\n",
             *_limits(entry, sampler),
@@ -368,7 +380,8 @@ def _limits(entry: Entry, sampler: Sampler) -> list[str]:
         lines += [f"- {inactive} of {entry.c_dim} dimensions of c are inactive: they carry no information."]
     if "encoder" not in sampler.untrained:
         lines += [
-            f"- The encoder knows only {entry.data.name}. It encodes other images as if they came from there, with its biases.",
+            f"- The encoder knows only {entry.data.name}. It encodes other images as if they came from there, with "
+            "its biases.",
             "- Encoding keeps only what c holds: an image is not reproduced exactly.",
         ]
     return lines

@@ -95,9 +95,7 @@ def test_info_escapes_what_a_file_says(run, directory):
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     info = {"name": "small", "training": {"hardware": "\x1b[2J", "command": "\ud800\nname: other"}}
-    safetensors.torch.save_file(
-        safetensors.torch.load(path.read_bytes()), path, {**metadata, "info": json.dumps(info)}
-    )
+    safetensors.torch.save_file(safetensors.torch.load(path.read_bytes()), path, {**metadata, "info": json.dumps(info)})
     output = run("info", "small.safetensors")
     assert "hardware: \\x1b[2J\n" in output
     assert "command: \\ud800\\nname: other\n" in output
@@ -105,7 +103,12 @@ def test_info_escapes_what_a_file_says(run, directory):
 
 def test_info_reads_the_file_once(run, directory, monkeypatch):
     opened = []
-    monkeypatch.setattr("idgan.zoo.weights.open", lambda path, mode: opened.append(path) or open(path, mode), raising=False)
+
+    def count(path, mode):
+        opened.append(path)
+        return open(path, mode)
+
+    monkeypatch.setattr("idgan.zoo.weights.open", count, raising=False)
     run("info", "runs/small")
     assert opened == [Path("runs/small/model.safetensors")]
 

@@ -1,4 +1,4 @@
-"""A Hugging Face hub in this process: the routes the real client uses to download and upload, over real HTTP, with faults on demand.
+"""A Hugging Face hub in this process: the routes for downloads and uploads, over real HTTP, with faults on demand.
 
 In a `with LocalHub() as hub:` block:
 
@@ -123,7 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
     # -------------------------------------------------------------- answers
 
     def answer(self, status, body=b"", headers=None, **more):
-        """Send a whole answer; `body` may be bytes or something to write as JSON. Keyword X_Error_Code becomes X-Error-Code."""
+        """Send a whole answer; `body` may be bytes or something to write as JSON.
+
+        Keyword X_Error_Code becomes X-Error-Code.
+        """
         if not isinstance(body, bytes):
             body, more = json.dumps(body).encode(), {"Content_Type": "application/json", **more}
         self.send_response(status)

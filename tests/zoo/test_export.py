@@ -1,4 +1,4 @@
-"""Exported files are run here by their own runtimes, as a user would run them, on inputs that the export did not check."""
+"""Exported files are run by their own runtimes, on inputs that the export did not check."""
 
 import copy
 import tempfile

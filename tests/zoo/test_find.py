@@ -1,4 +1,7 @@
-"""One name, one checkpoint: what `load` takes, in which order, and what it says to the rest. Nothing here needs a network."""
+"""One name, one checkpoint: what `load` takes, in which order, and what it says to the rest.
+
+Nothing here needs a network.
+"""
 
 import json
 from dataclasses import replace
@@ -92,7 +95,9 @@ def test_a_resolved_checkpoint_without_content_is_held_to_its_hash():
         zoo.load(zoo.ResolvedCheckpoint("mine", path, "0" * 64))
 
 
-@pytest.mark.parametrize("model", [{"vae": {}, "generator": {}}, {"resolution": 8192}, {"base_width": 65_536, "max_width": 65_536}])
+@pytest.mark.parametrize(
+    "model", [{"vae": {}, "generator": {}}, {"resolution": 8192}, {"base_width": 65_536, "max_width": 65_536}]
+)
 def test_a_manifest_entry_that_describes_no_model_is_an_error_of_the_manifest(model, monkeypatch):
     manifest = json.loads(Path("manifest.json").read_text())
     if "vae" not in model:
@@ -132,7 +137,9 @@ def test_a_checkpoint_without_a_name_gets_that_of_its_place():
 
 
 def test_an_unfinished_run_says_how_to_finish_it():
-    with pytest.raises(CheckpointError, match=r"runs/unfinished has no model.safetensors, so it is no finished run. .*`idgan train`"):
+    with pytest.raises(
+        CheckpointError, match=r"runs/unfinished has no model.safetensors, so it is no finished run. .*`idgan train`"
+    ):
         idgan.load("runs/unfinished")
 
 

@@ -1,4 +1,4 @@
-"""Publishing: what one publishes, another loads; the same again is nothing new; what is interrupted or refused leaves nothing that loads."""
+"""Publishing: what one publishes, another loads. An interrupted or refused upload leaves nothing that loads."""
 
 import json
 import os
@@ -210,7 +210,8 @@ def test_the_card_tells_terms_measurements_and_how_to_load(run):
 def test_no_path_of_a_private_machine_is_published(tmp_path):
     home = "/home/alice/secret project"
     training = TRAINING | {
-        "command": f"idgan train dsprites --vae {home}/runs/vae --data '{home}/photos' --set init=C:\\\\alice\\\\vae --out runs/mine",
+        "command": f"idgan train dsprites --vae {home}/runs/vae --data '{home}/photos' "
+        "--set init=C:\\\\alice\\\\vae --out runs/mine",
         "data": f"{home}/photos/",
         "stages": {"vae": {"steps": 5, "from": f"{home}/runs/vae"}},
         "settings": {"init_vae_from": "~alice/runs/vae", "loss": "mean/std"},
@@ -263,7 +264,7 @@ def test_a_baseline_does_not_take_the_name_of_a_recipe(tmp_path, hub):
 
 
 def test_a_mirror_of_the_lab_serves_what_the_command_published(run, hub, cache, tmp_path, monkeypatch):
-    """The whole command, in a process whose HF_ENDPOINT is the mirror; then it loads from there by its name in the manifest."""
+    """The whole command with the mirror as HF_ENDPOINT. Then the model loads by its name in the manifest."""
     manifest = tmp_path / "zoo.json"
     sent = child(
         ["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--private", "--manifest", str(manifest)], hub

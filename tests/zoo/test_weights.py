@@ -93,7 +93,7 @@ def test_writing_leaves_the_sampler_as_it_was(sampler, tmp_path):
 
 
 def test_a_loaded_sampler_does_not_depend_on_its_file(path, tmp_path):
-    """What safetensors returns is mapped from the file: without a copy, truncating that kills the process with SIGBUS."""
+    """Tensors that are mapped from the file would kill the process with SIGBUS when the file is truncated."""
     victim = tmp_path / "victim.safetensors"
     victim.write_bytes(path.read_bytes())
     code = (
@@ -215,7 +215,9 @@ def test_a_counter_of_another_type_is_refused(own, tmp_path, save):
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     name = "vae.layers.1.num_batches_tracked"
-    refused(save({**tensors, name: tensors[name].float()}, metadata), rf"{name} must be int64 \(\), found torch.float32")
+    refused(
+        save({**tensors, name: tensors[name].float()}, metadata), rf"{name} must be int64 \(\), found torch.float32"
+    )
 
 
 def test_networks_that_are_not_registered_name_their_package(own, tmp_path, save):
@@ -223,7 +225,9 @@ def test_networks_that_are_not_registered_name_their_package(own, tmp_path, save
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     metadata["config"] = metadata["config"].replace("OwnConfig", "OtherConfig")
-    refused(save(safetensors.torch.load_file(path), metadata), r"'own_package': run `idgan --import own_package \.\.\.`")
+    refused(
+        save(safetensors.torch.load_file(path), metadata), r"'own_package': run `idgan --import own_package \.\.\.`"
+    )
     metadata["config"] = metadata["config"].replace("own_package", "os; rm -rf /")
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(save(safetensors.torch.load_file(path), metadata))
@@ -303,7 +307,10 @@ WEIGHT = "generator.layers.0.weight"
         ({"bank.mean": torch.zeros(8, 4)}, r"bank.mean must be float32 \(8, 3\), found torch.float32 \(8, 4\)"),
         ({"bank.mean": torch.zeros(7, 3)}, r"bank.logvar must be float32 \(7, 3\)"),
         ({"bank.mean": torch.zeros(())}, "bank"),
-        ({WEIGHT: torch.full((256, 5), 3e38)}, f"{WEIGHT} has values from 3e\\+38 to 3e\\+38; accepted are -1e\\+06 to 1e\\+06"),
+        (
+            {WEIGHT: torch.full((256, 5), 3e38)},
+            f"{WEIGHT} has values from 3e\\+38 to 3e\\+38; accepted are -1e\\+06 to 1e\\+06",
+        ),
         ({"bank.logvar": torch.full((8, 3), 200.0)}, "bank.logvar has values from 200 to 200; accepted are -100 to 20"),
         ({"golden.more": torch.zeros(1)}, r"not expected: \['golden.more'\]"),
         ({f"{'n' * 500}{i}": torch.zeros(0) for i in range(9)}, r"not expected: \['n{100}', "),
@@ -398,8 +405,17 @@ def test_infos_that_are_no_objects(parts, save, info):
 
 @pytest.mark.parametrize(
     "info",
-    [{"training": ["x"]}, {"training": 5}, {"training": {"steps": 3}}, {"training": {"untrained": 5}}]
-    + [{"name": 5}, {"name": "a\nb"}, {"name": "\ud800"}, {"data": ["x"]}, {"data": "\x1b[2J"}],
+    [
+        {"training": ["x"]},
+        {"training": 5},
+        {"training": {"steps": 3}},
+        {"training": {"untrained": 5}},
+        {"name": 5},
+        {"name": "a\nb"},
+        {"name": "\ud800"},
+        {"data": ["x"]},
+        {"data": "\x1b[2J"},
+    ],
     ids=str,
 )
 def test_infos_of_other_types(parts, save, info):
@@ -412,7 +428,7 @@ def test_infos_of_other_types(parts, save, info):
 
 
 def with_header(path, data, change, grow=0):
-    """Write `data`, a safetensors file, to `path` with its header changed; `grow` bytes of zeros follow that take no disk."""
+    """Write the safetensors file `data` to `path` with its header changed, and `grow` zeros that take no disk."""
     end = 8 + struct.unpack("<Q", data[:8])[0]
     header, body = json.loads(data[8:end]), data[end:]
     change(header, len(body))
@@ -498,7 +514,7 @@ def test_absurd_weights_are_not_written(sampler, tmp_path):
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_a_damaged_file_loads_or_is_refused(path, tmp_path, data):
-    """Bytes set anywhere, mostly in the header, and cuts: a `CheckpointError`, or a sampler that samples; nothing else."""
+    """With bytes changed anywhere, and cuts, a file brings a `CheckpointError` or a sampler that samples."""
     content = bytearray(path.read_bytes())
     header = 8 + struct.unpack("<Q", content[:8])[0]
     places = st.one_of(st.integers(0, header - 1), st.integers(0, header - 1), st.integers(0, len(content) - 1))
