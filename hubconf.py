@@ -1,19 +1,21 @@
-"""torch.hub entry points: one a checkpoint, named like it with underscores. `torch.hub.load(REPO, "dsprites")` is `idgan.load("dsprites")`."""
+"""torch.hub entry points, one for each checkpoint. `torch.hub.load(REPO, "dsprites")` is `idgan.load("dsprites")`.
+
+Names are those of the checkpoints, with underscores for dashes.
+"""
 
 import json as _json
+from collections.abc import Callable as _Callable
 from pathlib import Path as _Path
+from typing import Any as _Any
 
-dependencies = [
-    "torch",
-    "huggingface_hub",
-    "safetensors",
-    "PIL",
-    "numpy",
-]  # torch.hub checks these after importing this file: nothing heavy above
+# torch.hub checks these after it has imported this file, so the imports above are light.
+dependencies = ["torch", "huggingface_hub", "safetensors", "PIL", "numpy"]
 
 
-def _entry_point(name, entry):
-    def load(**options):
+def _entry_point(name: str, entry: dict[str, _Any]) -> _Callable[..., _Any]:
+    """The function that loads the checkpoint `name`, with help from its manifest `entry`."""
+
+    def load(**options: _Any) -> _Any:
         import idgan
 
         return idgan.load(name, **options)
@@ -21,8 +23,9 @@ def _entry_point(name, entry):
     load.__name__ = name.replace("-", "_")
     load.__doc__ = f"""{entry["description"]}: encoder, decoder and generator as one `idgan.Sampler`.
 
-    Status: {entry["status"]}. Weights: {entry["license"]}; data: {entry["data"]["name"]} ({entry["data"]["license"]}).
-    Keyword arguments are those of `idgan.load`: pretrained, device, dtype, cache_dir, endpoint, token, local_files_only.
+    Status: {entry["status"]}. Weights: {entry["license"]}. Data: {entry["data"]["name"]} ({entry["data"]["license"]}).
+    Keyword arguments are those of `idgan.load`: pretrained, device, dtype, cache_dir, endpoint, token,
+    local_files_only.
     """
     return load
 

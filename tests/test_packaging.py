@@ -69,7 +69,7 @@ def run(command, **options):
 
 
 def main_job(path, tmp_path, python=sys.executable):
-    """Run the main job with the package at `path` first on the import path; -> (embedded names, where idgan was imported from)."""
+    """Run the main job with the package at `path`. Returns (embedded names, where idgan was imported from)."""
     environment = {name: value for name, value in os.environ.items() if name not in ("IDGAN_MANIFEST", "PYTHONPATH")}
     environment |= {"PYTHONPATH": str(path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     *names, home = run([python, "-c", MAIN_JOB], cwd=tmp_path, env=environment).splitlines()
@@ -140,8 +140,8 @@ known = dict(skip_validation=True, trust_repo=True)
 print(*sorted(torch.hub.list("owner/idgan:main", verbose=False, **known)))
 for name in sys.argv[1:]:
     assert "Status: released" in torch.hub.help("owner/idgan:main", name, **known)
-    for place in (dict(repo_or_dir="owner/idgan:main", verbose=False, **known), dict(repo_or_dir={str(repository)!r}, source="local")):
-        sampler = torch.hub.load(model=name, device="cpu", **place)
+    for place in (dict(repo_or_dir="owner/idgan:main", verbose=False, **known), dict(repo_or_dir={str(repository)!r},
+        source="local")): sampler = torch.hub.load(model=name, device="cpu", **place)
         assert name.replace("_", "-") == sampler.info["name"]
 torch.hub.load({str(repository)!r}, "celeba_64", source="local", pretrained=False)
 print(pathlib.Path(sys.modules["idgan"].__file__).parent)

@@ -1,4 +1,6 @@
-"""`idgan convert`, `export`: checkpoints from the reference implementation, networks for other runtimes."""
+"""`idgan convert`, `export`: import the reference implementation's checkpoints, export networks to other runtimes."""
+
+from collections.abc import Iterable
 
 import click
 
@@ -10,20 +12,22 @@ existing_file = click.Path(exists=True, dir_okay=False)
 @click.command()
 @click.option("--vae", required=True, type=existing_file, help="The reference's stage-1 checkpoint.")
 @click.option(
-    "--gan", required=True, type=existing_file, help="The reference's stage-2 checkpoint; its moving average is taken."
+    "--gan", required=True, type=existing_file, help="The reference's stage-2 checkpoint. Its moving average is used."
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The .safetensors file to write.")
 @click.option("--name", help="What to call the model.  [default: the file's name]")
-@click.option("--data", metavar="NAME", help="The data set that it was trained on, for the bank of posteriors.")
-@click.option("--data-path", type=click.Path(exists=True), help="Where the data set's files are, if it has any.")
-def convert(vae, gan, out, name, data, data_path):
+@click.option("--data", metavar="NAME", help="The data set it was trained on, for the bank of posteriors.")
+@click.option("--data-path", type=click.Path(exists=True), help="Path of the data set's files, if it has any.")
+def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, data_path: str | None) -> None:
     """Import checkpoints of the reference implementation.
 
-    A pair, VAE and GAN, becomes one MODEL. Every key and shape is checked, and that the converted networks compute what the original
-    layers compute. The files are pickles, read as plain data: nothing in them is run.
+    A pair of files, VAE and GAN, becomes one MODEL. Every key and shape is checked. The converted networks are run
+    against the original layers and must compute the same. The files are pickles. They are read as plain data, and
+    nothing in them is run.
 
     \b
-    idgan convert --vae dvae_dsprites/chkpts/last --gan idgan_dsprites/chkpts/model.pt --data dsprites --out dsprites.safetensors
+    idgan convert --vae dvae_dsprites/chkpts/last --gan idgan_dsprites/chkpts/model.pt --data dsprites --out
+    dsprites.safetensors
     """
     from idgan.zoo import legacy
     from idgan.zoo.weights import write_checkpoint
@@ -32,12 +36,14 @@ def convert(vae, gan, out, name, data, data_path):
     path = write_checkpoint(out, sampler)
     origin = sampler.info["training"]["converted_from"]
     steps = f"VAE of {origin['vae']['steps']:,} steps, GAN of {origin['gan']['steps']:,}"
-    shape = f"c {sampler.c_dim}, s {sampler.s_dim} -> {sampler.image_channels} x {sampler.resolution} x {sampler.resolution}"
+    image = f"{sampler.image_channels} x {sampler.resolution} x {sampler.resolution}"
+    shape = f"c {sampler.c_dim}, s {sampler.s_dim} -> {image}"
     click.echo(f"{path}: {shape}; {steps}. Its networks compute what the original layers compute")
     if data is None:
         click.echo(
-            "No --data, so no posteriors of training images: codes are drawn from the normal prior, and every dimension counts as live, "
-            "though some may carry nothing"
+            "Without --data there are no posteriors of training images. Codes are drawn from the normal prior, and "
+            "every dimension counts "
+            "as active"
         )
 
 
@@ -48,12 +54,12 @@ def convert(vae, gan, out, name, data, data_path):
 )
 @click.option("--part", type=click.Choice(["generator", "encoder"]), default="generator", show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
-def export(model, format, part, out):
+def export(model: str, format: str, part: str, out: str) -> None:
     """Write a network of MODEL for other runtimes.
 
-    The generator takes c, and s if the model has any, and gives images in [0, 1]. The encoder takes 64x64 images in [0, 1] and gives the
-    mean and the log-variance of their codes. Batches may have any size. The file is checked by running it against the model at two batch
-    sizes. ONNX needs the extra `export`.
+    The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The encoder takes 64x64
+    images in [0, 1] and returns the mean and the log-variance of their codes. Batches may have any size. The file is
+    run and compared with the model at two batch sizes. ONNX needs the extra `export`.
 
     \b
     idgan export dsprites --out dsprites.onnx
@@ -71,5 +77,5 @@ def export(model, format, part, out):
     click.echo(f"largest difference from the model: {differences}")
 
 
-def _shape(shape):
+def _shape(shape: Iterable[object]) -> str:
     return f"({', '.join(map(str, shape))})"

@@ -1,6 +1,8 @@
-"""`idgan publish`, `cache`: a run that others can load, and what was loaded from others."""
+"""`idgan publish`, `cache`: publish a run, and manage the checkpoints in the hub cache."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -9,23 +11,33 @@ from idgan.cli.options import say_json
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
-@click.option("--repo", required=True, metavar="ORG/NAME", help="The hub repository; it is made if it does not exist.")
+@click.option("--repo", required=True, metavar="ORG/NAME", help="The hub repository. A missing one is made.")
 @click.option("--private", is_flag=True, help="Make the repository private.")
 @click.option("--revision", metavar="TAG", help="Tag what is published.")
 @click.option("--dry-run", is_flag=True, help="Show what would be published, and send nothing.")
 @click.option("--manifest", type=click.Path(dir_okay=False), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
-@click.option(
-    "--description", help="A line for people.  [default, as for the next two: what idgan knows of the recipe]"
-)
+@click.option("--description", help="One line of text.  [default of this and the next two: that of the recipe]")
 @click.option("--license", help="SPDX expression for the weights.")
-@click.option("--data", nargs=2, metavar="NAME TERMS", help="The training data, and the terms it came under.")
-def publish(run, repo, private, revision, dry_run, manifest, name, token, description, license, data):
+@click.option("--data", nargs=2, metavar="NAME TERMS", help="The training data, and its license.")
+def publish(
+    run: str,
+    repo: str,
+    private: bool,
+    revision: str | None,
+    dry_run: bool,
+    manifest: str | None,
+    name: str | None,
+    token: str | None,
+    description: str | None,
+    license: str | None,
+    data: tuple[str, str] | None,
+) -> None:
     """Publish the finished run in the directory RUN.
 
-    Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or where HF_ENDPOINT says, in one commit; the same
-    again makes no second one. Prints the manifest entry that pins it.
+    Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit.
+    Publishing the same again makes no second commit. Prints the manifest entry that pins the commit.
 
     \b
     idgan publish runs/mine --repo org/mine --dry-run
@@ -38,15 +50,16 @@ def publish(run, repo, private, revision, dry_run, manifest, name, token, descri
     from idgan.zoo.publish import publish as send
 
     name = name or repo.rpartition("/")[2]
-    if manifest:  # what would fail after the upload fails before
+    if manifest:  # checked now, because after the upload it would be too late
         if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
             raise InvalidInputError(
-                f"{name!r} is no name for a manifest (lower-case letters, digits, dashes); give one with --name"
+                f"{name!r} cannot be a name in a manifest (lower-case letters, digits, dashes); give another with "
+                "--name"
             )
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
-    data = zoo_manifest.DataSet(*data) if data else None
-    terms = {"description": description, "license": license, "data": data}
+    terms: dict[str, Any] = {"description": description, "license": license}
+    terms["data"] = zoo_manifest.DataSet(*data) if data else None
     entry, files = send(run, repo, name=name, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
     if dry_run:
         click.echo(files["README.md"].decode() + "\n", err=True)
@@ -59,12 +72,12 @@ def publish(run, repo, private, revision, dry_run, manifest, name, token, descri
 
 
 @click.command()
-@click.option("--verify", is_flag=True, help="Hash every file; exits with 1 if one is not what it should be.")
-@click.option("--clean", is_flag=True, help="Delete what interrupted downloads left behind.")
-@click.option("--cache-dir", type=click.Path(file_okay=False), help="Another cache than that of HF_HUB_CACHE.")
+@click.option("--verify", is_flag=True, help="Hash every file. Exits with 1 if one is damaged.")
+@click.option("--clean", is_flag=True, help="Delete the leftovers of interrupted or failed downloads.")
+@click.option("--cache-dir", type=click.Path(file_okay=False), help="The cache.  [default: HF_HUB_CACHE]")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def cache(verify, clean, cache_dir, as_json):
-    """Show what the hub cache holds of idgan's checkpoints. How big it is, and what interrupted downloads left.
+def cache(verify: bool, clean: bool, cache_dir: str | None, as_json: bool) -> None:
+    """Show the checkpoints of idgan in the hub cache: their size, and leftovers of interrupted or failed downloads.
 
     \b
     idgan cache
@@ -87,26 +100,27 @@ def cache(verify, clean, cache_dir, as_json):
         raise SystemExit(1)
 
 
-def _repo(repo):
+def _repo(repo: Any) -> dict[str, Any]:
+    """A `CachedRepo` as a JSON object."""
     files = [
         {"name": file.name, "revision": file.revision, "path": str(file.path), "sha256": file.sha256}
         for file in repo.files
     ]
-    return {"repo": repo.repo, "bytes": repo.bytes, "files": files, "partials": [str(path) for path in repo.partials]}
+    return {"repo": repo.repo, "bytes": repo.bytes, "files": files, "leftovers": [str(path) for path in repo.leftovers]}
 
 
-def _lines(repos, freed, checked, faults):
+def _lines(repos: list[Any], freed: int | None, checked: list[Any] | None, faults: dict[str, str]) -> Iterator[str]:
     if freed is not None:
-        yield f"{freed:,} bytes of interrupted downloads deleted"
+        yield f"{freed:,} bytes of leftovers deleted"
     for repo in repos:
         yield f"{repo.repo}  {repo.bytes:,} bytes"
         for file in repo.files:
             yield f"  {file.revision[:12]}  {file.name}"
-        if repo.partials:
-            yield f"  {len(repo.partials)} interrupted download(s); `idgan cache --clean` deletes them"
+        if repo.leftovers:
+            yield f"  {len(repo.leftovers)} leftover(s) of failed downloads; `idgan cache --clean` deletes them"
     if not repos:
         yield "the cache holds no checkpoint of idgan"
     if checked is not None:
-        yield f"{len(checked)} file(s) hashed, {len(faults)} not what they should be"
-    for fault in faults.values():
-        yield f"  {fault}; loading it fetches it again"
+        yield f"{len(checked)} file(s) hashed, {len(faults)} damaged"
+    for path, fault in faults.items():
+        yield f"  {path}: {fault}; loading it fetches it again"

@@ -1,6 +1,8 @@
-"""`idgan list`, `info`, `verify`: what there is, and whether it is what it should be."""
+"""`idgan list`, `info`, `verify`: the models, what is known of them, and whether they are sound."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,8 +15,8 @@ from idgan.cli.options import model_argument, results_table, say_json
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--markdown", is_flag=True, help="A table with the paper's two metrics, for a README.")
-def list_(status, as_json, markdown):
-    """List the models. Those "released" have weights; a "recipe" waits to be trained.
+def list_(status: str | None, as_json: bool, markdown: bool) -> None:
+    """List the models. A "released" one has weights, a "recipe" has to be trained.
 
     \b
     idgan list
@@ -23,31 +25,33 @@ def list_(status, as_json, markdown):
     from idgan import zoo
 
     rows = {name: zoo.info(name) for name in zoo.list_models(status=status)}
-    if as_json:
-        return say_json(rows)
-    if markdown:
-        return click.echo("\n".join(_table(rows)))
     width = max(map(len, rows), default=0)
-    for name, entry in rows.items():
-        shape = f"{entry['resolution']:>4} px, c {entry['c_dim']:>2}, s {entry['s_dim']:>3}"
-        click.echo(f"{name:<{width}}  {entry['status']:<8}  {shape}  {entry['description']}")
+    if as_json:
+        say_json(rows)
+    elif markdown:
+        click.echo("\n".join(_table(rows)))
+    else:
+        for name, entry in rows.items():
+            shape = f"{entry['resolution']:>4} px, c {entry['c_dim']:>2}, s {entry['s_dim']:>3}"
+            click.echo(f"{name:<{width}}  {entry['status']:<8}  {shape}  {entry['description']}")
 
 
-def _table(rows):
+def _table(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Lines of a Markdown table of manifest entries, name -> entry."""
     yield "| name | images | c | s | status | FVM | MIG | data (license) |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, entry in rows.items():
         images = f"{entry['resolution']}x{entry['resolution']}{', color' if entry['image_channels'] == 3 else ''}"
         figures = " | ".join(
-            _figure(entry, metric, protocol) for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib"))
+            _metric_value(entry, metric, protocol)
+            for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib"))
         )
         data = f"{entry['data']['name']} ({entry['data']['license']})"
         yield f"| `{name}` | {images} | {entry['c_dim']} | {entry['s_dim']} | {entry['status']} | {figures} | {data} |"
 
 
-def _figure(entry, name, protocol):
-    """The value that a manifest entry has for a metric by that protocol, as text; "" if it has none."""
+def _metric_value(entry: dict[str, Any], name: str, protocol: str) -> str:
+    """Value of the metric `name` with that protocol in a manifest entry, as text. "" if it was not measured."""
     values = [
         metric["value"]
         for metric in entry["metrics"]
@@ -59,8 +63,8 @@ def _figure(entry, name, protocol):
 @click.command()
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def info(model, as_json):
-    """Tell what is known of MODEL. Shapes, live code dimensions, licenses, how it was trained, what it measured.
+def info(model: str, as_json: bool) -> None:
+    """Show what is known of MODEL: shapes, active code dimensions, licenses, training, measured metrics.
 
     \b
     idgan info dsprites
@@ -68,12 +72,11 @@ def info(model, as_json):
     """
     from idgan import zoo
     from idgan.evaluation.results import read_results
-    from idgan.files import sha256_of
 
     entry = zoo.info(model) if model in zoo.list_models() else {}
     if not entry or entry["weights"]:
         found = zoo.resolve(model)
-        sampler = zoo.load(found.path, device="cpu")
+        sampler = zoo.load(found, device="cpu")
         entry |= {
             "resolution": sampler.resolution,
             "image_channels": sampler.image_channels,
@@ -89,7 +92,7 @@ def info(model, as_json):
         if Path(model).is_dir():
             results = Path(model) / "results.json"
             entry["metrics"] = [
-                result.to_dict() for result in read_results(results, sampler.info["name"], sha256_of(found.path))
+                result.to_dict() for result in read_results(results, sampler.info["name"], found.sha256)
             ]
     if as_json:
         return say_json(entry)
@@ -100,20 +103,26 @@ def info(model, as_json):
         click.echo(f"  {line}")
 
 
-def _lines(values, indent=0):
+def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
+    """Lines "name: value", with the fields of an object indented below its name.
+
+    Text of a file is escaped, see `printable`.
+    """
+    from idgan.zoo.manifest import printable
+
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield f"{' ' * indent}{name}:"
+            yield f"{' ' * indent}{printable(name)}:"
             yield from _lines(value, indent + 2)
         else:
-            yield f"{' ' * indent}{name}: {value}"
+            yield f"{' ' * indent}{printable(name)}: {printable(value)}"
 
 
 @click.command()
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def verify(model, as_json):
-    """Check that MODEL is sound. Its hash, its format, and that its networks still compute the golden outputs stored with it.
+def verify(model: str, as_json: bool) -> None:
+    """Check MODEL: its hash, its format, and that its networks compute the golden outputs in the file.
 
     Exits with 1 if they do not.
 
@@ -128,6 +137,7 @@ def verify(model, as_json):
     else:
         differences = ", ".join(f"{name} {value:.1e}" for name, value in result["differences"].items())
         click.echo(f"{result['name']}: {'ok' if result['ok'] else 'FAILED'} ({result['path']})")
-        click.echo(f"largest difference from the golden outputs: {differences}; accepted: {zoo.TOLERANCES}")
+        accepted = ", ".join(f"{name} {zoo.TOLERANCES[name]:.1e}" for name in result["differences"])
+        click.echo(f"largest difference from the golden outputs: {differences}; accepted: {accepted}")
     if not result["ok"]:
         raise SystemExit(1)

@@ -1,17 +1,24 @@
-"""What the hub cache holds of this package's checkpoints: list it, hash it again, clear it. The cache is huggingface_hub's own."""
+"""Checkpoints of this package in the hub cache: list them, hash them again, clean up.
+
+The cache belongs to huggingface_hub.
+"""
 
 import logging
+import os
 import re
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import scan_cache_dir
+from huggingface_hub import constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 from huggingface_hub.utils import WeakFileLock
 from safetensors import SafetensorError, safe_open
 
-from idgan.zoo.download import fault_of, stated_sha256
-from idgan.zoo.manifest import Manifest
+from idgan.zoo.download import find_fault, stated_sha256
+from idgan.zoo.manifest import Manifest, Weights
 
 __all__ = ["CachedFile", "CachedRepo", "clean", "scan", "verify"]
 
@@ -22,7 +29,7 @@ PARTIAL = re.compile(r"(?P<etag>.+?)(\.[0-9a-f]{8})?\.incomplete")
 
 @dataclass(frozen=True)
 class CachedFile:
-    """A file of one commit in the cache. `sha256` and `bytes` are what it should have, None where nobody said."""
+    """A file of one commit in the cache. `sha256` and `bytes` are its expected hash and size, None if unknown."""
 
     name: str
     revision: str
@@ -33,61 +40,77 @@ class CachedFile:
 
 @dataclass(frozen=True)
 class CachedRepo:
-    """A hub repository in the cache: `bytes` on disk, its whole `files`, and `partials` that no running download writes to."""
+    """A hub repository in the cache.
+
+    Attributes:
+        bytes: size on disk.
+        files: whole files.
+        leftovers: interrupted downloads that no process continues, and entries that are no files.
+    """
 
     repo: str
     bytes: int
-    files: tuple
-    partials: tuple
+    files: tuple[CachedFile, ...]
+    leftovers: tuple[Path, ...]
 
 
-def scan(cache_dir=None):
-    """The cached repositories that hold checkpoints of this package, or that the manifest names, sorted. A list of `CachedRepo`."""
-    pins = {}
+def scan(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedRepo]:
+    """The cached repositories that have checkpoints of this package or are in the manifest, sorted by name."""
+    pins: dict[tuple[str | None, str | None, str], Weights] = {}
     for entry in Manifest.load().entries.values():
         if entry.weights and not entry.weights.embedded:
             pins[entry.weights.repo, entry.weights.revision, entry.weights.file] = entry.weights
     named = {repo for repo, _, _ in pins}
     return sorted(
-        (_described(repo, pins) for repo in _all_repos(cache_dir) if repo.repo_id in named or _holds_checkpoint(repo)),
+        (_describe(repo, pins) for repo in _all_repos(cache_dir) if repo.repo_id in named or _is_ours(repo)),
         key=lambda repo: repo.repo,
     )
 
 
-def verify(cache_dir=None):
-    """Hash every file whose content is known, from the manifest or the hub. A list of (`CachedFile`, what is wrong in words or None)."""
+def verify(cache_dir: str | os.PathLike[str] | None = None) -> list[tuple[CachedFile, str | None]]:
+    """Hash every file whose expected hash is known from the manifest or the hub.
+
+    Returns:
+        Pairs of a file and what is wrong with it, in words or None.
+    """
     return [
-        (file, fault_of(file.path, file.sha256, file.bytes))
+        (file, find_fault(file.path, file.sha256, file.bytes))
         for repo in scan(cache_dir)
         for file in repo.files
         if file.sha256
     ]
 
 
-def clean(cache_dir=None, repo=None):
-    """Delete what interrupted downloads left behind or, when one is named, all of the hub repository `repo`. Returns the bytes freed."""
+def clean(cache_dir: str | os.PathLike[str] | None = None, repo: str | None = None) -> int:
+    """Delete the leftovers of all checkpoints, or everything of the hub repository `repo`.
+
+    Returns the number of bytes freed.
+    """
     if repo is None:
-        return sum(_delete(path) for held in scan(cache_dir) for path in held.partials)
+        return sum(_delete(path) for held in scan(cache_dir) for path in held.leftovers)
     freed = 0
     for held in _all_repos(cache_dir):
         if held.repo_id == repo:
-            freed += sum(_delete(path) for path in _partials(held.repo_path))
-            strategy = scan_cache_dir(cache_dir).delete_revisions(
-                *(revision.commit_hash for revision in held.revisions)
-            )
+            freed += sum(_delete(path) for path in _leftovers(held.repo_path))
+            commits = [revision.commit_hash for revision in held.revisions]
+            strategy = scan_cache_dir(_as_path(cache_dir)).delete_revisions(*commits)
             strategy.execute()
             freed += strategy.expected_freed_size
     return freed
 
 
-def _all_repos(cache_dir):
+def _as_path(cache_dir: str | os.PathLike[str] | None) -> Path:
+    return Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
+
+
+def _all_repos(cache_dir: str | os.PathLike[str] | None) -> list[Any]:
     try:
-        return [repo for repo in scan_cache_dir(cache_dir).repos if repo.repo_type == "model"]
+        return [repo for repo in scan_cache_dir(_as_path(cache_dir)).repos if repo.repo_type == "model"]
     except CacheNotFound:
         return []
 
 
-def _described(repo, pins):
+def _describe(repo: Any, pins: Mapping[tuple[str | None, str | None, str], Weights]) -> CachedRepo:
     files = []
     for revision in repo.revisions:
         for file in revision.files:
@@ -95,13 +118,15 @@ def _described(repo, pins):
             sha256, size = (pin.sha256, pin.bytes) if pin else (stated_sha256(file.file_path), None)
             files.append(CachedFile(file.file_name, revision.commit_hash, file.file_path, sha256, size))
     files.sort(key=lambda file: (file.revision, file.name))
-    partials = tuple(_partials(repo.repo_path))
-    return CachedRepo(
-        repo.repo_id, repo.size_on_disk + sum(path.stat().st_size for path in partials), tuple(files), partials
-    )
+    leftovers = tuple(_leftovers(repo.repo_path))
+    size = repo.size_on_disk + sum(path.lstat().st_size for path in leftovers if path.name.endswith(".incomplete"))
+    return CachedRepo(repo.repo_id, size, tuple(files), leftovers)
 
 
-def _holds_checkpoint(repo):
+def _is_ours(repo: Any) -> bool:
+    """Whether a cached repository has a checkpoint of this package, or a directory in the place of one."""
+    if any(path.suffix == ".safetensors" for path in _directories(repo.repo_path)):
+        return True
     for revision in repo.revisions:
         for file in revision.files:
             if file.file_name.endswith(".safetensors"):
@@ -114,10 +139,12 @@ def _holds_checkpoint(repo):
     return False
 
 
-def _partials(repo_path):
-    """Partial downloads that nobody holds the lock of: their process is gone."""
+def _leftovers(repo_path: Path) -> Iterator[Path]:
+    """Directories in the place of files, and partial downloads without a process that holds their lock."""
+    yield from _directories(repo_path)
     for path in sorted(repo_path.glob("blobs/*.incomplete")):
-        lock = repo_path.parent / ".locks" / repo_path.name / f"{PARTIAL.fullmatch(path.name)['etag']}.lock"
+        match = PARTIAL.fullmatch(path.name)
+        lock = repo_path.parent / ".locks" / repo_path.name / f"{match['etag'] if match else ''}.lock"
         try:
             if lock.exists():
                 with WeakFileLock(lock, timeout=0.05):
@@ -127,7 +154,19 @@ def _partials(repo_path):
             log.info("%s is being downloaded", path)
 
 
-def _delete(path):
-    size = path.stat().st_size
+def _directories(repo_path: Path) -> list[Path]:
+    """Directories in the place of files. The client makes none: blobs are files, and links lead to blobs."""
+    blobs = [path for path in repo_path.glob("blobs/*") if path.is_dir()]
+    snapshots = [path for path in repo_path.glob("snapshots/*/*") if path.is_dir()]
+    return sorted(blobs + [path for path in snapshots if path.is_symlink() or path.suffix == ".safetensors"])
+
+
+def _delete(path: Path) -> int:
+    """Delete a file, a link or a directory. Returns the number of bytes freed."""
+    if path.is_dir() and not path.is_symlink():
+        size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+        shutil.rmtree(path)
+        return size
+    size = 0 if path.is_symlink() else path.stat().st_size
     path.unlink()
     return size

@@ -51,14 +51,16 @@ def fetch(
 ) -> Any:
     """Get `file` of the hub repository `repo` at `revision` into the local cache, and read it from there.
 
-    A cached file at a 40-hex commit costs no request. A branch or tag is looked up each time. If the hub does not answer, or the cache cannot
-    be written, the cached copy is used, with a warning. A cached file that is damaged is fetched again, once.
+    A cached file at a 40-hex commit costs no request. A branch or tag is looked up each time. If the hub does not
+    answer, or the cache cannot be written, the cached copy is used, with a warning. A cached file that is damaged is
+    fetched again, once.
 
     Args:
         sha256, bytes: expected hash and size. Without `sha256`, the hash that the hub states for large files is taken.
         endpoint: address of the hub, by default HF_ENDPOINT or huggingface.co.
         token: as in huggingface_hub: a string, False for none, or None for the one that is logged in.
-        read: called with the path in the cache, the expected hash and the expected size. It raises CorruptWeightsError for a damaged file.
+        read: called with the path in the cache, the expected hash and the expected size. It raises CorruptWeightsError
+            for a damaged file.
 
     Returns:
         The result of `read`. By default this is the path.
@@ -104,7 +106,10 @@ def fetch(
 
 
 def _update(remote: Any, cached: Path) -> Path:
-    """The file at the branch or tag of `remote`. This is the `cached` one if the hub does not answer or the cache cannot be written."""
+    """The file at the branch or tag of `remote`.
+
+    This is the `cached` one if the hub does not answer or the cache cannot be written.
+    """
     try:
         return remote.download()
     except (HubUnreachableError, HubServerError, HubRateLimitError, DownloadInterruptedError) as error:
@@ -117,10 +122,8 @@ def _update(remote: Any, cached: Path) -> Path:
     return cached
 
 
-def locate(
-    weights: Weights, read: Callable[[Path, str | None, int | None], Any] = verify, **options: Any
-) -> Any:
-    """Find and read the file of a manifest entry: inside the package if it is embedded, else by `fetch` with `options`."""
+def locate(weights: Weights, read: Callable[[Path, str | None, int | None], Any] = verify, **options: Any) -> Any:
+    """Find and read the file of a manifest entry. It is embedded in the package, or got by `fetch` with `options`."""
     if weights.embedded:
         return read(PACKAGE / "weights" / weights.file, weights.sha256, weights.bytes)
     return fetch(
@@ -150,7 +153,10 @@ def find_fault(path: str | os.PathLike[str], sha256: str | None = None, bytes: i
 def describe_fault(
     start: bytes, size: int, digest: str | None, sha256: str | None = None, bytes: int | None = None
 ) -> str | None:
-    """What is wrong with a file of `size` bytes that begins with `start` and has the hash `digest`. None if it is as expected."""
+    """What is wrong with a file of `size` bytes that begins with `start` and has the hash `digest`.
+
+    None if it is as expected.
+    """
     is_page = WEB_PAGE.match(start[:512]) is not None
     page = ", which is a web page: the server answered with HTML instead of the file" if is_page else ""
     if bytes not in (None, size):
@@ -163,8 +169,8 @@ def describe_fault(
 def stated_sha256(path: Path, etag: str | None = None) -> str | None:
     """The sha256 that the hub stated for a cached file, or None.
 
-    For a large file this is its ETag. The cache names blobs by ETag. `etag` is used if the cache has no links, as on Windows without
-    developer mode.
+    For a large file this is its ETag. The cache names blobs by ETag. `etag` is used if the cache has no links, as on
+    Windows without developer mode.
     """
     name = os.path.basename(os.readlink(path)) if os.path.islink(path) else etag or ""
     return name if re.fullmatch(SHA256, name) else None

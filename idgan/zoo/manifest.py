@@ -139,7 +139,10 @@ class DataSet(_Checked):
 
 @dataclass(frozen=True)
 class Weights(_Checked):
-    """Where the file is and what it must contain. It is inside the package (`embedded`), or at one commit of a hub repository."""
+    """Where the file is and what it must contain.
+
+    It is inside the package (`embedded`), or at one commit of a hub repository.
+    """
 
     file: str = field(
         metadata=_accepting("a plain file name ending in .safetensors", _matching(FILE_NAME + r"(?<=\.safetensors)"))
@@ -218,7 +221,10 @@ class Entry(_Checked):
 
 
 def _check_metric(where: str, metric: object) -> None:
-    """Check a result as `MetricResult.to_dict` writes it. It must have the fields that make it comparable, and may have others."""
+    """Check a result as `MetricResult.to_dict` writes it.
+
+    It must have the fields that make it comparable, and may have others.
+    """
     if not isinstance(metric, dict):
         raise ManifestError(f"field '{where}' is {_brief(metric)}; accepted: an object")
     for name, check in METRIC_CHECKS.items():
@@ -244,7 +250,9 @@ class Manifest:
 
     @classmethod
     def load(cls) -> "Manifest":
-        """The package's manifest together with those in IDGAN_MANIFEST, a list of paths as in PATH. The first file with a name wins.
+        """The package's manifest together with those in IDGAN_MANIFEST, a list of paths as in PATH.
+
+        The first file with a name wins.
 
         Raises:
             ManifestError: a file is damaged. The message names the file and says what to do.
@@ -287,7 +295,7 @@ def _read_or_advise(cls: type[Manifest], path: str | Path, advice: str) -> Manif
 
 
 def package_manifest() -> Path:
-    """Path of the package's manifest: inside the package in a wheel, next to it in a checkout or a torch.hub archive."""
+    """Path of the package's manifest: in the package in a wheel, next to it in a checkout or a torch.hub archive."""
     for folder in (PACKAGE, PACKAGE.parent):
         if (path := folder / "weights_manifest.json").is_file():
             return path
@@ -295,7 +303,10 @@ def package_manifest() -> Path:
 
 
 def write_entry(path: str | os.PathLike[str], name: str, entry: Entry) -> Path:
-    """Insert or replace entry `name` in the manifest file at `path`, atomically. A missing file is created. Returns the path."""
+    """Insert or replace entry `name` in the manifest file at `path`, atomically. A missing file is created.
+
+    Returns the path.
+    """
     path = Path(path)
     entries = {**(Manifest.read(path).entries if path.exists() else {}), str(name): entry}
     document = {"schema": SCHEMA, "models": {key: entries[key].to_json() for key in sorted(entries)}}

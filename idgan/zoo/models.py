@@ -37,7 +37,10 @@ __all__ = ["TOLERANCES", "ResolvedCheckpoint", "info", "list_models", "load", "r
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
-"""Accepted difference of golden outputs in float32: pixels in [0, 1], and units of the code. Machines differ by less."""
+"""Accepted difference of golden outputs in float32: pixels in [0, 1], and units of the code.
+
+Machines differ by less.
+"""
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,15 @@ def load(
     """The `Sampler` called `name`: encoder, decoder and generator in one object, ready to use.
 
     Args:
-        name: a name in `list_models()`, a run directory, a `.safetensors` file, "org/repo" or "org/repo@revision" on the hub, or the
-            result of `resolve`. Names of models come first: write "./dsprites" for a directory of that name.
+        name: a name in `list_models()`, a run directory, a `.safetensors` file, "org/repo" or "org/repo@revision" on
+            the hub, or the result of `resolve`. Names of models come first: write "./dsprites" for a directory of that
+            name.
         pretrained: False builds the architecture with random weights.
         device: "auto" (CUDA if there is one, else the CPU), or any PyTorch device.
         dtype: "float32", "bfloat16" or "float16", or the torch dtype. Images are float32 in any case.
         revision: commit, branch or tag. For hub repositories only.
-        cache_dir, endpoint, token, local_files_only: as in huggingface_hub. Its HF_* environment variables give the defaults.
+        cache_dir, endpoint, token, local_files_only: as in huggingface_hub. Its HF_* environment variables give the
+            defaults.
 
     Raises:
         UnknownModelError: there is no such name. The message lists the known names.
@@ -123,9 +128,9 @@ def _untrained_sampler(name: str | os.PathLike[str] | ResolvedCheckpoint) -> Sam
 def resolve(
     name: str | os.PathLike[str] | ResolvedCheckpoint, *, revision: str | None = None, **options: Any
 ) -> ResolvedCheckpoint:
-    """Find the checkpoint called `name`, download it if needed, and verify it. Arguments and errors are those of `load`.
+    """Find the checkpoint called `name`, download it if needed, and verify it.
 
-    A `ResolvedCheckpoint` is returned as it is.
+    Arguments and errors are those of `load`. A `ResolvedCheckpoint` is returned as it is.
     """
     if isinstance(name, ResolvedCheckpoint):
         return name
@@ -176,7 +181,8 @@ def _file_of_run(directory: Path) -> Path:
     path = directory / CHECKPOINT_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, repeat its `idgan train`"
+            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, repeat its `idgan "
+            "train`"
         )
     return path
 
@@ -190,7 +196,10 @@ def _read_from_hub(repo: str, revision: str, options: dict[str, Any]) -> Checkpo
 
 
 def list_models(*, status: str | None = None) -> list[str]:
-    """Names of all checkpoints in the manifest, sorted. `status` "released" or "recipe" selects those with that status."""
+    """Names of all checkpoints in the manifest, sorted.
+
+    `status` "released" or "recipe" selects those with that status.
+    """
     if status not in (None, "released", "recipe"):
         raise InvalidInputError(f"status must be released, recipe or None, got {status!r}")
     load_plugins()
@@ -204,10 +213,13 @@ def info(name: str) -> dict[str, Any]:
 
 
 def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) -> dict[str, Any]:
-    """Check the hash of checkpoint `name`, and that its networks compute its golden outputs. `options` are those of `load`.
+    """Check the hash of checkpoint `name`, and that its networks compute its golden outputs.
+
+    `options` are those of `load`.
 
     Returns:
-        {"name", "path", "differences": {"images", "decoded", "mean"}, "ok"}. "decoded" is missing if the VAE has no decoder.
+        {"name", "path", "differences": {"images", "decoded", "mean"}, "ok"}. "decoded" is missing if the VAE has no
+        decoder.
 
     Raises:
         CorruptWeightsError, CheckpointError: the file is damaged or malformed.

@@ -1,212 +1,309 @@
-"""From a finished run to a checkpoint that others load: its manifest entry, its place in the package or on a hub, its model card."""
+"""Publish a finished run: its manifest entry, its place in the package or on a hub, and its model card."""
 
-import hashlib
 import json
 import re
+import shlex
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from idgan import zoo
 from idgan.errors import HubAuthError, HubError, HubOfflineError, HubUnreachableError, InvalidInputError, RunError
-from idgan.files import sha256_of, write_atomically
-from idgan.zoo.manifest import REPO_NAME, Entry, Manifest, Weights, package_manifest, write_entry
-from idgan.zoo.weights import CHECKPOINT_FILE, read_checkpoint
+from idgan.files import write_atomically
+from idgan.record import TrainingRecord
+from idgan.registry import load_plugins
+from idgan.sampler import Sampler
+from idgan.zoo.manifest import REPO_NAME, DataSet, Entry, Manifest, Weights, package_manifest, printable, write_entry
+from idgan.zoo.models import ResolvedCheckpoint, verify
+from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file
 
 __all__ = ["NO_COMMIT", "embed", "entry_of", "model_card", "publish"]
 
 RESULTS_FILE = "results.json"
-RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, "recipe.json", "samples.png", "traversals.png")
-PUBLISHED, TITLE = "id-gan", "ID-GAN"
-"""The method that recipes are of."""
+RECIPE_FILE = "recipe.json"
+RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, RECIPE_FILE, "samples.png", "traversals.png")
+MAIN_METHOD, TITLE = "id-gan", "ID-GAN"
+"""The method of the package's recipes, and its name in texts."""
+ABSOLUTE = r"/|~|\\\\|[A-Za-z]:[/\\]|file:"
+"""The beginning of an absolute path on any system."""
 NO_COMMIT = "0" * 40
-"""Stands in an entry where the commit will be, as long as nothing is published."""
+"""Takes the place of the commit in an entry until the checkpoint is published."""
 
 
-def entry_of(run, weights, *, description=None, license=None, data=None):
-    """The manifest `Entry` of the finished run in the directory `run`, whose file is where `weights` (a `Weights`) says.
+def entry_of(
+    run: str | Path,
+    weights: Weights,
+    *,
+    description: str | None = None,
+    license: str | None = None,
+    data: DataSet | None = None,
+) -> Entry:
+    """The manifest entry of the finished run in the directory `run`. `weights` tells where its file is.
 
-    What is not given of description, license and data (a `DataSet`) is what the package's manifest says of the recipe, unless the run was
-    trained on images of its own (`--data`); everything else is read from the run.
+    Description, license and data are by default those of the recipe in the package's manifest. They must be given for a
+    run on images of the user's own (`--data`). Everything else is read from the run. Absolute paths are cut to their
+    last part.
 
     Raises:
-        RunError: the run has no checkpoint, no results that can be read, or results of another checkpoint.
-        InvalidInputError: something is not given, and the run was trained on images of its own.
-        UnknownModelError: something is not given, and the recipe is not in the package's manifest.
+        RunError: the run has no checkpoint, no readable results, or results of another checkpoint.
+        InvalidInputError: something must be given and is not.
+        UnknownModelError: the recipe is not in the package's manifest, and something is not given.
     """
     run = Path(run)
-    for name in (CHECKPOINT_FILE, RESULTS_FILE):
+    _require_files(run, (CHECKPOINT_FILE, RESULTS_FILE))
+    return _entry_of(run, read_file(run / CHECKPOINT_FILE), weights, description, license, data)
+
+
+def _require_files(run: Path, names: tuple[str, ...]) -> None:
+    for name in names:
         if not (run / name).is_file():
-            raise RunError(
-                f"{run} has no {name}: finish it with `idgan train`, and measure it with `idgan evaluate {run}`"
+            advice = (
+                f"measure it: `idgan evaluate {run}`"
+                if name == RESULTS_FILE
+                else "repeat its `idgan train` command to finish it"
             )
+            raise RunError(f"{run} has no {name}, so it is no finished run; {advice}")
+
+
+def _entry_of(
+    run: Path,
+    file: CheckpointFile,
+    weights: Weights,
+    description: str | None = None,
+    license: str | None = None,
+    data: DataSet | None = None,
+) -> Entry:
     try:
         results = json.loads((run / RESULTS_FILE).read_text())
         measured, metrics = results["sha256"], results["metrics"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise RunError(
-            f"{run / RESULTS_FILE} holds no results of this package: delete it, and measure anew: `idgan evaluate {run}`"
+            f"{run / RESULTS_FILE} has no results of this package: delete it, and measure again: `idgan evaluate {run}`"
         ) from error
-    if measured != sha256_of(run / CHECKPOINT_FILE):
+    if measured != file.sha256:
         raise RunError(f"{run / RESULTS_FILE} belongs to another checkpoint; measure this one: `idgan evaluate {run}`")
-    sampler = read_checkpoint(run / CHECKPOINT_FILE)
-    training = sampler.info["training"]
-    if None in (description, license, data):
-        if training.get("data"):
-            other = f"{run} was trained on {training['data']}, which need not be what {training['recipe']} is of"
-            raise InvalidInputError(f"{other}: give --description, --license and --data")
-        known = Manifest.read(package_manifest())[training["recipe"]]
+    training = _training_of(file)
+    record = TrainingRecord.from_dict(training)
+    if description is None or license is None or data is None:
+        if record.data:
+            raise InvalidInputError(
+                f"{run} was trained on {record.data}, which may differ from the data of {record.recipe}: "
+                "give --description, --license and --data"
+            )
+        known = Manifest.read(package_manifest())[str(record.recipe)]
         description, license, data = description or known.description, license or known.license, data or known.data
+    config = file.config
     return Entry(
         status="released",
         description=description,
         license=license,
         data=data,
-        resolution=sampler.resolution,
-        image_channels=sampler.image_channels,
-        c_dim=sampler.c_dim,
-        s_dim=sampler.s_dim,
-        model=sampler.config.to_dict(),
+        resolution=config.resolution,
+        image_channels=config.image_channels,
+        c_dim=config.c_dim,
+        s_dim=config.s_dim,
+        model=config.to_dict(),
         weights=weights,
-        training=training,
+        training=_without_private_paths(training),
         metrics=metrics,
     )
 
 
-def refuse_name(name, training):
-    """Refuse the name of a recipe for a run, whose checkpoint says `training` of itself, of another method than that recipe's."""
-    method = _system(training)
-    if method not in (None, PUBLISHED) and name in Manifest.read(package_manifest()).entries:
+def _training_of(file: CheckpointFile) -> dict[str, Any]:
+    """The training record in `file`, as JSON object."""
+    training = file.info.get("training")
+    if not training:
+        raise RunError(f"{file.path} has no record of its training; publish the checkpoint of an `idgan train` run")
+    return dict(training)
+
+
+def _without_private_paths(value: Any) -> Any:
+    """JSON `value` with every absolute path cut to its last part. Directories of a private machine stay private."""
+    if isinstance(value, dict):
+        return {name: _without_private_paths(content) for name, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_private_paths(content) for content in value]
+    if not isinstance(value, str):
+        return value
+    if re.match(ABSOLUTE, value):
+        return _last_part(value)
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = [value]
+    cut = [_last_part(word) for word in words]
+    return value if cut == words else shlex.join(cut)
+
+
+def _last_part(word: str) -> str:
+    """The last part of an absolute path, also behind `name=`. Other words stay as they are."""
+    name, equals, path = word.rpartition("=")
+    if not re.match(ABSOLUTE, path):
+        return word
+    return name + equals + re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+def refuse_name(name: str | None, training: dict[str, Any]) -> None:
+    """Refuse the `name` of a recipe for a run of another method than that recipe's.
+
+    `training` is the record of the run.
+
+    Raises:
+        InvalidInputError: says which method the run is of.
+    """
+    method = TrainingRecord.from_dict(training).method
+    if method not in (None, MAIN_METHOD) and name in Manifest.read(package_manifest()).entries:
         raise InvalidInputError(
-            f"this run is of the method {method}, and {name!r} is an {TITLE}: choose another name, such as {name}-{method}"
+            f"this run is of the method {method}, and {name!r} is an {TITLE}: choose another name, such as "
+            f"{name}-{method}"
         )
 
 
-def _system(training):
-    """The method that a checkpoint says it is: a name, or None where it is by no recipe of the package."""
-    return training.get("method", PUBLISHED)
+def embed(run: str | Path, checkout: str | Path) -> Entry:
+    """Make the finished run in `run` the embedded checkpoint of its recipe, in the source tree `checkout`.
 
-
-def embed(run, checkout):
-    """Make the finished run in the directory `run` the embedded checkpoint of its recipe, in the source tree `checkout`; -> its `Entry`.
+    Returns:
+        The new entry in the manifest of `checkout`.
 
     Raises:
-        InvalidInputError: the run is of a method that is only compared with the recipe's.
+        InvalidInputError: the run is of another method than the recipe.
         RunError: it is not finished or not measured.
     """
-    path = Path(run) / CHECKPOINT_FILE
-    if not path.is_file():
-        raise RunError(f"{run} has no {CHECKPOINT_FILE}: finish it with `idgan train`")
-    content = path.read_bytes()
-    training = read_checkpoint(path).info["training"]
-    name = training["recipe"]
+    run, checkout = Path(run), Path(checkout)
+    load_plugins()
+    _require_files(run, (CHECKPOINT_FILE, RESULTS_FILE))
+    file = read_file(run / CHECKPOINT_FILE)
+    training = _training_of(file)
+    name = str(training.get("recipe"))
     refuse_name(name, training)
-    weights = Weights(file=f"{name}.safetensors", sha256=sha256_of(path), bytes=len(content), embedded=True)
-    entry = entry_of(run, weights)
-    write_atomically(Path(checkout) / "idgan" / "weights" / weights.file, content)
-    write_entry(Path(checkout) / "weights_manifest.json", name, entry)
+    weights = Weights(file=f"{name}.safetensors", sha256=file.sha256, bytes=len(file.data), embedded=True)
+    entry = _entry_of(run, file, weights)
+    write_atomically(checkout / "idgan" / "weights" / weights.file, file.data)
+    write_entry(checkout / "weights_manifest.json", name, entry)
     return entry
 
 
 # ------------------------------------------------------------------ to a hub
 
 
-def publish(run, repo, *, name=None, private=False, tag=None, dry_run=False, endpoint=None, token=None, **terms):
-    """Publish the finished run in the directory `run` as the hub repository `repo`, which is made if missing, in one commit.
+def publish(
+    run: str | Path,
+    repo: str,
+    *,
+    name: str | None = None,
+    private: bool = False,
+    tag: str | None = None,
+    dry_run: bool = False,
+    endpoint: str | None = None,
+    token: str | bool | None = None,
+    **terms: Any,
+) -> tuple[Entry, dict[str, bytes]]:
+    """Publish the finished run in the directory `run` as the hub repository `repo`, in one commit.
 
-    Whatever interrupts it, the repository holds all of the new files or none. Publishing what is there already makes no commit.
+    A missing repository is made. If the upload is interrupted, the repository has none of the new files. Publishing the
+    same again makes no commit.
 
     Args:
-        name: what a manifest will call it; None: as the repository is called.
-        private: make the repository private; one that is public already is refused.
-        tag: a tag for the commit; a tag of that name that is elsewhere stays there, and is an error.
-        dry_run: send nothing; the entry's revision is `NO_COMMIT`.
+        name: name in a manifest, by default that of the repository.
+        private: make the repository private. A public one is refused.
+        tag: tag for the commit. A tag of that name at another commit is not moved, and is an error.
+        dry_run: send nothing. The entry's revision is `NO_COMMIT`.
         endpoint, token: as in `idgan.load`.
         terms: description, license and data, as in `entry_of`.
 
     Returns:
-        (entry, files): the manifest `Entry` that pins the commit, and what the commit holds, file name -> bytes.
+        (entry, files): the manifest entry that pins the commit, and the content of the commit, file name -> bytes.
 
     Raises:
         RunError: the run is not finished, not measured, or does not compute its golden outputs.
-        InvalidInputError: the repository or the manifest's entry would be called like a recipe, and the run is not of its method.
-        HubError: a subclass says why the hub did not take it.
+        InvalidInputError: the repository or the entry has the name of a recipe, and the run is of another method.
+        HubError: the hub did not take it. Subclasses say why.
     """
     run = Path(run)
+    load_plugins()
     for value, pattern, accepted in (
-        (repo, REPO_NAME, '"organisation/name"'),
+        (repo, REPO_NAME, '"organization/name"'),
         (tag or "x", r"\w[\w.-]*", "a tag: letters, digits, . _ -"),
     ):
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise InvalidInputError(f"{value!r} is not {accepted}")
-    for file in RUN_FILES:
-        if not (run / file).is_file():
-            advice = (
-                f"measure it: `idgan evaluate {run}`"
-                if file == RESULTS_FILE
-                else "the `idgan train` that made it continues it"
-            )
-            raise RunError(f"{run} has no {file}, so it is no finished run; {advice}")
-    files = {file: (run / file).read_bytes() for file in RUN_FILES}
-    content = files[CHECKPOINT_FILE]
-    weights = Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content), repo=repo, revision=NO_COMMIT)
-    entry = entry_of(run, weights, **terms)
+    _require_files(run, RUN_FILES)
+    file = read_file(run / CHECKPOINT_FILE)
+    weights = Weights(CHECKPOINT_FILE, file.sha256, len(file.data), repo=repo, revision=NO_COMMIT)
+    entry = _entry_of(run, file, weights, **terms)
     for taken in {repo.partition("/")[2], name}:
-        refuse_name(taken, entry.training)
-    if not zoo.verify(run.resolve() / CHECKPOINT_FILE)["ok"]:
+        refuse_name(taken, entry.training or {})
+    if not verify(ResolvedCheckpoint(repo, file.path, file.sha256, file=file))["ok"]:
         raise RunError(
-            f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was published"
+            f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was "
+            "published"
         )
-    files["README.md"] = model_card(entry, read_checkpoint(run / CHECKPOINT_FILE)).encode()
+    files = {name: (run / name).read_bytes() for name in RUN_FILES} | {CHECKPOINT_FILE: file.data}
+    files[RECIPE_FILE] = _public_recipe(run / RECIPE_FILE, files[RECIPE_FILE])
+    files["README.md"] = model_card(entry, build_sampler(file)).encode()
     if not dry_run:
         commit = _upload(repo, files, private, tag, endpoint, token)
         entry = replace(entry, weights=replace(weights, revision=commit))
     return entry, files
 
 
-def _upload(repo, files, private, tag, endpoint, token):
-    """Commit `files` to `repo`, unless it holds them already, and tag that commit; -> its 40 hex digits."""
+def _public_recipe(path: Path, content: bytes) -> bytes:
+    """The `content` of a run's recipe.json without private paths."""
+    try:
+        recipe = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {error}. Repeat the `idgan train` command that made the run") from error
+    public = _without_private_paths(recipe)
+    return content if public == recipe else (json.dumps(public, indent=2) + "\n").encode()
+
+
+def _upload(
+    repo: str,
+    files: dict[str, bytes],
+    private: bool,
+    tag: str | None,
+    endpoint: str | None,
+    token: str | bool | None,
+) -> str:
+    """Commit `files` to `repo` unless it has them already, and tag that commit. Returns the commit, 40 hex digits."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    from idgan.zoo import remote as hub
+    from idgan.zoo.remote import Remote, check_token
 
-    remote = hub.Remote(repo, CHECKPOINT_FILE, "main", endpoint=endpoint, token=token)
+    remote = Remote(repo, CHECKPOINT_FILE, "main", endpoint=endpoint, token=token)
     if remote.offline:
         raise HubOfflineError(f"{repo} cannot be published in offline mode; unset HF_HUB_OFFLINE")
-    hub.refuse_odd_token(token)
+    check_token(token)
     api = HfApi(remote.endpoint, token=token)
     with _publishing(remote):
         api.create_repo(repo, private=private, exist_ok=True)
         head = api.model_info(repo)
         if private and not head.private:
             raise HubError(
-                f"{repo} exists and is public: make it private first, or publish without --private. Nothing was published"
+                f"{repo} exists and is public: make it private first, or publish without --private. Nothing was "
+                "published"
             )
-        commit, held = head.sha, {item.path: item for item in api.list_repo_tree(repo, revision=head.sha)}
-        if not all(name in held and _is_same(held[name], content) for name, content in files.items()):
-            operations = [CommitOperationAdd(name, content) for name, content in files.items()]
-            commit = api.create_commit(
-                repo, operations, commit_message="Publish a checkpoint", parent_commit=head.sha
-            ).oid
+        commit: str = api.create_commit(  # the client skips files that have not changed, and an empty commit
+            repo,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message="Publish a checkpoint",
+            parent_commit=head.sha,
+        ).oid
         if tag is not None:
             api.create_tag(repo, tag=tag, revision=commit, exist_ok=True)
             if (there := api.model_info(repo, revision=tag).sha) != commit:
                 raise HubError(
-                    f"{repo}@{tag} is {there} already, and stays there; {commit} is published without a tag. Choose another"
+                    f"the tag {tag} of {repo} is at {there} already and is not moved; {commit} is published without a "
+                    "tag. "
+                    "Choose another tag"
                 )
     return commit
 
 
-def _is_same(held, content):
-    """Whether a file of the hub (a `RepoFile`) has this content: it states the sha256 of large files, git's hash of others."""
-    if held.lfs:
-        return held.lfs.sha256 == hashlib.sha256(content).hexdigest()
-    return held.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
 @contextmanager
-def _publishing(remote):
-    """The client's errors come out as ours."""
+def _publishing(remote: Any) -> Iterator[None]:
+    """Turn the client's errors into errors of this package."""
     from idgan.zoo import remote as hub
 
     try:
@@ -214,9 +311,10 @@ def _publishing(remote):
     except hub.client.HTTPError as error:
         if hub.is_broken_connection(error):
             raise HubUnreachableError(
-                f"{remote.repo}: the connection to {remote.host} failed ({error}). Nothing half-finished is visible there; publish again."
+                f"{remote.repo}: the connection to {remote.host} failed ({error}). Nothing half-finished is visible "
+                "there; publish again."
             ) from error
-        status = error.response.status_code
+        status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 403:
             raise HubAuthError(
                 f"{remote.repo}: this token may not write there; use one with write access to {remote.repo}."
@@ -233,73 +331,81 @@ def _publishing(remote):
 # ------------------------------------------------------------------ the model card
 
 
-def model_card(entry, sampler):
-    """The README.md (Markdown, with the hub's front matter) of the checkpoint that `entry` describes and `sampler` holds."""
-    training, repo = entry.training, entry.weights.repo
-    spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.license) is not None
-    license = (
-        [f"license: {entry.license.lower()}"]
-        if spdx
-        else ["license: other", f"license_name: {json.dumps(entry.license.lower())}"]
+def model_card(entry: Entry, sampler: Sampler) -> str:
+    """The README.md of a checkpoint on a hub: Markdown after the hub's front matter."""
+    from huggingface_hub import ModelCardData
+
+    record = TrainingRecord.from_dict(entry.training)
+    repo = str(entry.weights and entry.weights.repo)
+    is_spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.license) is not None
+    front = ModelCardData(
+        license=entry.license.lower() if is_spdx else "other",
+        license_name=None if is_spdx else entry.license.lower(),
+        library_name="idgan",
+        pipeline_tag="unconditional-image-generation",
+        tags=["idgan", "gan", "vae", "disentanglement"],
     )
-    reads = "encoder" not in sampler.untrained
-    limits = [f"- Weights: {entry.license}. Data: {entry.data.name}, {entry.data.license}; its terms bind here too."]
-    if reads:
-        limits += [
-            f"- It knows {entry.data.name} and nothing else: other images are encoded as if they came from there, biases included."
-        ]
-    if idle := entry.c_dim - len(sampler.active_dims):
-        limits += [f"- {idle} of {entry.c_dim} dimensions of c carry nothing."]
-    limits += [
-        "- What dimensions of c mean was found without labels: nothing guarantees that one dimension is one property."
-    ]
-    if reads:
-        limits += ["- Encoding keeps only what c holds: an image is not reproduced exactly."]
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     return "\n".join(
         [
             "---",
-            *license,
-            "library_name: idgan",
-            "pipeline_tag: unconditional-image-generation",
-            "tags: [idgan, gan, vae, disentanglement]",
+            front.to_yaml(),
             "---",
             f"# {repo.partition('/')[2]}",
             f"\n{entry.description}. {_kind(entry, sampler)}",
             "\n![samples](samples.png)\n\n![what each dimension does](traversals.png)",
-            f'\n## Use\n\n```python\nimport idgan\n\nmodel = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
+            "\n## Use\n\n```python\nimport idgan\n",
+            f'model = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
             "\n## Measured\n\n| metric | value | samples | seed | protocol |\n|---|---|---|---|---|",
             *map(_metric_row, entry.metrics),
-            f"\nDetails are in {RESULTS_FILE}. Values compare only with values of the same protocol and number of samples.",
-            f"\n## Training\n\n    {training['command']}",
-            f"\nSteps {json.dumps(training['steps'])}, seed {training['seed']}, {training['wall_time_seconds'] / 3600:.1f} hours on"
-            f" {training['hardware']}, with {', '.join(f'{name} {version}' for name, version in training['versions'].items())}."
-            " All settings are in recipe.json.",
+            f"\nDetails are in {RESULTS_FILE}. Values compare only with values of the same protocol and number of "
+            "samples.",
+            f"\n## Training\n\n    {printable(record.command)}",
+            f"\nSteps {json.dumps(record.steps)}, seed {record.seed}, {(record.wall_time_seconds or 0) / 3600:.1f} "
+            "hours on"
+            f" {printable(record.hardware)}, with {printable(versions)}. All settings are in {RECIPE_FILE}.",
             "\n## License and limits\n",
-            *limits,
+            *_limits(entry, sampler),
             "",
         ]
     )
 
 
-def _kind(entry, sampler):
-    """What method the checkpoint is of, and what it makes of what: a few sentences."""
-    method, live = _system(entry.training), len(sampler.active_dims)
-    told = f" ({live} carry information)" if any(sampler.dim_kl) else ""
-    code = f"code c of {entry.c_dim} dimensions{told}"
+def _limits(entry: Entry, sampler: Sampler) -> list[str]:
+    """License and limits of a checkpoint, as lines of a list."""
+    license = f"- Weights: {entry.license}. Data: {entry.data.name}, {entry.data.license}; its terms also apply."
+    meaning = "- The meaning of a dimension of c was found without labels: one dimension need not be one property."
+    lines = [license, meaning]
+    if inactive := entry.c_dim - len(sampler.active_dims):
+        lines += [f"- {inactive} of {entry.c_dim} dimensions of c are inactive: they carry no information."]
+    if "encoder" not in sampler.untrained:
+        lines += [
+            f"- The encoder knows only {entry.data.name}. It encodes other images as if they came from there, with "
+            "its biases.",
+            "- Encoding keeps only what c holds: an image is not reproduced exactly.",
+        ]
+    return lines
+
+
+def _kind(entry: Entry, sampler: Sampler) -> str:
+    """The method of the checkpoint, and what it generates from what, in a few sentences."""
+    method = TrainingRecord.from_dict(entry.training).method
+    active = f" ({len(sampler.active_dims)} carry information)" if any(sampler.dim_kl) else ""
+    code = f"code c of {entry.c_dim} dimensions{active}"
     images = f"{entry.resolution}x{entry.resolution} {'color' if entry.image_channels == 3 else 'gray'} images"
     nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
-    if method == PUBLISHED:
-        return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN makes sharp {images} from c{nuisance}."
+    if method == MAIN_METHOD:
+        return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN generates sharp {images} from c{nuisance}."
     which = (
-        f"This is no {TITLE} but the method `{method}`, which {TITLE} is compared with."
+        f"This is no {TITLE} but the method `{printable(method)}`, which {TITLE} is compared with."
         if method
-        else "The recipe is its maker's own."
+        else "It follows no recipe of the package."
     )
-    noise = f" Not trained, and so not served: its {' and '.join(sampler.untrained)}." if sampler.untrained else ""
-    return f"{which}\nIt makes {images} from a {code}{nuisance}.{noise}"
+    untrained = f" Not trained, and not served: its {' and '.join(sampler.untrained)}." if sampler.untrained else ""
+    return f"{which}\nIt generates {images} from a {code}{nuisance}.{untrained}"
 
 
-def _metric_row(metric):
+def _metric_row(metric: dict[str, Any]) -> str:
     confidence = metric.get("confidence")
     value = f"{metric['value']:.4f}" + ("" if confidence is None else f" ± {confidence:.4f}")
     cells = (metric["name"], value, metric["samples"], metric["seed"], metric["protocol"])

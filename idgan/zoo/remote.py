@@ -1,7 +1,7 @@
 """One file on a Hugging Face hub, and one clear error for each failure on the way.
 
-`huggingface_hub` transfers, caches, locks and resumes. It also retries for half a minute without a network, waits without end for a slow
-hub, and reports most failures alike. This module bounds what it waits for and what it accepts.
+`huggingface_hub` transfers, caches, locks and resumes. It also retries for half a minute without a network, waits
+without end for a slow hub, and reports most failures alike. This module bounds what it waits for and what it accepts.
 """
 
 import os
@@ -40,7 +40,10 @@ TRIES = 3
 PATIENCE = 4.0
 """Seconds of silence of the hub. HF_HUB_ETAG_TIMEOUT overrides it for headers, HF_HUB_DOWNLOAD_TIMEOUT for content."""
 MAX_WAIT = 30.0
-"""Seconds from a request to its answer, whatever this machine or the hub does meanwhile. A longer patience counts in full."""
+"""Seconds from a request to its answer, whatever this machine or the hub does meanwhile.
+
+A longer patience counts in full.
+"""
 MAX_REDIRECTS = 10
 SLOWEST_SECONDS, SLOWEST_BYTES = 20.0, 20_000
 """A transfer is given up if it brings fewer bytes than this in so many seconds of waiting."""
@@ -82,7 +85,8 @@ class Remote:
         ):
             if not isinstance(value, str) or not re.fullmatch(pattern, value):
                 raise errors.InvalidInputError(f"{value!r:.300} is not {accepted}")
-        self.repo, self.file, self.revision, self.cache_dir, self.token = repo, file, revision, cache_dir, token
+        self.repo, self.file, self.revision, self.token = repo, file, revision, token
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.endpoint = _checked_endpoint(constants.ENDPOINT if endpoint is None else endpoint)
         self.pinned = re.fullmatch(COMMIT, revision) is not None
         self.offline = (
@@ -108,7 +112,9 @@ class Remote:
         return Path(path) if isinstance(path, str) and os.path.isfile(path) else None
 
     def download(self, force: bool = False) -> Path:
-        """Path in the cache after asking the hub. A transfer that breaks is resumed, until it has broken `TRIES` times at one place.
+        """Path in the cache after asking the hub.
+
+        A transfer that breaks is resumed, until it has broken `TRIES` times at one place.
 
         Args:
             force: replace a blob that is cached.
@@ -120,7 +126,8 @@ class Remote:
         """
         if self.offline:
             raise errors.HubOfflineError(
-                f"{self} is not cached, and offline mode (HF_HUB_OFFLINE or local_files_only) is on. Load it once with a connection."
+                f"{self} is not cached, and offline mode (HF_HUB_OFFLINE or local_files_only) is on. Load it once "
+                "with a connection."
             )
         check_token(self.token)
         conversation = _Conversation(self)
@@ -154,7 +161,7 @@ class Remote:
         )
         is_other = force and not (os.path.islink(path) and os.path.basename(os.readlink(path)) == self.etag)
         if is_other or not os.path.isfile(path):
-            # The client fetched the blob, and left what was in its place: a copy, a link to another blob, or a directory.
+            # The client fetched the blob, and left what was there: a copy, a link to another blob, or a directory.
             _remove(path)
             return self._transfer(force=False)
         return Path(path)
@@ -185,7 +192,8 @@ class Remote:
         self.size, self.etag = answer.size, answer.etag
         if None not in (self.expected_size, self.size) and self.expected_size != self.size:
             raise errors.CorruptWeightsError(
-                f"{self} is not what was promised: expected {self.expected_size:,} bytes, found {self.size:,} on {self.host}."
+                f"{self} is not what was promised: expected {self.expected_size:,} bytes, found {self.size:,} on "
+                f"{self.host}."
             )
 
 
@@ -207,7 +215,8 @@ def _checked_endpoint(endpoint: object) -> str:
         valid = has_credentials = False
     if has_credentials:
         raise errors.InvalidInputError(
-            "the endpoint of the hub (HF_ENDPOINT) has a user name or a password in it, which would show in logs; leave them out, and pass "
+            "the endpoint of the hub (HF_ENDPOINT) has a user name or a password in it, which would show in logs; "
+            "leave them out, and pass "
             "a token instead (HF_TOKEN, or `hf auth login`)"
         )
     if not valid or not isinstance(endpoint, str):
@@ -217,7 +226,9 @@ def _checked_endpoint(endpoint: object) -> str:
 
 
 def check_token(token: str | bool | None) -> None:
-    """Check that the token, which may come from the environment or a file, fits in a header. The client's error would quote it.
+    """Check that the token, which may come from the environment or a file, fits in a header.
+
+    The client's error would quote it.
 
     Raises:
         HubAuthError: the token is empty or has other characters. The message does not show it.
@@ -250,7 +261,9 @@ _xet_before = False
 
 @contextmanager
 def _without_xet() -> Iterator[None]:
-    """Plain HTTP instead of the client's xet transfers, which have no time limit and take addresses for the token from the hub's headers.
+    """Plain HTTP instead of the client's xet transfers.
+
+    Xet has no time limit, and sends the token to an address in the hub's headers.
 
     Nested and concurrent uses are counted: the last one restores the setting.
     """
@@ -269,11 +282,12 @@ def _without_xet() -> Iterator[None]:
 
 
 class _Conversation:
-    """Limits for all requests that one download makes. It hooks into the client's session, for the requests of one thread.
+    """Limits for all requests that one download makes.
 
-    Limits: the silence of the hub, `TRIES` requests for the same bytes, `MAX_REDIRECTS`, the announced size, and a minimum speed. It refuses
-    web pages, compressed content, and headers that cannot name a file in the cache. After 429 and 5xx it does not wait. The token is sent
-    to the hub only.
+    It hooks into the client's session, for the requests of one thread. Limits: the silence of the hub, `TRIES` requests
+    for the same bytes, `MAX_REDIRECTS`, the announced size, and a minimum speed. It refuses web pages, compressed
+    content, and headers that cannot name a file in the cache. After 429 and 5xx it does not wait. The token is sent to
+    the hub only.
     """
 
     def __init__(self, remote: Remote) -> None:
@@ -291,7 +305,8 @@ class _Conversation:
     def run(self, call: Callable[[], Path]) -> Path:
         """`call()` in a thread of its own, until the hub is silent for too long.
 
-        Looking up a host name, trying each of its addresses, and headers that come byte by byte obey no time limit of the client.
+        Looking up a host name, trying each of its addresses, and headers that come byte by byte obey no time limit of
+        the client.
         """
         outcome: Future[Path] = Future()
 
@@ -313,8 +328,10 @@ class _Conversation:
                 limit = self.patience + self.margin
                 if self.silent > limit or self.waited() > max(MAX_WAIT, limit):
                     raise errors.HubUnreachableError(
-                        f"{self.remote}: {self.remote.host} did not answer within {self.patience:g} s, and no whole copy is cached. Check "
-                        "the connection (on a slow line, set HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to more seconds), or load a "
+                        f"{self.remote}: {self.remote.host} did not answer within {self.patience:g} s, and no whole "
+                        "copy is cached. Check "
+                        "the connection (on a slow line, set HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to more "
+                        "seconds), or load a "
                         "model that is embedded or cached."
                     )
             return outcome.result()
@@ -345,12 +362,15 @@ class _Conversation:
         if self.requests[request.method] > TRIES:
             cause = sys.exc_info()[1] or self.broken_by  # the client asks again from within its handler
             raise errors.DownloadInterruptedError(
-                f"{self.remote}: the transfer from {self.remote.host} broke {TRIES} times at one place ({cause}). Nothing partial is used; "
+                f"{self.remote}: the transfer from {self.remote.host} broke {TRIES} times at one place ({cause}). "
+                "Nothing partial is used; "
                 "try again later."
             ) from cause
         is_head = request.method == "HEAD"
         self.patience = _seconds("HF_HUB_ETAG_TIMEOUT" if is_head else "HF_HUB_DOWNLOAD_TIMEOUT")
-        self.margin = 0.5 if is_head else 1.5  # by then the client has noticed, and has slept a second before it asks for content again
+        self.margin = (
+            0.5 if is_head else 1.5
+        )  # by then the client has noticed, and has slept a second before it asks for content again
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.patience)
         request.headers["Accept-Encoding"] = "identity"
         if _origin(str(request.url)) not in (_origin(self.remote.endpoint), _origin(constants.ENDPOINT)):
@@ -385,7 +405,8 @@ class _Conversation:
             raise errors.CorruptWeightsError(f"{remote}: {remote.host} answered with a web page instead of the file.")
         if is_content and response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise errors.HubServerError(
-                f"{remote}: {remote.host} sends the file compressed, though it was asked not to. A proxy may be in the way."
+                f"{remote}: {remote.host} sends the file compressed, though it was asked not to. A proxy may be in "
+                "the way."
             )
 
     def _check_headers(self, headers: Any) -> None:
@@ -450,11 +471,14 @@ def _limited(stream: Any, conversation: _Conversation, most: int) -> Any:
                 total += len(chunk)
                 recent += len(chunk)
                 if total > most:
-                    raise errors.HubServerError(f"{remote}: {remote.host} sends more than the {most:,} bytes it announced.")
+                    raise errors.HubServerError(
+                        f"{remote}: {remote.host} sends more than the {most:,} bytes it announced."
+                    )
                 if waited > SLOWEST_SECONDS:
                     if recent < SLOWEST_BYTES:
                         raise errors.DownloadInterruptedError(
-                            f"{remote}: {remote.host} sent only {recent:,} bytes in {waited:.0f} s. Nothing partial is used; try again later."
+                            f"{remote}: {remote.host} sent only {recent:,} bytes in {waited:.0f} s. Nothing partial "
+                            "is used; try again later."
                         )
                     waited, recent = 0.0, 0
                 yield chunk
@@ -467,7 +491,10 @@ def _limited(stream: Any, conversation: _Conversation, most: int) -> Any:
 
 # ------------------------------------------------------------------ what went wrong
 
-NOT_A_HUB = "{remote.host} answers, but not as a hub does; a login page of this network, a proxy, or a wrong HF_ENDPOINT may be in the way"
+NOT_A_HUB = (
+    "{remote.host} answers, but not as a hub does; "
+    "a login page of this network, a proxy, or a wrong HF_ENDPOINT may be in the way"
+)
 NO_ACCESS = "does not exist, was renamed, or is private. If it is private, log in (`hf auth login`, or HF_TOKEN)"
 GATED = "its terms must be accepted first, at {remote.host}/{remote.repo}; then log in (`hf auth login`, or HF_TOKEN)"
 KINDS: tuple[tuple[Any, type[errors.IdganError], str], ...] = (
@@ -522,7 +549,8 @@ def translated(error: BaseException, remote: Remote) -> Exception:
         return hub_error(f"{remote}: {remote.host} answered {status}: {advice}.")
     if is_broken_connection(cause):
         return errors.HubUnreachableError(
-            f"{remote}: {remote.host} cannot be reached ({printable(cause)}), and no whole copy is cached. Check the connection and any proxy "
+            f"{remote}: {remote.host} cannot be reached ({printable(cause)}), and no whole copy is cached. Check the "
+            "connection and any proxy "
             "(on a slow line, set HF_HUB_ETAG_TIMEOUT to more seconds), or load a model that is embedded or cached."
         )
     if isinstance(cause, OSError) and cause.errno is not None:

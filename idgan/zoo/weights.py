@@ -1,4 +1,4 @@
-"""The checkpoint file: one safetensors file with both networks, a bank of posteriors, golden outputs, the config and the training record."""
+"""The checkpoint: a safetensors file with networks, bank of posteriors, golden outputs, config and training record."""
 
 import copy
 import hashlib
@@ -86,9 +86,10 @@ class CheckpointFile:
 
 
 def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
-    """Write `sampler` and its `info` (a JSON-able dict) to `path` atomically, in float32. Equal samplers make equal files.
+    """Write `sampler` and its `info` (a JSON-able dict) to `path` atomically, in float32.
 
-    The file also holds golden outputs: what the networks compute for `GOLDEN_COUNT` codes drawn with seed 0.
+    Equal samplers make equal files. The file also holds golden outputs: what the networks compute for `GOLDEN_COUNT`
+    codes drawn with seed 0.
 
     Raises:
         CheckpointError: a weight is not finite or far too large.
@@ -141,7 +142,8 @@ def _has_decoder(vae: nn.Module) -> bool:
 def read_checkpoint(path: str | os.PathLike[str]) -> Sampler:
     """The `Sampler` in the file at `path`, on the CPU in float32.
 
-    The file is not trusted. It is no pickle, and its keys, shapes, dtypes and values are checked before a network gets them.
+    The file is not trusted. It is no pickle, and its keys, shapes, dtypes and values are checked before a network gets
+    them.
 
     Raises:
         CheckpointError: the file is malformed. The message says what is wrong.
@@ -150,9 +152,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Sampler:
     return build_sampler(read_file(path))
 
 
-def read_file(
-    path: str | os.PathLike[str], sha256: str | None = None, bytes: int | None = None
-) -> CheckpointFile:
+def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: int | None = None) -> CheckpointFile:
     """Read the checkpoint file at `path` once, and check its header before its tensors are read.
 
     Args:
@@ -202,7 +202,8 @@ def golden_differences(file: CheckpointFile | str | os.PathLike[str], device: st
     """Largest absolute difference between each golden output in `file` and what its networks compute on `device` now.
 
     Returns:
-        "images", "decoded" (if the VAE has a decoder) and "mean" -> difference. Units are pixels in [0, 1] and units of the code.
+        "images", "decoded" (if the VAE has a decoder) and "mean" -> difference. Units are pixels in [0, 1] and units of
+        the code.
 
     Raises:
         CheckpointError: the file is malformed or has no golden outputs.
@@ -238,8 +239,8 @@ def _build_sampler(file: CheckpointFile, tensors: dict[str, torch.Tensor]) -> Sa
 def _build_network(config: Any, state: dict[str, torch.Tensor]) -> nn.Module:
     """The network of `config` with the weights in `state`.
 
-    The package's own networks are built without memory, and then get their weights. Those of other packages may have buffers that are not
-    in the file, so they are built in full.
+    The package's own networks are built without memory, and then get their weights. Those of other packages may have
+    buffers that are not in the file, so they are built in full.
     """
     own = type(config).__module__.partition(".")[0] == __name__.partition(".")[0]
     with torch.random.fork_rng(devices=[]), torch.device("meta" if own else "cpu"):
@@ -282,7 +283,8 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
         raise CheckpointError(f"{printable(path)} is not a whole safetensors file: its header is damaged") from error
     if end != size - 8 - length:
         raise CheckpointError(
-            f"{printable(path)} is not a whole safetensors file: its tensors need {end:,} bytes, it has {size - 8 - length:,}"
+            f"{printable(path)} is not a whole safetensors file: its tensors need {end:,} bytes, it has "
+            f"{size - 8 - length:,}"
         )
     if file_format != FORMAT:
         raise CheckpointError(
@@ -312,13 +314,16 @@ def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig
 
 
 def _import_advice(config: object) -> str:
-    """How to import the package that registers a network of the JSON object `config`; "" if the object names no package."""
+    """How to import the package that the JSON object `config` names for a network, or ""."""
     parts = config.values() if isinstance(config, dict) else ()
     packages = {part["package"] for part in parts if isinstance(part, dict) and isinstance(part.get("package"), str)}
     package = next((name for name in sorted(packages) if name.isidentifier() and name.isascii()), None)
     if package is None:
         return ""
-    return f". The file names the package {package!r:.100}: run `idgan --import {package:.100} ...`, or import it first in Python"
+    return (
+        f". The file names the package {package!r:.100}: run `idgan --import {package:.100} ...`, "
+        "or import it first in Python"
+    )
 
 
 def _check_info(info: object) -> None:
@@ -366,9 +371,10 @@ def spec_of(tensor: torch.Tensor) -> Spec:
 
 
 def _expected_specs(path: Path, config: ModelConfig, found: Mapping[str, Spec]) -> dict[str, Spec]:
-    """What a file with `config` must hold: tensor name -> spec. `found` tells the rows of the bank and whether there are golden outputs.
+    """What a file with `config` must hold: tensor name -> spec.
 
-    Floating point tensors are float32. Others, such as the counters of BatchNorm, keep the type that they have in the network.
+    `found` tells the rows of the bank and whether there are golden outputs. Floating point tensors are float32. Others,
+    such as the counters of BatchNorm, keep the type that they have in the network.
     """
     networks = _build_without_memory(config)
     expected: dict[str, Spec] = {}
@@ -404,9 +410,7 @@ def check_tensors(
 def _check_specs(path: str | os.PathLike[str], found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
     if found.keys() != expected.keys():
         missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-        raise CheckpointError(
-            f"{printable(path)}: tensors missing: {_first(missing)}; not expected: {_first(surplus)}"
-        )
+        raise CheckpointError(f"{printable(path)}: tensors missing: {_first(missing)}; not expected: {_first(surplus)}")
     for name, (dtype, shape) in expected.items():
         if found[name] != (dtype, shape):
             wanted = str(dtype).removeprefix("torch.")

@@ -70,9 +70,11 @@ def baseline(finished):
 def test_publish_refuses_before_anything_is_sent(fail, finished, baseline):
     assert "Missing option '--repo'" in fail("publish", finished, code=2)
     assert "does not exist" in fail("publish", "runs/none", "--repo", "org/small", code=2)
-    assert 'is not "organisation/name"' in fail("publish", finished, "--repo", "small", *TERMS)
+    assert 'is not "organization/name"' in fail("publish", finished, "--repo", "small", *TERMS)
     assert "no checkpoint is called 'x'" in fail("publish", finished, "--repo", "org/small")
-    assert "give one with --name" in fail("publish", finished, "--repo", "org/Small", "--manifest", "zoo.json", *TERMS)
+    assert "give another with --name" in fail(
+        "publish", finished, "--repo", "org/Small", "--manifest", "zoo.json", *TERMS
+    )
     assert "the method gan, and 'dsprites' is an ID-GAN" in fail(
         "publish", baseline, "--repo", "org/x", "--name", "dsprites", "--dry-run", *TERMS
     )
@@ -96,7 +98,7 @@ def in_cache(directory):
 
 
 def test_cache_lists_hashes_and_cleans(checkpoint, in_cache, directory):
-    """A cache as the client lays it out: a blob named by its sha256, here of other content, and what a killed download left."""
+    """A cache as the client makes it: a blob named by its sha256 with other content, and a partial download."""
     assert in_cache("none") == (0, "the cache holds no checkpoint of idgan\n")
 
     commit, sha256 = "c" * 40, "a" * 64
@@ -113,7 +115,7 @@ def test_cache_lists_hashes_and_cleans(checkpoint, in_cache, directory):
     assert code == 0
     assert output.splitlines()[0] == f"org/small  {checkpoint.stat().st_size + 500:,} bytes"
     assert output.splitlines()[1] == f"  {commit[:12]}  model.safetensors"
-    assert "1 interrupted download(s)" in output
+    assert "1 leftover(s)" in output
 
     code, output = in_cache("cache", "--verify", "--clean", "--json")
     report = json.loads(output)
@@ -125,5 +127,5 @@ def test_cache_lists_hashes_and_cleans(checkpoint, in_cache, directory):
 
     code, output = in_cache("cache", "--verify")
     assert code == 1
-    assert "1 file(s) hashed, 1 not what they should be" in output
+    assert "1 file(s) hashed, 1 damaged" in output
     assert sha256[:12] in output

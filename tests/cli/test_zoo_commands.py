@@ -1,6 +1,7 @@
 """`list`, `info`, `verify`."""
 
 import json
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -86,6 +87,30 @@ def test_info_of_a_name_is_its_entry_and_more(run, name):
     entry = json.loads(run("info", name, "--json"))
     assert json.loads(json.dumps(zoo.info(name))).items() <= entry.items()
     assert run("info", name).startswith(f"name: {name}\n")
+
+
+def test_info_escapes_what_a_file_says(run, directory):
+    """A file may hold what a terminal obeys, or what cannot be printed."""
+    path = directory / "small.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    info = {"name": "small", "training": {"hardware": "\x1b[2J", "command": "\ud800\nname: other"}}
+    safetensors.torch.save_file(safetensors.torch.load(path.read_bytes()), path, {**metadata, "info": json.dumps(info)})
+    output = run("info", "small.safetensors")
+    assert "hardware: \\x1b[2J\n" in output
+    assert "command: \\ud800\\nname: other\n" in output
+
+
+def test_info_reads_the_file_once(run, directory, monkeypatch):
+    opened = []
+
+    def count(path, mode):
+        opened.append(path)
+        return open(path, mode)
+
+    monkeypatch.setattr("idgan.zoo.weights.open", count, raising=False)
+    run("info", "runs/small")
+    assert opened == [Path("runs/small/model.safetensors")]
 
 
 def test_info_refuses(fail):

@@ -1,4 +1,4 @@
-"""A Hugging Face hub in this process: the routes the real client uses to download and upload, over real HTTP, with faults on demand.
+"""A Hugging Face hub in this process: the routes for downloads and uploads, over real HTTP, with faults on demand.
 
 In a `with LocalHub() as hub:` block:
 
@@ -123,7 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
     # -------------------------------------------------------------- answers
 
     def answer(self, status, body=b"", headers=None, **more):
-        """Send a whole answer; `body` may be bytes or something to write as JSON. Keyword X_Error_Code becomes X-Error-Code."""
+        """Send a whole answer; `body` may be bytes or something to write as JSON.
+
+        Keyword X_Error_Code becomes X-Error-Code.
+        """
         if not isinstance(body, bytes):
             body, more = json.dumps(body).encode(), {"Content_Type": "application/json", **more}
         self.send_response(status)
@@ -224,12 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200, {"errors": [], "warnings": []})
 
     def preupload(self, repo, revision):
-        if self._lookup(repo, revision):
+        if found := self._lookup(repo, revision):
             paths = [file["path"] for file in json.loads(self.body)["files"]]
-            modes = ["lfs" if path.endswith(".safetensors") else "regular" for path in paths]
-            self.answer(
-                200, {"files": [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in zip(paths, modes)]}
-            )
+            self.answer(200, {"files": [_upload_row(path, found[2].get(path)) for path in paths]})
 
     def lfs_batch(self, repo):
         objects = []
@@ -274,6 +274,12 @@ def _etag(name, content):
     if name.endswith(".safetensors"):
         return hashlib.sha256(content).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _upload_row(name, there):
+    """How to upload a file, and what is `there` of that name."""
+    row = {"path": name, "uploadMode": "lfs" if name.endswith(".safetensors") else "regular", "shouldIgnore": False}
+    return row if there is None else {**row, "oid": _etag(name, there)}
 
 
 def _tree_row(name, content):

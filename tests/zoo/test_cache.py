@@ -79,7 +79,7 @@ def test_an_absent_cache_is_empty(tmp_path):
 
 def test_scan_finds_checkpoints_by_their_content(stored, folder):
     (held,) = cache.scan(folder)
-    assert (held.repo, held.bytes, held.partials) == ("org/ours", len(OURS), ())
+    assert (held.repo, held.bytes, held.leftovers) == ("org/ours", len(OURS), ())
     (file,) = held.files
     assert (file.name, file.path, file.sha256) == (FILE, stored[0], hashlib.sha256(OURS).hexdigest())
 
@@ -106,7 +106,7 @@ def test_verify_holds_files_to_the_manifest(stored, folder, tmp_path, monkeypatc
 def test_clean_deletes_the_partial_downloads_of_our_repositories_only(stored, folder):
     ours, foreign = leave_partial(stored[0], 500), leave_partial(stored[1], 700)
     (held,) = cache.scan(folder)
-    assert held.partials == (ours,)
+    assert held.leftovers == (ours,)
     assert held.bytes == len(OURS) + 500
     assert cache.clean(folder) == 500
     assert not ours.exists()
@@ -119,7 +119,7 @@ def test_clean_leaves_a_download_that_is_running(stored, folder):
     partial = leave_partial(stored[0])
     lock = folder / ".locks" / "models--org--ours" / f"{'e' * 64}.lock"
     with WeakFileLock(lock):
-        assert cache.scan(folder)[0].partials == ()
+        assert cache.scan(folder)[0].leftovers == ()
         assert cache.clean(folder) == 0
     assert partial.exists()
     assert cache.clean(folder) == 500
@@ -132,3 +132,24 @@ def test_clean_deletes_a_named_repository_whole(stored, folder):
     assert not stored[0].exists()
     assert stored[1].read_bytes() == FOREIGN
     assert cache.clean(folder, repo="org/ours") == 0
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_directory_in_the_place_of_a_file_is_shown_and_cleaned(stored, folder, link):
+    """An earlier version of the package followed a hub that stated an empty ETag: a link to the folder of blobs."""
+    ours, foreign = stored
+    for path in stored:
+        path.unlink()
+        if link:
+            path.symlink_to(path.parents[2] / "blobs")
+        else:
+            path.mkdir()
+            (path / "part").write_bytes(bytes(70))
+    assert [(held.repo, held.leftovers) for held in cache.scan(folder)] == [
+        ("org/foreign", (foreign,)),
+        ("org/ours", (ours,)),
+    ]
+    assert cache.clean(folder) == (0 if link else 140)
+    assert not ours.is_symlink() and not ours.exists()
+    assert ours.parents[2].is_dir()
+    assert len(list(ours.parents[2].glob("blobs/*"))) == 1

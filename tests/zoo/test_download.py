@@ -1,4 +1,4 @@
-"""Downloads with the real client from a local hub: what is loaded is what was promised, and each failure says what it is.
+"""Downloads with the real client from a local hub: what loads is what was promised, and each failure says its cause.
 
 What the client reads from its environment on import runs in a process of its own.
 """
@@ -45,7 +45,7 @@ def commit(hub):
 
 @pytest.fixture
 def get(hub, cache, commit):
-    """Fetch the file as a manifest entry would, pinned to `commit` and its hash; the bytes that came, and any argument replaced."""
+    """Fetch the file as for a manifest entry, pinned to `commit` and its hash. Any argument can be replaced."""
 
     def get(data=DATA, **changes):
         options = {
@@ -310,7 +310,20 @@ def test_names_that_could_leave_the_cache_are_refused_before_any_request(hub, ge
     assert hub.requests == []
 
 
-ETAGS = ['"../../../evil"', 'W/"..\\evil"', '"/evil"', '""', "", " ", '" "', '"."', '".."', 'W/""', f'"{"a" * 300}"', '"a b"']
+ETAGS = [
+    '"../../../evil"',
+    'W/"..\\evil"',
+    '"/evil"',
+    '""',
+    "",
+    " ",
+    '" "',
+    '"."',
+    '".."',
+    'W/""',
+    f'"{"a" * 300}"',
+    '"a b"',
+]
 
 
 @pytest.mark.parametrize("etag", ETAGS)
@@ -509,7 +522,8 @@ def test_a_short_answer_is_an_interrupted_download(hub, get):
 def test_a_process_killed_in_the_middle_leaves_nothing_that_loads(hub, get, cache, commit, tmp_path):
     hub.pause = 30
     process = start(
-        f"from idgan.zoo.download import fetch; fetch('org/name', '{FILE}', revision='{commit}', cache_dir={str(cache)!r})",
+        f"from idgan.zoo.download import fetch; fetch('org/name', '{FILE}', revision='{commit}', "
+        f"cache_dir={str(cache)!r})",
         tmp_path,
         HF_ENDPOINT=hub.url,
     )

@@ -1,6 +1,8 @@
-"""Exported files are run here by their own runtimes, as a user would run them, on inputs that the export did not check."""
+"""Exported files are run by their own runtimes, on inputs that the export did not check."""
 
 import copy
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 import idgan
 from idgan.cli import main
 from idgan.errors import IdganError, InvalidInputError
-from idgan.networks import ConvGeneratorConfig, ModelConfig, VAEConfig
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
 from idgan.zoo.export import export
 from idgan.zoo.weights import write_checkpoint
@@ -45,6 +47,14 @@ def encoder_cases(sampler):
 
 
 CASES = {"generator": generator_cases, "encoder": encoder_cases}
+
+
+def contents_of(path):
+    """The bytes of a file, and those of the files in it if it is an archive."""
+    yield path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from map(archive.read, archive.namelist())
 
 
 def run_torchscript(path):
@@ -82,8 +92,7 @@ def test_an_exported_file_computes_what_the_sampler_does_at_any_batch_size(tmp_p
         == ({"images"} if part == "generator" else {"mean", "logvar"})
     )
     assert max(result["differences"].values()) < 1e-5
-    if format != "torchscript":  # which records where its source was
-        assert str(Path(idgan.__file__).parent).encode() not in path.read_bytes()
+    assert not any(str(Path(idgan.__file__).parent).encode() in content for content in contents_of(path))
     network = RUNNERS[format](str(path))
     for inputs, expected in CASES[part](sampler):
         assert [("N", *x.shape[1:]) for x in inputs] == list(result["inputs"].values())
@@ -115,6 +124,43 @@ def test_the_sampler_is_left_as_it_was(tmp_path):
     assert sampler.dtype == torch.float16
     assert all(torch.equal(tensor, before[name]) for name, tensor in sampler.state_dict().items())
     assert torch.jit.load(tmp_path / "network.pt")(torch.zeros(1, 4)).dtype == torch.float32
+
+
+class OwnVAE(nn.Module):
+    """A VAE whose encoder is a method, with BatchNorm, and without a decoder."""
+
+    config = VAEConfig(4)
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm, self.logvar = nn.Conv2d(1, 4, 64), nn.BatchNorm2d(4), nn.Linear(4, 4)
+        self.unused = nn.Linear(1000, 1000)
+
+    def encode(self, x):
+        mean = self.norm(self.convolution(x)).flatten(1)
+        return Posterior(mean, self.logvar(mean))
+
+
+@pytest.mark.parametrize("format", ["torchscript", "exported-program"])
+def test_the_encoder_is_what_the_vae_encodes_with(tmp_path, format):
+    sampler = Sampler(ModelConfig(VAEConfig(4), ConvGeneratorConfig(4, 0)), vae=OwnVAE())
+    result = export(sampler, tmp_path / "network", part="encoder", format=format)
+    assert result["bytes"] < 1_000_000  # the unused layer has four times as many
+    assert list(result["outputs"]) == ["mean", "logvar"]
+    assert sampler.vae.unused.weight.shape == (1000, 1000)
+
+
+def test_a_failed_export_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="could not write"):
+        export(sampler_of(0), tmp_path / "file" / "network", format="torchscript")
+    sampler = Sampler(ModelConfig(VAEConfig(4, 1), Branching.config), generator=Branching())
+    sampler.generator.weight = nn.Parameter(torch.zeros(1), requires_grad=False)
+    with pytest.raises(IdganError, match="was not written"):
+        export(sampler, tmp_path / "network", format="torchscript")
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 class Branching(nn.Module):

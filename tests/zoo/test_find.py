@@ -1,6 +1,10 @@
-"""One name, one checkpoint: what `load` takes, in which order, and what it says to the rest. Nothing here needs a network."""
+"""One name, one checkpoint: what `load` takes, in which order, and what it says to the rest.
+
+Nothing here needs a network.
+"""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +14,17 @@ from safetensors import safe_open
 
 import idgan
 from idgan import zoo
-from idgan.errors import CheckpointError, HubOfflineError, InvalidInputError, NotTrainedError, UnknownModelError
-from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.errors import (
+    CheckpointError,
+    CorruptWeightsError,
+    HubOfflineError,
+    InvalidInputError,
+    ManifestError,
+    NotTrainedError,
+    UnknownModelError,
+)
+from idgan.files import sha256_of
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, ResNetGeneratorConfig, VAEConfig
 from idgan.sampler import Sampler
 from idgan.zoo.weights import write_checkpoint
 
@@ -51,7 +64,65 @@ def test_a_run_and_its_file_load(name):
 
 def test_a_run_loads_from_within(monkeypatch):
     monkeypatch.chdir("runs/mine")
-    assert zoo.resolve(".") == zoo.ResolvedCheckpoint("mine", Path("model.safetensors"))
+    path = Path("model.safetensors")
+    assert zoo.resolve(".") == zoo.ResolvedCheckpoint("mine", path, sha256_of(path))
+
+
+def test_what_was_resolved_is_what_loads():
+    """The file is read once: what takes its place afterwards is not loaded."""
+    found = zoo.resolve("runs/mine")
+    assert zoo.resolve(found) is found
+    images = zoo.load(found).sample(n=2, seed=0)
+    Path("runs/mine/model.safetensors").write_bytes(b"another")
+    assert torch.equal(zoo.load(found).sample(n=2, seed=0), images)
+    assert zoo.verify(found)["ok"]
+
+
+def test_loaded_samplers_do_not_share_weights():
+    found = zoo.resolve("runs/mine")
+    first, second = zoo.load(found, device="cpu"), zoo.load(found, device="cpu")
+    for parameter in first.parameters():
+        parameter.zero_()
+    first.info["name"] = "changed"
+    assert any(parameter.any() for parameter in second.parameters())
+    assert second.info["name"] == "trained-as"
+
+
+def test_a_resolved_checkpoint_without_content_is_held_to_its_hash():
+    path = Path("runs/mine/model.safetensors")
+    assert zoo.load(zoo.ResolvedCheckpoint("mine", path, sha256_of(path))).config == CONFIG
+    with pytest.raises(CorruptWeightsError, match=f"expected sha256 {'0' * 64}, found {sha256_of(path)}"):
+        zoo.load(zoo.ResolvedCheckpoint("mine", path, "0" * 64))
+
+
+@pytest.mark.parametrize(
+    "model", [{"vae": {}, "generator": {}}, {"resolution": 8192}, {"base_width": 65_536, "max_width": 65_536}]
+)
+def test_a_manifest_entry_that_describes_no_model_is_an_error_of_the_manifest(model, monkeypatch):
+    manifest = json.loads(Path("manifest.json").read_text())
+    if "vae" not in model:
+        config = ResNetGeneratorConfig(resolution=64, base_width=1, max_width=1, image_channels=1, c_dim=3, s_dim=2)
+        model = ModelConfig(VAEConfig(3), replace(config, **model)).to_dict()
+    manifest["models"]["waiting"]["model"] = model
+    Path("manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ManifestError, match="'waiting' describes no model"):
+        idgan.load("waiting", pretrained=False)
+
+
+def test_plugins_are_loaded_before_a_file_is_read(monkeypatch):
+    called = []
+    monkeypatch.setattr("idgan.zoo.models.load_plugins", lambda: called.append(True))
+    for call in (
+        lambda: idgan.load("nothing.safetensors"),
+        lambda: zoo.resolve("nothing.safetensors"),
+        lambda: zoo.verify("nothing.safetensors"),
+    ):
+        with pytest.raises(UnknownModelError):
+            call()
+        assert called
+        called.clear()
+    idgan.list_models()
+    assert called
 
 
 def test_what_is_found_has_a_name():
@@ -66,7 +137,9 @@ def test_a_checkpoint_without_a_name_gets_that_of_its_place():
 
 
 def test_an_unfinished_run_says_how_to_finish_it():
-    with pytest.raises(CheckpointError, match=r"runs/unfinished has no model.safetensors: .* `idgan train`"):
+    with pytest.raises(
+        CheckpointError, match=r"runs/unfinished has no model.safetensors, so it is no finished run. .*`idgan train`"
+    ):
         idgan.load("runs/unfinished")
 
 
@@ -132,7 +205,7 @@ def test_repositories_that_cannot_be(name):
 
 @pytest.mark.parametrize("name", ["runs/mine", "runs/mine/model.safetensors", "waiting", "org/repo@main", "unknown"])
 def test_a_revision_is_for_repositories(name):
-    with pytest.raises(InvalidInputError, match="revision 'v1' is for hub repositories"):
+    with pytest.raises(InvalidInputError, match="revision 'v1' is only for a hub repository"):
         idgan.load(name, revision="v1", local_files_only=True, cache_dir="cache")
 
 

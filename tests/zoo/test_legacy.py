@@ -1,4 +1,4 @@
-"""The reference's checkpoints, made here of its own layers as its paper's tables and its files' keys give them, random weights and all."""
+"""The reference's checkpoints, made of its own layers with random weights by the paper's tables and its files' keys."""
 
 import copy
 import os
@@ -333,7 +333,7 @@ def test_tensors_of_the_generator_are_held_to(originals):
 @pytest.mark.parametrize("width", [C_DIM - 1, 10**6])
 def test_a_generator_of_another_code_is_refused(originals, width):
     originals.gan["generator_test"]["module.layer.0.weight"] = torch.zeros(1, width)
-    refusal(originals, f"a generator of {width} inputs does not go with the 10 code dimensions")
+    refusal(originals, f"a generator with {width} inputs does not fit the 10 code dimensions")
 
 
 @pytest.mark.parametrize(
@@ -360,15 +360,15 @@ def test_tensors_of_the_generator_of_natural_images_are_held_to(natural, tmp_pat
     state["module.conv_img.weight"] = torch.zeros(1, 4, 3, 3)
     refusal(originals, r"conv_img.weight must be float32 \(3, 4, 3, 3\)")
     del state["module.fc.weight"]
-    refusal(originals, "a generator of 0 inputs")
+    refusal(originals, "a generator with 0 inputs")
     del state["module.fc.bias"]
-    refusal(originals, "no such network")
+    refusal(originals, "is not supported")
 
 
 @pytest.mark.parametrize("state", [{}, {"module.other": torch.zeros(1)}])
 def test_a_generator_of_no_known_family_is_refused(originals, state):
     originals.gan["generator_test"] = state
-    refusal(originals, "by one of which generators are told apart")
+    refusal(originals, "which tell the kinds of generators apart")
 
 
 def test_a_faulty_translation_is_noticed(originals, monkeypatch):
@@ -393,7 +393,7 @@ def test_the_command_makes_a_model_and_says_what_it_lacks(originals, tmp_path):
     result = CliRunner().invoke(main, ["convert", "--vae", vae, "--gan", gan, "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "VAE of 500,000 steps, GAN of 300,000" in result.output
-    assert "No --data" in result.output
+    assert "Without --data" in result.output
     assert load(out, device="cpu").info["name"] == "converted"
 
 

@@ -188,8 +188,8 @@ def test_a_broken_field_is_named_with_its_entry(tmp_path, where, value):
 
 @pytest.mark.parametrize(
     "file",
-    ["../a.safetensors", "/a.safetensors", "a/b.safetensors", "a\\b.safetensors", "C:\\a.safetensors", "a\0.safetensors", "a..safetensors",
-     ".a.safetensors", "a.safetensors\n", "", "a.pt", "a.bin", "x" * 300 + ".safetensors", 7],
+    ["../a.safetensors", "/a.safetensors", "a/b.safetensors", "a\\b.safetensors", "C:\\a.safetensors", "a\0.safetensors",
+     "a..safetensors", ".a.safetensors", "a.safetensors\n", "", "a.pt", "a.bin", "x" * 300 + ".safetensors", 7],
 )  # fmt: skip
 def test_a_file_name_cannot_leave_its_folder(tmp_path, file):
     with pytest.raises(ManifestError, match="'file'"):
@@ -352,12 +352,14 @@ def test_the_package_finds_its_manifest_in_a_wheel_and_in_a_checkout(tmp_path, i
     (package / "__init__.py").touch()
     (package / "zoo" / "__init__.py").touch()
     path = write((package if inside else tmp_path) / "weights_manifest.json", {"squares": RECIPE})
-    program = "from idgan.zoo.manifest import *; import sys; print(package_manifest(), Manifest.load().names(), 'torch' in sys.modules)"
+    program = "from idgan.zoo.manifest import *; import sys; "
+    program += "print(package_manifest(), Manifest.load().names(), 'torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == f"{path} ['squares'] False"
 
 
 def test_who_reads_only_the_manifest_imports_no_torch():
-    script = "import sys, idgan.zoo.manifest; print([name for name in ('torch', 'numpy', 'huggingface_hub') if name in sys.modules])"
+    script = "import sys, idgan.zoo.manifest; "
+    script += "print([name for name in ('torch', 'numpy', 'huggingface_hub') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -51,7 +51,7 @@ def checkpoint(root):
 
 @pytest.fixture(scope="module")
 def commits(root, checkpoint):
-    """The commit of each of `REPOS`: the checkpoint in git itself, and in large-file storage with its pointer in git."""
+    """The commit of each of `REPOS`: the checkpoint in git itself, and in large-file storage with a pointer in git."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
     data = checkpoint.read_bytes()

@@ -1,4 +1,4 @@
-"""Publishing: what one publishes, another loads; the same again is nothing new; what is interrupted or refused leaves nothing that loads."""
+"""Publishing: what one publishes, another loads. An interrupted or refused upload leaves nothing that loads."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 import idgan
 from idgan.errors import (
@@ -107,7 +108,7 @@ def test_results_of_another_checkpoint_are_refused(run, tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", '{"metrics": []}'])
 def test_results_that_cannot_be_read_are_refused_and_kept(run, content, tmp_path):
     (run / "results.json").write_text(content)
-    with pytest.raises(RunError, match="results.json holds no results.*idgan evaluate"):
+    with pytest.raises(RunError, match="results.json has no results.*idgan evaluate"):
         embed(run, tmp_path / "checkout")
     assert (run / "results.json").read_text() == content
     assert not (tmp_path / "checkout").exists()
@@ -191,7 +192,7 @@ def test_a_dry_run_asks_for_nothing(run, hub):
 def test_the_card_tells_terms_measurements_and_how_to_load(run):
     entry, files = publish(run, "org/name", dry_run=True)
     card = files["README.md"].decode()
-    assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: idgan\n")
+    assert ModelCard(card).data.to_dict().items() >= {"license": "apache-2.0", "library_name": "idgan"}.items()
     for part in (
         TRAINING["command"],
         'idgan.load("org/name")',
@@ -202,18 +203,40 @@ def test_the_card_tells_terms_measurements_and_how_to_load(run):
         assert part in card
     assert "| mig | 0.2500 | 100 | 0 | a \\| b |" in card
     custom = publish(run, "org/name", dry_run=True, license="LicenseRef-ours")[1]["README.md"].decode()
-    assert custom.startswith('---\nlicense: other\nlicense_name: "licenseref-ours"\n')
+    terms = {"license": "other", "license_name": "licenseref-ours"}
+    assert ModelCard(custom).data.to_dict().items() >= terms.items()
+
+
+def test_no_path_of_a_private_machine_is_published(tmp_path):
+    home = "/home/alice/secret project"
+    training = TRAINING | {
+        "command": f"idgan train dsprites --vae {home}/runs/vae --data '{home}/photos' "
+        "--set init=C:\\\\alice\\\\vae --out runs/mine",
+        "data": f"{home}/photos/",
+        "stages": {"vae": {"steps": 5, "from": f"{home}/runs/vae"}},
+        "settings": {"init_vae_from": "~alice/runs/vae", "loss": "mean/std"},
+    }
+    run = finish(tmp_path / "run", training=training)
+    (run / "recipe.json").write_text(json.dumps({"data": f"{home}/photos", "batch_size": 8}))
+    terms = {"description": "Ours", "license": "MIT", "data": DataSet("our pictures", "secret")}
+    entry, files = publish(run, "org/name", dry_run=True, **terms)
+    published = [json.dumps(entry.to_json()), files["README.md"].decode(), files["recipe.json"].decode()]
+    assert not any("alice" in text for text in published)
+    assert "--data photos --set init=vae --out runs/mine" in files["README.md"].decode()
+    assert entry.training["stages"]["vae"] == {"steps": 5, "from": "vae"}
+    assert entry.training["settings"] == {"init_vae_from": "vae", "loss": "mean/std"}
+    assert json.loads(files["recipe.json"]) == {"data": "photos", "batch_size": 8}
 
 
 @pytest.mark.parametrize(
     ("method", "untrained", "says"),
     [
-        ("gan", ["encoder", "decoder"], "Not trained, and so not served: its encoder and decoder."),
-        ("infogan", ["decoder"], "Not trained, and so not served: its decoder."),
+        ("gan", ["encoder", "decoder"], "Not trained, and not served: its encoder and decoder."),
+        ("infogan", ["decoder"], "Not trained, and not served: its decoder."),
         ("vae-gan", [], "a code c of 3 dimensions (2 carry information) and a nuisance s of 2"),
     ],
 )
-def test_the_card_of_a_baseline_names_its_system(tmp_path, method, untrained, says):
+def test_the_card_of_a_baseline_names_its_method(tmp_path, method, untrained, says):
     run = finish(tmp_path / "run", training=TRAINING | {"method": method, "untrained": untrained})
     card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
     assert f"This is no ID-GAN but the method `{method}`, which ID-GAN is compared with." in card and says in card
@@ -221,7 +244,7 @@ def test_the_card_of_a_baseline_names_its_system(tmp_path, method, untrained, sa
     assert ("Encoding keeps" in card) == ("encoder" not in untrained)
     own = finish(tmp_path / "run", training=TRAINING | {"method": None})
     assert (
-        "The recipe is its maker's own.\nIt makes 64x64 gray images"
+        "It follows no recipe of the package.\nIt generates 64x64 gray images"
         in publish(own, "org/name", dry_run=True)[1]["README.md"].decode()
     )
 
@@ -241,7 +264,7 @@ def test_a_baseline_does_not_take_the_name_of_a_recipe(tmp_path, hub):
 
 
 def test_a_mirror_of_the_lab_serves_what_the_command_published(run, hub, cache, tmp_path, monkeypatch):
-    """The whole command, in a process whose HF_ENDPOINT is the mirror; then it loads from there by its name in the manifest."""
+    """The whole command with the mirror as HF_ENDPOINT. Then the model loads by its name in the manifest."""
     manifest = tmp_path / "zoo.json"
     sent = child(
         ["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--private", "--manifest", str(manifest)], hub
@@ -280,7 +303,7 @@ def test_a_tag_names_the_commit_and_never_moves(run, tagging, cache):
     entry, _ = publish(run, "org/name", **options)
     assert publish(run, "org/name", **options)[0] == entry
     assert is_same(idgan.load("org/name@v1", endpoint=tagging.url, **cache), run)
-    with pytest.raises(HubError, match="stays there"):
+    with pytest.raises(HubError, match="is not moved"):
         publish(finish(run, seed=1), "org/name", **options)
     assert tagging.repos["org/name"].branches["v1"] == entry.weights.revision
 

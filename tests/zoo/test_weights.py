@@ -2,12 +2,14 @@
 
 import copy
 import json
+import os
 import pickle
 import re
 import resource
 import struct
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import safetensors.torch
@@ -15,9 +17,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from torch import nn
 
-from idgan.errors import CheckpointError
-from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.errors import CheckpointError, InvalidInputError
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, ResNetGeneratorConfig, VAEConfig
 from idgan.sampler import Sampler
 from idgan.zoo.weights import FORMAT, golden_differences, read_checkpoint, write_checkpoint
 
@@ -90,7 +93,7 @@ def test_writing_leaves_the_sampler_as_it_was(sampler, tmp_path):
 
 
 def test_a_loaded_sampler_does_not_depend_on_its_file(path, tmp_path):
-    """What safetensors returns is mapped from the file: without a copy, truncating that kills the process with SIGBUS."""
+    """Tensors that are mapped from the file would kill the process with SIGBUS when the file is truncated."""
     victim = tmp_path / "victim.safetensors"
     victim.write_bytes(path.read_bytes())
     code = (
@@ -132,9 +135,110 @@ def test_malformed_goldens_are_refused(parts, save, spoil):
     tensors, metadata = parts
     spoiled = spoil(tensors.pop("golden.c"))
     path = save(tensors if spoiled is None else {**tensors, "golden.c": spoiled.contiguous()}, metadata)
-    read_checkpoint(path)  # the networks are whole
-    with pytest.raises(CheckpointError):
+    refused(path, "golden.c")
+
+
+def test_a_file_without_goldens_loads_and_does_not_verify(parts, save, sampler):
+    tensors, metadata = parts
+    path = save({name: tensor for name, tensor in tensors.items() if not name.startswith("golden.")}, metadata)
+    assert torch.equal(read_checkpoint(path).sample(n=1, seed=0), sampler.sample(n=1, seed=0))
+    with pytest.raises(CheckpointError, match="no golden outputs"):
         golden_differences(path)
+
+
+# ------------------------------------------------------------------ networks of a user's own
+
+
+class OwnVAE(nn.Module):
+    """An encoder without a decoder. It has BatchNorm's counter, and a buffer that is in no state dict."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(nn.AvgPool2d(8), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 2 * config.c_dim))
+        self.register_buffer("scale", torch.full((1,), 2.0), persistent=False)
+
+    def encode(self, x):
+        mean, logvar = (self.scale * self.layers(x)).float().chunk(2, dim=1)
+        return Posterior(mean, logvar)
+
+
+@dataclass(frozen=True)
+class OwnConfig(VAEConfig):
+    def build(self):
+        return OwnVAE(self)
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A sampler with a network of another package, as `ModelConfig` describes one that is registered."""
+    package_to_dict, package_from_dict = ModelConfig.to_dict, ModelConfig.from_dict
+
+    def to_dict(config):
+        values = package_to_dict(config)
+        values["vae"] |= {"type": type(config.vae).__name__, "package": "own_package"}
+        return values
+
+    def from_dict(values):
+        if values["vae"]["type"] != "OwnConfig":
+            raise InvalidInputError("no network is called that")
+        fields = {name: value for name, value in values["vae"].items() if name != "package"}
+        config = package_from_dict({**values, "vae": {**fields, "type": "VAEConfig"}})
+        return ModelConfig(OwnConfig(**vars(config.vae)), config.generator)
+
+    monkeypatch.setattr(ModelConfig, "to_dict", to_dict)
+    monkeypatch.setattr(ModelConfig, "from_dict", from_dict)
+    sampler = Sampler(ModelConfig(OwnConfig(3), ConvGeneratorConfig(3, 2)), info={"name": "own"})
+    sampler.vae.layers[1].num_batches_tracked.fill_(7)
+    return sampler
+
+
+def test_networks_of_a_users_own_come_back_to_the_bit(own, tmp_path):
+    path = write_checkpoint(tmp_path / "own.safetensors", own)
+    before = torch.get_rng_state()
+    back = read_checkpoint(path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert isinstance(back.vae, OwnVAE)
+    assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in own.state_dict().items())
+    assert back.vae.layers[1].num_batches_tracked.item() == 7
+    assert back.vae.scale.item() == 2
+    x = torch.rand(2, 1, 64, 64)
+    assert torch.equal(back.vae.encode(x).mean, own.vae.encode(x).mean)
+    differences = golden_differences(path)
+    assert set(differences) == {"images", "mean"} and max(differences.values()) < 1e-6
+    assert write_checkpoint(tmp_path / "again.safetensors", back).read_bytes() == path.read_bytes()
+
+
+def test_a_counter_of_another_type_is_refused(own, tmp_path, save):
+    path = write_checkpoint(tmp_path / "own.safetensors", own)
+    tensors = safetensors.torch.load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    name = "vae.layers.1.num_batches_tracked"
+    refused(
+        save({**tensors, name: tensors[name].float()}, metadata), rf"{name} must be int64 \(\), found torch.float32"
+    )
+
+
+def test_networks_that_are_not_registered_name_their_package(own, tmp_path, save):
+    path = write_checkpoint(tmp_path / "own.safetensors", own)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    metadata["config"] = metadata["config"].replace("OwnConfig", "OtherConfig")
+    refused(
+        save(safetensors.torch.load_file(path), metadata), r"'own_package': run `idgan --import own_package \.\.\.`"
+    )
+    metadata["config"] = metadata["config"].replace("own_package", "os; rm -rf /")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(save(safetensors.torch.load_file(path), metadata))
+    assert "--import" not in str(caught.value)
+
+
+def test_weights_that_share_memory_are_written(sampler, tmp_path):
+    tied = copy.deepcopy(sampler)
+    tied.vae.encoder[4].bias = tied.vae.encoder[6].bias
+    back = read_checkpoint(write_checkpoint(tmp_path / "tied.safetensors", tied))
+    assert torch.equal(back.vae.encoder[4].bias, tied.vae.encoder[6].bias)
 
 
 # ------------------------------------------------------------------ what is refused
@@ -203,6 +307,13 @@ WEIGHT = "generator.layers.0.weight"
         ({"bank.mean": torch.zeros(8, 4)}, r"bank.mean must be float32 \(8, 3\), found torch.float32 \(8, 4\)"),
         ({"bank.mean": torch.zeros(7, 3)}, r"bank.logvar must be float32 \(7, 3\)"),
         ({"bank.mean": torch.zeros(())}, "bank"),
+        (
+            {WEIGHT: torch.full((256, 5), 3e38)},
+            f"{WEIGHT} has values from 3e\\+38 to 3e\\+38; accepted are -1e\\+06 to 1e\\+06",
+        ),
+        ({"bank.logvar": torch.full((8, 3), 200.0)}, "bank.logvar has values from 200 to 200; accepted are -100 to 20"),
+        ({"golden.more": torch.zeros(1)}, r"not expected: \['golden.more'\]"),
+        ({f"{'n' * 500}{i}": torch.zeros(0) for i in range(9)}, r"not expected: \['n{100}', "),
         ({"bank.mean": torch.zeros(0, 3), "bank.logvar": torch.zeros(0, 3)}, "its bank of posteriors is empty"),
     ],
 )
@@ -292,13 +403,118 @@ def test_infos_that_are_no_objects(parts, save, info):
     refused(save(tensors, metadata), "metadata does not describe an idgan model")
 
 
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"training": ["x"]},
+        {"training": 5},
+        {"training": {"steps": 3}},
+        {"training": {"untrained": 5}},
+        {"name": 5},
+        {"name": "a\nb"},
+        {"name": "\ud800"},
+        {"data": ["x"]},
+        {"data": "\x1b[2J"},
+    ],
+    ids=str,
+)
+def test_infos_of_other_types(parts, save, info):
+    tensors, metadata = parts
+    path = save(tensors, {**metadata, "info": json.dumps(info)})
+    refused(path, "metadata does not describe an idgan model")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).isprintable()
+
+
+def with_header(path, data, change, grow=0):
+    """Write the safetensors file `data` to `path` with its header changed, and `grow` zeros that take no disk."""
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8:end]), data[end:]
+    change(header, len(body))
+    header = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + body)
+    os.truncate(path, path.stat().st_size + grow)
+    return path
+
+
+def test_a_surplus_tensor_costs_no_memory_and_no_time(path, tmp_path):
+    def claim(header, size):
+        header["golden.z"] = {"dtype": "U8", "shape": [2**38], "data_offsets": [size, size + 2**38]}
+
+    sparse = with_header(tmp_path / "sparse.safetensors", path.read_bytes(), claim, grow=2**38)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(sparse, "not expected: .*golden.z")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+    refused(with_header(tmp_path / "hole", path.read_bytes(), lambda *_: None, grow=2**38), "not a whole safetensors")
+
+
+def test_many_empty_tensors_are_refused_by_their_header(path, tmp_path, monkeypatch):
+    def crowd(header, size):
+        header |= {f"e{i}": {"dtype": "F32", "shape": [0], "data_offsets": [size, size]} for i in range(50_000)}
+
+    crowded = with_header(tmp_path / "crowded.safetensors", path.read_bytes(), crowd)
+    monkeypatch.setattr(safetensors.torch, "load", None)
+    refused(crowded, "not expected")
+    monkeypatch.setattr("idgan.zoo.weights.MAX_HEADER_BYTES", 1_000_000)
+    refused(crowded, "its header cannot have")
+
+
+HEADERS = {
+    "no shape": lambda header, size: header["bank.mean"].pop("shape"),
+    "shape of text": lambda header, size: header["bank.mean"].update(shape=["x"]),
+    "shape is a number": lambda header, size: header["bank.mean"].update(shape=5),
+    "infinite shape": lambda header, size: header["bank.mean"].update(shape=[float("inf")]),
+    "offset of text": lambda header, size: header["bank.mean"].update(data_offsets=["a", "b"]),
+    "no offsets": lambda header, size: header["bank.mean"].update(data_offsets=[]),
+    "an entry is a list": lambda header, size: header.update({"bank.mean": []}),
+    "metadata is a list": lambda header, size: header.update({"__metadata__": [1]}),
+    "type is a list": lambda header, size: header["bank.mean"].update(dtype=[]),
+    "overlap": lambda header, size: header["bank.mean"].update(data_offsets=header["bank.logvar"]["data_offsets"]),
+    "negative": lambda header, size: header["bank.mean"].update(data_offsets=[-96, 0]),
+}
+
+
+@pytest.mark.parametrize("change", HEADERS.values(), ids=HEADERS)
+def test_damaged_headers(path, tmp_path, change):
+    refused(with_header(tmp_path / "spoiled.safetensors", path.read_bytes(), change), "is not a whole safetensors file")
+
+
+def test_a_resolution_that_no_machine_renders_is_refused(parts, save):
+    config = ResNetGeneratorConfig(resolution=65_536, base_width=1, max_width=1, image_channels=1, c_dim=3, s_dim=2)
+    tensors, metadata = parts
+    metadata["config"] = json.dumps(ModelConfig(VAEConfig(3), config).to_dict())
+    refused(save(tensors, metadata), "generator.resolution must be at most 4096, got 65536")
+
+
+def test_a_device_is_not_read():
+    with pytest.raises(CheckpointError, match="/dev/zero is not a file"):
+        read_checkpoint("/dev/zero")
+
+
+def test_a_path_that_cannot_be_printed_is_escaped(tmp_path, path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9\x1b.safetensors")
+    odd.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(odd)
+    assert r"caf\udce9\x1b.safetensors" in str(caught.value)
+
+
+def test_absurd_weights_are_not_written(sampler, tmp_path):
+    diverged = copy.deepcopy(sampler)
+    diverged.bank.logvar.fill_(200)
+    with pytest.raises(CheckpointError, match="bank.logvar"):
+        write_checkpoint(tmp_path / "model.safetensors", diverged)
+    assert not list(tmp_path.iterdir())
+
+
 # ------------------------------------------------------------------ fuzz
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_a_damaged_file_loads_or_is_refused(path, tmp_path, data):
-    """Bytes set anywhere, mostly in the header, and cuts: a `CheckpointError`, or a sampler that samples; nothing else."""
+    """With bytes changed anywhere, and cuts, a file brings a `CheckpointError` or a sampler that samples."""
     content = bytearray(path.read_bytes())
     header = 8 + struct.unpack("<Q", content[:8])[0]
     places = st.one_of(st.integers(0, header - 1), st.integers(0, header - 1), st.integers(0, len(content) - 1))
