@@ -1,18 +1,21 @@
-"""What `Sampler.sample` costs beside a bare call of the generator: images a second, and peak memory.
+"""Speed and peak memory of `Sampler.sample`, next to a bare call of the generator.
 
     python benchmarks/sampling.py [NAME ...] [--batches 4]
 
-Random weights, one thread. The bare generator makes all images in one call, the sampler the same ones a batch at a time. They take turns and
-medians are compared, so that a busy machine slows them alike. Peak memory is counted from what was resident before; Linux with glibc only.
+The networks have random weights and run on one thread. The bare generator computes all images in one call, the sampler
+computes them in batches. Both take turns, so that a busy machine slows both. Medians are compared. Peak memory counts
+from the memory in use before. Needs Linux with glibc.
 """
 
 import argparse
 import ctypes
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import idgan
 
@@ -20,36 +23,36 @@ BATCH_SIZES = {"dsprites": 256, "celeba-64": 16, "celeba-128": 4, "celeba-256": 
 ROUNDS = 5
 
 
-def measured(function):
-    """(seconds, peak MiB beyond what was resident before) of one call of `function`."""
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls freed goes back to the method
-    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+def measured(function: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of one call of `function`, and peak memory in MiB beyond the memory in use before."""
+    ctypes.CDLL(None).malloc_trim(0)  # give memory that earlier calls freed back to the system
+    Path("/proc/self/clear_refs").write_text("5")  # reset the high-water mark
     before, start = resident("VmRSS"), time.perf_counter()
     function()
     return time.perf_counter() - start, resident("VmHWM") - before
 
 
-def resident(field):
-    """MiB of a field of /proc/self/status."""
+def resident(field: str) -> float:
+    """MiB in a field of /proc/self/status."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
     return int(line.split()[1]) / 1024
 
 
-def compare(name, batches):
-    """Print one line on the model `name`."""
+def compare(name: str, batches: int) -> None:
+    """Print one line about the model `name`."""
     g, batch_size = idgan.load(name, pretrained=False, device="cpu"), BATCH_SIZES[name]
     n = batches * batch_size
     c, s = g.codes(n, seed=0)
     code = torch.cat([s, c], dim=1)
 
     @torch.no_grad()
-    def bare():
+    def bare() -> Tensor:
         return g.generator(code)
 
-    def sampler():
+    def sampler() -> Tensor:
         return g.sample(c, s, batch_size=batch_size)
 
-    torch.testing.assert_close(sampler(), (bare() + 1) / 2, rtol=0, atol=1e-4)  # and these first calls prepare kernels
+    torch.testing.assert_close(sampler(), (bare() + 1) / 2, rtol=0, atol=1e-4)  # these first calls also warm up
     rounds = [(*measured(bare), *measured(sampler)) for _ in range(ROUNDS)]
     seconds, memory, batched_seconds, batched_memory = map(statistics.median, zip(*rounds))
     print(f"{name:<14}{n:>7}{batch_size:>7}", end="")
@@ -57,16 +60,15 @@ def compare(name, batches):
     print(f"{memory:>12.0f}{batched_memory:>12.0f}{batched_memory / memory:>8.2f}", flush=True)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BATCH_SIZES)}; all by default")
-    parser.add_argument("--batches", type=int, default=4, help="how many batches the sampler makes of the images")
+    parser.add_argument("--batches", type=int, default=4, help="number of batches that the sampler computes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{'':<14}{'':>7}{'':>7}{'images a second':>24}{'':>8}{'peak MiB':>24}")
-    print(
-        f"{'model':<14}{'images':>7}{'batch':>7}{'bare':>12}{'sampler':>12}{'ratio':>8}{'bare':>12}{'sampler':>12}{'ratio':>8}"
-    )
+    columns = "".join(f"{name:>12}" for name in ("bare", "sampler")) + f"{'ratio':>8}"
+    print(f"{'':<28}{'images per second':>24}{'':>8}{'peak MiB':>24}")
+    print(f"{'model':<14}{'images':>7}{'batch':>7}{columns}{columns}")
     for name in arguments.names or BATCH_SIZES:
         compare(name, arguments.batches)
 

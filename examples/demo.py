@@ -1,31 +1,35 @@
-"""Sliders for the code: a page where each live dimension is moved by hand. Needs `pip install 'idgan[demo]'`."""
+"""A web page with a slider for each active code dimension. Needs gradio: pip install '.[demo]' in a checkout."""
 
 import argparse
 
 import gradio
 import torch
+from PIL import Image
 
 import idgan
 from idgan.images import contact_sheet, to_pil
 
 
-def page(model):
-    """The page for `model` (a MODEL, as everywhere): a slider a live dimension, a seed for what the code does not carry."""
+def page(model: str) -> gradio.Interface:
+    """The page of a model: one slider per active dimension, and a seed for what the code does not carry."""
     sampler = idgan.load(model)
-    decodes = "decoder" not in sampler.untrained
+    has_decoder = "decoder" not in sampler.untrained
 
-    def draw(seed, *values):
-        c = torch.zeros(sampler.c_dim)  # 0 in the other dimensions leaves them to the seed
+    def draw(seed: float, *values: float) -> Image.Image | list[Image.Image]:
+        c = torch.zeros(sampler.c_dim)  # the seed draws inactive dimensions that are 0
         c[sampler.active_dims] = torch.tensor(values, dtype=torch.float32)
-        images = [sampler.sample(c, seed=int(seed)), *([sampler.decode(c)] if decodes else [])]
+        images = [sampler.sample(c, seed=int(seed))]
+        if has_decoder:
+            images.append(sampler.decode(c))
         pictures = [to_pil(contact_sheet(x.cpu(), padding=0, scale=max(1, 256 // x.shape[-1])))[0] for x in images]
-        return pictures if decodes else pictures[0]
+        return pictures if has_decoder else pictures[0]
 
     sliders = [gradio.Slider(-3, 3, value=0, step=0.05, label=f"dimension {dim}") for dim in sampler.active_dims]
+    captions = ["generator", "VAE decoder"] if has_decoder else ["generator"]
     return gradio.Interface(
         draw,
         [gradio.Number(0, precision=0, minimum=0, label="seed"), *sliders],
-        [gradio.Image(label="generator"), *([gradio.Image(label="VAE decoder")] if decodes else [])],
+        [gradio.Image(label=caption) for caption in captions],
         live=True,
         title=f"idgan: {model}",
     )

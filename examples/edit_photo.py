@@ -1,4 +1,4 @@
-"""Edit a real photo: find the codes at which the generator draws it again, change one dimension, look. Offline, on a CPU, in a minute."""
+"""Edit a photo: invert it, change one code dimension, and draw it again. Runs offline on a CPU in a minute."""
 
 import argparse
 
@@ -15,12 +15,10 @@ parser.add_argument(
     default="celeba-64-w16",
     help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file",
 )
-parser.add_argument("--dim", type=int, help="the code dimension to change; by default the most telling one")
-parser.add_argument(
-    "--by", type=float, default=2.0, help="how much to add to it: a code is about N(0, 1) over the data"
-)
-parser.add_argument("--crop", action="store_true", help="cut a photo that is not square to the square in its middle")
-parser.add_argument("--steps", type=int, default=200, help="of the search for s: more are closer to the photo")
+parser.add_argument("--dim", type=int, help="code dimension to change; by default the one with the largest KL")
+parser.add_argument("--by", type=float, default=2.0, help="amount to add; a code is about N(0, 1) over the data")
+parser.add_argument("--crop", action="store_true", help="cut the photo to its center square")
+parser.add_argument("--steps", type=int, default=200, help="steps of the inversion")
 parser.add_argument("--out", default="edited.png")
 arguments = parser.parse_args()
 
@@ -28,13 +26,12 @@ g = idgan.load(arguments.model)
 dim = g.active_dims[0] if arguments.dim is None else arguments.dim
 x = as_batch(arguments.photo, channels=g.image_channels, resolution=g.resolution, crop=arguments.crop)
 
-# The encoder reads c, what is common to faces: pose, hair, light. The nuisance s, what makes the photo this photo, has no encoder; it is found by
-# optimization, and kept where the generator has learned to draw, so that a change of c still does to it what it does to any face.
+# The encoder reads c, what faces have in common: pose, hair, light. The nuisance s, which makes this face this face,
+# has no encoder. Optimization finds s and keeps it likely under its prior, so that edits of c still work.
 c, s = g.invert(x, steps=arguments.steps)
-print(
-    f"PSNR with a random s: {psnr(g.reconstruct(x), x).item():.1f} dB, with the s found: {psnr(g.sample(c, s), x).item():.1f} dB"
-)
+drawn, inverted = psnr(g.reconstruct(x), x).item(), psnr(g.sample(c, s), x).item()
+print(f"PSNR with a random s: {drawn:.1f} dB, with the s found: {inverted:.1f} dB")
 
-# One more line makes the edit: g.sample(g.changed(c, {dim: 2.0}), s). The sheet shows photo, reconstruction and edit.
+# The edit itself is g.sample(g.changed(c, {dim: 2.0}), s). The sheet shows photo, reconstruction and edit.
 save_png(edit_sheet(g, x, {dim: arguments.by}, codes=(c, s)), arguments.out)
 print(f"wrote {arguments.out}: dimension {dim}, {arguments.by:+g}")

@@ -1,6 +1,7 @@
-"""Draw, read, edit, render: the whole library in a screen. Runs offline, on a CPU, in seconds."""
+"""Quick start: draw, encode and edit images. Runs offline on a CPU in seconds."""
 
 import argparse
+from pathlib import Path
 
 import idgan
 from idgan.figures import edit_sheet, traversal_sheet
@@ -12,23 +13,23 @@ parser.add_argument(
     default="dsprites",
     help="a name from `idgan list`, a hub repository, a run directory or a .safetensors file",
 )
-parser.add_argument("--out", default=".", help="directory for the pictures")
+parser.add_argument("--out", type=Path, default=Path("."), help="directory of the pictures")
 arguments = parser.parse_args()
 
-# One call: an encoder q(c|x), a decoder p(x|c) and a generator G(s, c), frozen and paired.
+# One call loads the encoder q(c|x), the decoder p(x|c) and the generator G(s, c).
 g = idgan.load(arguments.model)
 print(g)
 
-# Draw codes from the aggregated posterior, and images from the codes. The same seed gives the same codes on every device.
+# Draw codes from the aggregated posterior, and images from the codes. A seed gives the same codes on every device.
 images = g.sample(n=8, seed=0)
 print("images", tuple(images.shape), "in [0, 1]")
 
-# Read the codes back. Dimensions that the encoder does not use are 0.
+# Encode the images. Dimensions that the encoder does not use are 0.
 c = g.encode(images)
-print("codes", tuple(c.shape), "live dimensions, the most telling first:", g.active_dims)
+print("codes", tuple(c.shape), "active dimensions, largest KL first:", g.active_dims)
 
-# Change one dimension, keep the rest.
+# Change one dimension and keep the rest.
 dim = g.active_dims[0]
-save_png(edit_sheet(g, images, {dim: +1.0}), f"{arguments.out}/edited.png")
-save_png(traversal_sheet(g, c[:1]), f"{arguments.out}/traversals.png")
+save_png(edit_sheet(g, images, {dim: +1.0}), arguments.out / "edited.png")
+save_png(traversal_sheet(g, c[:1]), arguments.out / "traversals.png")
 print(f"wrote {arguments.out}/edited.png (dimension {dim}, +1) and {arguments.out}/traversals.png")

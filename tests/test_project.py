@@ -1,8 +1,7 @@
-"""What holds across the whole project: one name everywhere, imports that point down, a README that says what is so."""
+"""Rules of the whole project: names, imports, style, types, and a README that agrees with the code."""
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors import safe_open
 
+import idgan
 from idgan.cli import main
 from idgan.evaluation.extractors import DSPRITES_CONVNET
 from idgan.recipes import RECIPES
@@ -36,10 +36,77 @@ def test_imports_point_down():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(shutil.which("ruff") is None, reason="ruff is not installed")
-def test_ruff_finds_nothing():
-    done = subprocess.run(["ruff", "check", "--no-cache", "."], cwd=CHECKOUT, capture_output=True, text=True)
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=["check", "format"])
+def test_ruff_finds_nothing(command):
+    pytest.importorskip("ruff")
+    command = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory):
+    """`mypy(*arguments)`: the output of mypy on the checkout, "" if it finds nothing."""
+    pytest.importorskip("mypy")
+    cache = tmp_path_factory.mktemp("mypy")
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", cache, *arguments]
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True).stdout
+
+    return run
+
+
+@pytest.mark.slow
+def test_mypy_finds_nothing(mypy):
+    assert mypy() == ""
+
+
+PUBLIC_FACE = """
+from pathlib import Path
+
+from torch import Tensor
+
+import idgan
+from idgan.metrics.result import MetricResult
+
+names: list[str] = idgan.list_models(status="released")
+g: idgan.Sampler = idgan.load("dsprites", device="cpu")
+x: Tensor = g.sample(n=4, seed=0)
+code: Tensor = g.encode(x)
+pair: tuple[Tensor, Tensor] = g.invert(x, steps=10)
+edited: Tensor = g.edit(x, {g.active_dims[0]: 1.5})
+batches: list[Tensor] = list(g.render(*pair, batch_size=2))
+run: Path = idgan.train("dsprites", "runs/mine")
+results: list[MetricResult] = idgan.evaluate(g, metrics=["mig"])
+
+idgan.lod("dsprites")  # type: ignore[attr-defined]
+idgan.load(4)  # type: ignore[arg-type]
+g.smaple(n=4)  # type: ignore[operator]
+g.sample(n="4")  # type: ignore[arg-type]
+g.sample(prior="uniform")  # type: ignore[arg-type]
+g.edit(x, 5)  # type: ignore[arg-type]
+idgan.train("dsprites", "runs/mine", methd="gan")  # type: ignore[call-arg]
+"""
+
+
+@pytest.mark.slow
+def test_the_public_face_is_typed(mypy, tmp_path):
+    """An unused `type: ignore` is an error, too: each of these lines must be wrong."""
+    (tmp_path / "user.py").write_text(PUBLIC_FACE)
+    assert mypy("--strict", "--follow-imports=silent", str(tmp_path / "user.py")) == ""
+
+
+def test_importing_the_package_does_not_load_torch():
+    code = "import sys, idgan; dir(idgan); idgan.errors; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0
+
+
+def test_every_public_name_resolves():
+    assert all(getattr(idgan, name) is not None for name in idgan.__all__)
+    assert set(idgan.__all__) <= set(dir(idgan))
+    with pytest.raises(AttributeError, match="module 'idgan' has no attribute 'lod'"):
+        idgan.lod  # noqa: B018
 
 
 def test_readme_table_is_the_manifest():

@@ -1,6 +1,7 @@
 """The sampler: what is given is used, what is not is drawn by the seed, and everything else stays put."""
 
 import copy
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+import idgan
 from idgan.codes import sweep
 from idgan.errors import InvalidInputError
 from idgan.images import to_pil, to_unit
@@ -237,6 +239,131 @@ def test_normal_draws_do_not_know_the_bank():
     assert torch.equal(
         build(bank=other).codes(3, seed=0, prior="normal")[0], build().codes(3, seed=0, prior="normal")[0]
     )
+
+
+def test_every_bit_of_a_seed_counts(sampler):
+    draws = [torch.cat(sampler.codes(2, seed), 1) for seed in (0, 2**32, 2**63, 2**64 - 1, 1, 2**32 + 1)]
+    assert len({tuple(draw.flatten().tolist()) for draw in draws}) == len(draws)
+
+
+# ------------------------------------------------------------------ render
+
+
+def test_render_gives_batches_of_the_codes_as_they_are(probed):
+    c, s = torch.zeros(7, C_DIM), torch.ones(S_DIM, requires_grad=True)
+    batches = list(probed.render(c, s, batch_size=3))
+    assert [len(batch) for batch in batches] == [3, 3, 1]
+    assert not any(batch.requires_grad for batch in batches)
+    assert torch.equal(torch.cat(probed.generator.seen), torch.cat([s.detach().expand(7, -1), c], dim=1))
+    assert torch.equal(torch.cat(batches), probed(c, s.expand(7, -1)))
+
+
+def test_render_repeats_a_single_code(probed):
+    s = torch.rand(4, S_DIM)
+    c = [1.0, 0.0, 2.0, 0.0]
+    assert torch.equal(torch.cat(list(probed.render(c, s))), probed(torch.tensor([c] * 4), s))
+
+
+# ------------------------------------------------------------------ global state of PyTorch
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        lambda: default_dtype(torch.float64),
+        lambda: default_dtype(torch.bfloat16),
+        lambda: torch.device("meta"),
+        torch.no_grad,
+        torch.inference_mode,
+    ],
+    ids=["float64", "bfloat16", "meta", "no_grad", "inference_mode"],
+)
+def test_global_state_changes_no_result(sampler, state):
+    x = sampler.sample(n=2, seed=1)
+
+    def results():
+        c = sampler.encode(x)
+        yield from (c, *sampler.codes(2, seed=3), sampler.sample(n=2, seed=3), sampler.sample(c, seed=3))
+        yield from (
+            sampler.edit(x, {0: 1.0}),
+            sampler.decode(c),
+            sampler.traverse(steps=2),
+            sampler.posterior(x).logvar,
+        )
+        yield from (sampler.interpolate(c[0], c[1], steps=2), *sampler.invert(x, steps=2))
+
+    expected = list(results())
+    with state():
+        found = list(results())
+        sampler.sample()  # a seed from the global generator
+    assert all(tensor.dtype == torch.float32 for tensor in found)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize(
+    "state", [lambda: default_dtype(torch.float64), lambda: torch.device("meta"), torch.inference_mode]
+)
+def test_a_model_loads_under_any_global_state(state):
+    with state():
+        g = idgan.load("dsprites", device="cpu")
+    x = g.sample(n=1, seed=0)
+    assert torch.equal(x, idgan.load("dsprites", device="cpu").sample(n=1, seed=0))
+    g.invert(x, steps=1, restarts=1)
+
+
+# ------------------------------------------------------------------ networks of one's own
+
+
+class MeanEncoder(nn.Module):
+    """An encoder without decoder or hidden features: its codes are the first pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def encode(self, x):
+        mean = self.scale * x.flatten(1)[:, :C_DIM]
+        return Posterior(mean, torch.full_like(mean, -2.0))
+
+
+def test_a_vae_without_decoder_reads_and_edits_images():
+    own = Sampler(
+        ModelConfig(VAEConfig(C_DIM), ConvGeneratorConfig(C_DIM, S_DIM)), vae=MeanEncoder(), bank=posteriors()
+    )
+    x = torch.rand(2, 1, 64, 64)
+    assert torch.equal(own.encode(x)[:, ACTIVE], x.flatten(1)[:, ACTIVE])
+    assert own.edit(x, {2: 1.0}).shape == x.shape
+    assert own.untrained == ("decoder",)
+    with pytest.raises(InvalidInputError, match=r"the VAE of this model \(MeanEncoder\) has no decoder"):
+        own.decode(torch.zeros(C_DIM))
+
+
+def test_an_encoder_without_hidden_features_is_compared_by_its_means():
+    own = Sampler(
+        ModelConfig(VAEConfig(C_DIM), ConvGeneratorConfig(C_DIM, S_DIM)), vae=MeanEncoder(), bank=posteriors()
+    )
+    x = own.sample(n=1, seed=5)
+    c, s = own.invert(x, steps=20)
+    assert torch.equal(c[:, ACTIVE], own.encode(x)[:, ACTIVE])
+    assert (own.sample(c, s) - x).abs().mean() < (own.reconstruct(x, seed=1) - x).abs().mean()
+
+
+def test_a_model_with_one_code_dimension_works():
+    own = Sampler(ModelConfig(VAEConfig(1), ConvGeneratorConfig(1)))
+    x = own.sample([[0.5], [1.0]])
+    assert own.encode(x).shape == (2, 1)
+    assert own.traverse(steps=3, seed=0).shape == (1, 3, 1, 64, 64)
+    assert own.edit(x, {0: 1.0}).shape == x.shape
 
 
 # ------------------------------------------------------------------ sample
@@ -470,6 +597,7 @@ def test_images_that_are_not_square_are_cropped_only_when_asked(sampler):
 NAN, INF = float("nan"), float("inf")
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -1,6 +1,7 @@
 """The command line as a whole: help without torch, examples everywhere, errors in a line."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -44,7 +45,13 @@ def test_every_command_has_help_with_an_example_that_parses(words, command):
     assert undescribed <= {"seed", "format", "part"}  # which their names and choices describe
 
 
-def test_help_fits_and_names_every_command_in_a_sentence():
+@pytest.mark.parametrize("words", [(), *(words for words, _ in commands())], ids=" ".join)
+def test_help_fits_80_columns(words):
+    output = CliRunner().invoke(main, [*words, "--help"], env={"COLUMNS": "200"}).output
+    assert not [line for line in output.splitlines() if len(line) > 80]
+
+
+def test_help_names_every_command_in_a_sentence():
     output = CliRunner().invoke(main, ["--help"]).output
     for name in COMMANDS:
         assert re.search(rf"^  {name} +\S.*\.$", output, re.MULTILINE), name
@@ -57,7 +64,7 @@ def test_help_does_not_import_torch():
         "heavy = {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    for arguments in (["--help"], ["sample", "--help"], ["train", "--help"], ["--version"]):
+    for arguments in (["--help"], ["sample", "--help"], ["train", "--help"], ["--version"], ["list"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout
@@ -99,6 +106,51 @@ def test_what_the_disk_and_the_user_do_is_no_traceback(fail, monkeypatch, error,
 
     monkeypatch.setattr("idgan.load", stop, raising=False)
     assert fail("sample", "small.safetensors") == said
+
+
+def test_modules_of_the_user_are_imported_first(run, directory):
+    (directory / "my_data").mkdir()
+    (directory / "my_data/__init__.py").write_text("")
+    (directory / "my_data/faces.py").write_text("print('imported faces')")
+    (directory / "cars.py").write_text("print('imported cars')")
+    output = run("--import", "my_data.faces", "--import", "cars", "encode", "small.safetensors", "one.png")
+    assert output.startswith("imported faces\nimported cars\n{")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "'broken' cannot be imported: No module named 'broken'"),
+        ("import no_such_module", "'broken' cannot be imported: No module named 'no_such_module'"),
+        ("1 / 0", "--import broken failed: ZeroDivisionError: division by zero"),
+        ("def", "--import broken failed: SyntaxError: "),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named(fail, directory, content, message):
+    if content is not None:
+        (directory / "broken.py").write_text(content)
+    assert message in fail("--import", "broken", "list")
+
+
+def test_plug_ins_are_loaded_before_a_command(run, monkeypatch):
+    loaded = []
+    monkeypatch.setattr("idgan.cli.load_plugins", lambda: loaded.append("plug-ins"))
+    run("--help")
+    assert not loaded
+    run("encode", "small.safetensors", "one.png")
+    assert loaded == ["plug-ins"]
+
+
+def test_idle_threads_do_not_spin():
+    code = (
+        "import os; from idgan.cli import main; main(['list'], standalone_mode=False); "
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for value, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment |= {} if value is None else {"OMP_WAIT_POLICY": value}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == expected
 
 
 def test_a_closed_pipe_is_no_error():

@@ -4,10 +4,21 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idgan.cli.options import default_out, parse_changes, parse_numbers
+from idgan.cli.options import (
+    InputPath,
+    OutputDirectory,
+    OutputFile,
+    default_out,
+    parse_changes,
+    parse_numbers,
+    threads_option,
+)
+from idgan.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(
@@ -81,3 +92,70 @@ def test_pictures_are_named_after_their_model(model, name, tmp_path, monkeypatch
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert default_out(model, "samples.png") == Path(f"{name}-samples.png")
+
+
+# ------------------------------------------------------------------ paths
+
+
+def refusal(kind, path):
+    with pytest.raises(click.BadParameter) as caught:
+        kind.convert(str(path), None, None)
+    return caught.value.message
+
+
+def test_outputs_that_can_be_written_are_accepted(tmp_path):
+    (tmp_path / "old.png").touch()
+    for name in ("new.png", "old.png", "UPPER.PNG", "missing/parent/new.png"):
+        assert OutputFile(".png", ".gif").convert(str(tmp_path / name), None, None) == str(tmp_path / name)
+    assert OutputFile().convert(str(tmp_path / "codes"), None, None) == str(tmp_path / "codes")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in (".", "new", "missing/new", "link"):
+        assert OutputDirectory().convert(str(tmp_path / name), None, None) == str(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old.png"]  # checking leaves nothing
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "directory.png").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "kept.png").touch()
+    assert "must end in .png or .gif, got" in refusal(OutputFile(".png", ".gif"), tmp_path / "a.jpg")
+    assert "directory.png is a directory" in refusal(OutputFile(".png"), tmp_path / "directory.png")
+    assert "Not a directory" in refusal(OutputFile(".png"), tmp_path / "file/a.png")
+    assert "too long" in refusal(OutputFile(".png"), tmp_path / ("a" * 300 + ".png"))
+    assert "file is not a directory" in refusal(OutputDirectory(), tmp_path / "file")
+    assert "cannot write to" in refusal(OutputDirectory(), "/proc/a/b")
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).endswith("kept.png"))
+    assert "kept.png is read-only" in refusal(OutputFile(".png"), tmp_path / "kept.png")
+
+
+def test_a_default_output_is_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dsprites-edit.png").mkdir()
+    with pytest.raises(InvalidInputError, match=r"dsprites-edit\.png is a directory"):
+        default_out("dsprites", "edit.png")
+
+
+def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "in.png").touch()
+    assert InputPath().convert("~/in.png", None, None) == str(tmp_path / "in.png")
+    assert OutputFile(".png").convert("~/out.png", None, None) == str(tmp_path / "out.png")
+    assert OutputDirectory().convert("~/runs", None, None) == str(tmp_path / "runs")
+
+
+# ------------------------------------------------------------------ threads
+
+
+def test_threads_are_set_for_the_command():
+    @click.command()
+    @threads_option
+    def command():
+        click.echo(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        assert CliRunner().invoke(command, ["--threads", "3"]).output == "3\n"
+        assert CliRunner().invoke(command, []).output == "3\n"
+        assert CliRunner().invoke(command, ["--threads", "0"]).exit_code == 2
+    finally:
+        torch.set_num_threads(before)
