@@ -135,10 +135,14 @@ def test_without_the_package_the_error_says_what_to_import(run, python):
 
 def test_a_module_that_is_not_installed_is_imported_on_request(run, python):
     shutil.copy(PLUGIN / "idgan_blobs.py", python.cwd / "idgan_blobs.py")
-    done = python("-m", "idgan", "--import", "idgan_blobs", "sample", "run", "--seeds", "0", "--out", "x.png", plugin=False)
+    done = python(
+        "-m", "idgan", "--import", "idgan_blobs", "sample", "run", "--seeds", "0", "--out", "x.png", plugin=False
+    )
     assert done.returncode == 0, done.stderr
     done = python("-m", "idgan", "train", "idgan_blobs:blobs", "--out", "named", *STEPS, "--no-evaluate", plugin=False)
     assert done.returncode == 0, done.stderr
     data = ["--data", "idgan_blobs:Blobs"]
-    done = python("-m", "idgan", "train", "dsprites", *data, "--stage", "vae", "--out", "own-data", *STEPS, plugin=False)
+    done = python(
+        "-m", "idgan", "train", "dsprites", *data, "--stage", "vae", "--out", "own-data", *STEPS, plugin=False
+    )
     assert done.returncode == 0, done.stderr

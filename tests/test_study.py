@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import idgan.study
 import torch
 from PIL import Image
 
+import idgan.study
 from idgan.data.prepare import prepare_images
 from idgan.errors import RunMismatchError
 from idgan.evaluation.results import read_results, write_results

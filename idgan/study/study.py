@@ -133,7 +133,9 @@ class Study:
             )
         if self.scale == "tiny" and name in SYNTHETIC:
             dataset = ThinnedDataset(dataset)
-        return dict(zip(metrics, measure_into(results_file, name, sha256_of(checkpoint), sampler, dataset, metrics, **options)))
+        return dict(
+            zip(metrics, measure_into(results_file, name, sha256_of(checkpoint), sampler, dataset, metrics, **options))
+        )
 
     def cell(self, name: str, method: str, metrics: Sequence[str], **options: Any) -> dict[str, Cell]:
         """Metric -> seed -> result, for the seeds that have one. `options` are those of `run`."""

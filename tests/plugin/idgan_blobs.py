@@ -95,7 +95,9 @@ class BlobVAEObjective(Objective):
 
     def vae_losses(self, batch: Batch) -> Losses:
         posterior = self.vae.encode(batch.x)
-        error = (self.vae.decode(posterior.sample(batch.normal(self.vae.config.c_dim))) - batch.x).abs().sum() / len(batch.x)
+        error = (self.vae.decode(posterior.sample(batch.normal(self.vae.config.c_dim))) - batch.x).abs().sum() / len(
+            batch.x
+        )
         kl = posterior.kl().sum(1).mean()
         return Losses(error + self.config.kl_weight * kl, {"error": error, "kl": kl})
 

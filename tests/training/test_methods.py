@@ -171,9 +171,7 @@ def test_an_untrained_encoder_is_not_taken_for_stage_2(short, tiny, tmp_path):
 def test_what_is_untrained_is_not_measured(short):
     sampler, source = idgan.load(short("gan"), device="cpu"), open_dataset("dsprites")
     for metric, part in ("mig", "encoder"), ("r_id", "encoder"), ("fid-decoder", "decoder"):
-        with pytest.raises(
-            InvalidInputError, match=f"{metric} measures the {part}, which method 'gan' does not train"
-        ):
+        with pytest.raises(InvalidInputError, match=f"{metric} measures the {part}, which method 'gan' does not train"):
             list(measure(sampler, source, [metric], progress=False))
     measured = list(measure(sampler, source, samples=32, progress=False))
     assert [result.name for result in measured] == ["FD-dsprites-convnet"]
