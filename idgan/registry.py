@@ -1,10 +1,11 @@
-"""Names for what the package offers, and for what a third package adds: data sets, networks, objectives, methods, metrics, ...
+"""Registries: names for data sets, networks, objectives, methods, metrics, feature extractors and recipes.
 
-A room creates one `Registry` for each kind and registers its own entries with it. A third package does the same from its own modules. It
-announces those modules through the entry-point group `idgan.plugins`, which `load_plugins` imports.
+A room creates one `Registry` for each kind and registers its own entries. A third package registers more entries from
+its own modules. It announces those modules in the entry-point group `idgan.plugins`.
 """
 
 import difflib
+import functools
 import importlib
 import sys
 import warnings
@@ -97,11 +98,12 @@ def _origin(entry: object) -> str:
     return f"{getattr(entry, '__module__', '')}.{getattr(entry, '__qualname__', repr(entry))}"
 
 
+@functools.cache
 def load_plugins() -> None:
-    """Import the modules that installed packages announce in `PLUGIN_GROUP`, once a process. A broken one brings a warning that names it."""
-    if load_plugins.__dict__.setdefault("done", False):
-        return
-    load_plugins.__dict__["done"] = True
+    """Import the modules that installed packages announce in `PLUGIN_GROUP`, once a process.
+
+    A module that cannot be imported brings a warning that names it.
+    """
     for point in entry_points(group=PLUGIN_GROUP):
         try:
             point.load()
@@ -110,22 +112,20 @@ def load_plugins() -> None:
 
 
 def import_object(spec: str) -> Any:
-    """The object that "module:name" names. Only ever called with what a user typed or passed, never with what a file says.
+    """The object that "module:name" names, or the module that "module" names. The current directory is searched last.
+
+    Call it only with text that a user typed or passed, never with text from a file.
 
     Raises:
-        InvalidInputError: there is no such module or no such object in it; the message says which.
+        InvalidInputError: the module cannot be imported, or has no such object.
     """
     module_name, _, name = spec.partition(":")
     if "" not in sys.path and "." not in sys.path:
-        sys.path.insert(
-            0, ""
-        )  # a console script does not search the current directory, where a user's own module often is
+        sys.path.append("")  # a console script does not search the current directory
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InvalidInputError(
-            f"{spec!r} cannot be imported: {error}. Expected MODULE:NAME, such as my_package.faces:train_set"
-        ) from error
+    except (ImportError, ValueError) as error:
+        raise InvalidInputError(f"the module {module_name!r} cannot be imported: {error}") from error
     try:
         return getattr(module, name) if name else module
     except AttributeError as error:

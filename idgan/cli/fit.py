@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import device_option
+from idgan.cli.options import data_option, device_option
 
 MAX_SEED = 2**64 - 1
 
@@ -64,7 +64,7 @@ class TrainCommand(click.Command):
     callback=_settings,
     help="Any setting of the recipe, as PATH=VALUE. Repeat it for more. --dry-run lists them.",
 )
-@click.option("--data", help="Files of the data set, if it needs any: a directory, a file, or hf:org/name.")
+@data_option
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import default_out, device_option, model_argument, results_table
+from idgan.cli.options import data_option, default_out, device_option, model_argument, results_table
 
 
 class EvaluateCommand(click.Command):
@@ -61,7 +61,7 @@ def _names(context: click.Context, parameter: click.Parameter, text: str | None)
     help="Features of fid and kid.  [default: dsprites-convnet or inception-v3, by the data]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all draws.")
-@click.option("--data", help="Files of the data set: a directory, a file, or hf:org/name.")
+@data_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),

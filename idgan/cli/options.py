@@ -11,11 +11,14 @@ from typing import Any
 import click
 
 from idgan.errors import InvalidInputError
+from idgan.registry import import_object
 
 __all__ = [
+    "DatasetArgument",
     "InputPath",
     "OutputDirectory",
     "OutputFile",
+    "data_option",
     "default_out",
     "device_option",
     "model_argument",
@@ -44,6 +47,19 @@ class InputPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class DatasetArgument(click.ParamType):
+    """Files of a data set, as text, or the `Dataset` object that MODULE:NAME names. NAME may be a class or a function."""
+
+    name = "data"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        named = isinstance(value, str) and re.fullmatch(r"(?!hf:)[A-Za-z_][\w.]*:[A-Za-z_]\w*", value)
+        if not named or os.path.exists(value):
+            return value
+        found = import_object(value)
+        return found() if isinstance(found, type) or not hasattr(found, "images") else found
 
 
 class OutputFile(click.Path):
@@ -115,6 +131,11 @@ def _expand(context: click.Context, parameter: click.Parameter, value: str | Non
 # ------------------------------------------------------------------ options
 
 model_argument = click.argument("model", metavar="MODEL", callback=_expand)
+data_option = click.option(
+    "--data",
+    type=DatasetArgument(),
+    help="Files of the data set: a directory, a file, or hf:org/name. Or MODULE:NAME of a data set of your own.",
+)
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 
 

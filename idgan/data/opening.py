@@ -42,12 +42,13 @@ def open_dataset(dataset: str | Dataset, path: str | Path | None = None, resolut
     if dataset not in DATASETS:
         raise InvalidInputError(f"{DATASETS.unknown(dataset)}, folder, hf:org/name")
     open_it = DATASETS[dataset]
-    if _has_parameters(open_it):
+    if _takes_a_path(open_it):
         return check_dataset(open_it(path))
     if path is not None:
         raise InvalidInputError(f"the data set {dataset!r} takes no path, got {str(path)!r}")
     return check_dataset(open_it())
 
 
-def _has_parameters(function: Callable[..., object]) -> bool:
-    return bool(inspect.signature(function).parameters)
+def _takes_a_path(function: Callable[..., object]) -> bool:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(parameter.kind in kinds for parameter in inspect.signature(function).parameters.values())

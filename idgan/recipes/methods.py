@@ -58,6 +58,7 @@ def id_gan(recipe: Recipe) -> Recipe:
 def without_distillation(recipe: Recipe) -> Recipe:
     """ID-GAN with `id_weight` 0."""
     stage = _gan_stage(recipe)
+    _field(recipe, "gan", "id_weight")  # an objective without it has no distillation to leave out
     return replace(recipe, gan_stage=replace(stage, objective=replace(stage.objective, id_weight=0.0)))
 
 
@@ -77,8 +78,8 @@ def cgan(recipe: Recipe) -> Recipe:
 @register_method("end-to-end")
 def end_to_end(recipe: Recipe) -> Recipe:
     """ID-GAN in one stage. The encoder is trained as a beta-VAE and by the GAN at the same time."""
-    optimizers = {"vae": _vae_stage(recipe).optimizers["vae"], **_gan_stage(recipe).optimizers}
-    id_weight = _gan_stage(recipe).objective.id_weight
+    optimizers = {"vae": _optimizer(recipe, "vae", "vae"), **_gan_stage(recipe).optimizers}
+    id_weight = _field(recipe, "gan", "id_weight")
     objective = _adversarial(
         EndToEndIDGANConfig, recipe, "end-to-end", id_weight=id_weight, stage_1=_beta_vae_config(recipe)
     )
@@ -89,8 +90,8 @@ def end_to_end(recipe: Recipe) -> Recipe:
 def vae_gan(recipe: Recipe) -> Recipe:
     """beta-VAE with an adversarial loss on its decoder, which is the generator."""
     optimizers = {
-        "vae": _vae_stage(recipe).optimizers["vae"],
-        "discriminator": _gan_stage(recipe).optimizers["discriminator"],
+        "vae": _optimizer(recipe, "vae", "vae"),
+        "discriminator": _optimizer(recipe, "gan", "discriminator"),
     }
     objective = _adversarial(VAEGANConfig, recipe, "vae-gan", stage_1=_beta_vae_config(recipe))
     return _with_decoder_as_generator(_in_one_stage(recipe, objective, optimizers), "vae-gan", recipe.discriminator)
@@ -114,7 +115,7 @@ def infogan(recipe: Recipe) -> Recipe:
             f"recipe {recipe.name} has {_kind(recipe.discriminator)}"
         )
     stage = _gan_stage(recipe)
-    objective = _adversarial(InfoGANConfig, recipe, "infogan", id_weight=stage.objective.id_weight)
+    objective = _adversarial(InfoGANConfig, recipe, "infogan", id_weight=_field(recipe, "gan", "id_weight"))
     return replace(_in_one_stage(recipe, objective, stage.optimizers), discriminator=LogitHeadConfig())
 
 
@@ -196,6 +197,22 @@ def _gan_stage(recipe: Recipe) -> Stage:
     return recipe.stages["gan"]
 
 
+def _field(recipe: Recipe, stage: str, name: str) -> Any:
+    """The field `name` of the objective of a stage. An objective of a user's own may lack it."""
+    objective = recipe.stages[stage].objective
+    if not hasattr(objective, name):
+        raise InvalidInputError(f"this method needs the setting {name!r}; {_kind(objective)} of {recipe.name} lacks it")
+    return getattr(objective, name)
+
+
+def _optimizer(recipe: Recipe, stage: str, phase: str) -> Any:
+    """The optimizer of a phase. A stage of a user's own may have other phases."""
+    optimizers = recipe.stages[stage].optimizers
+    if phase not in optimizers:
+        raise InvalidInputError(f"this method needs an optimizer of the phase {phase!r}; {recipe.name} lacks it")
+    return optimizers[phase]
+
+
 def _kind(config: object) -> str:
     return type(config).__name__.removesuffix("Config")
 
@@ -206,8 +223,7 @@ def _adversarial(kind: Callable[..., Any], recipe: Recipe, method: str, **more: 
         raise InvalidInputError(
             f"method {method!r} has no objective for the {_kind(recipe.discriminator)} of recipe {recipe.name}"
         )
-    objective = _gan_stage(recipe).objective
-    return kind(**{item.name: getattr(objective, item.name) for item in fields(GANConfig)}, **more)
+    return kind(**{item.name: _field(recipe, "gan", item.name) for item in fields(GANConfig)}, **more)
 
 
 def _in_one_stage(recipe: Recipe, objective: Any, optimizers: dict[str, Any]) -> Recipe:
@@ -222,7 +238,7 @@ def _stage_1_only(recipe: Recipe, method: str, objective: Any, **optimizers: Any
     `optimizers` are those of phases besides "vae". The parent's optimizer of a phase takes precedence.
     """
     parent = _vae_stage(recipe)
-    chosen = {"vae": parent.optimizers["vae"]} | {
+    chosen = {"vae": _optimizer(recipe, "vae", "vae")} | {
         phase: parent.optimizers.get(phase, optimizer) for phase, optimizer in optimizers.items()
     }
     stage = replace(parent, objective=objective, optimizers=chosen)
@@ -242,7 +258,7 @@ def _with_decoder_as_generator(recipe: Recipe, method: str, discriminator: Any) 
 
 
 def _likelihood(recipe: Recipe) -> str:
-    likelihood: str = _vae_stage(recipe).objective.likelihood
+    likelihood: str = _field(recipe, "vae", "likelihood")
     return likelihood
 
 

@@ -1,4 +1,4 @@
-"""Adds one of everything to idgan: a data set, an encoder, a generator, an objective, a metric, a feature extractor and a recipe."""
+"""Adds one of everything to idgan: data set, encoder, generator, objective, metric, feature extractor and recipe."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgan.data import Batch, Dataset, register_dataset
-from idgan.evaluation import Subject, register_extractor, register_metric
+from idgan.evaluation import FeatureExtractor, Subject, register_extractor, register_metric
 from idgan.metrics import MetricResult
 from idgan.networks import ConvDiscriminatorConfig, Posterior, register_network
-from idgan.objectives import IDGANConfig, Losses, Objective, register_objective
+from idgan.objectives import IDGANConfig, Losses, Objective, Phases, register_objective
 from idgan.recipes import Adam, Recipe, Stage, register_recipe
 
 
 @register_dataset("blobs")
 class Blobs(Dataset):
-    """Gray discs on black, 64x64. Image i has its disc at column i % 32 and row i // 32 of a grid of 32 x 32 places."""
+    """Gray discs on black. Image i has its disc at column i % 32 and row i // 32 of a grid."""
 
-    resolution = 64
-    image_channels = 1
+    resolution, image_channels = 64, 1
 
     def __len__(self) -> int:
         return 32 * 32
@@ -40,18 +39,16 @@ class BlobVAEConfig:
     dropout: float = 0.1
 
     def build(self) -> nn.Module:
-        return BlobVAE(self)
+        return BlobVAE(self.c_dim, self.dropout)
 
 
 class BlobVAE(nn.Module):
     """An encoder with batch statistics and no attribute called `encoder`, and a linear decoder."""
 
-    def __init__(self, config: BlobVAEConfig) -> None:
+    def __init__(self, c_dim: int, dropout: float) -> None:
         super().__init__()
-        self.config = config
-        self.pool = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(config.dropout))
-        self.read = nn.Linear(64, 2 * config.c_dim)
-        self.draw = nn.Linear(config.c_dim, 64 * 64)
+        self.pool = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(dropout))
+        self.read, self.draw = nn.Linear(64, 2 * c_dim), nn.Linear(c_dim, 64 * 64)
 
     def encode(self, x: Tensor) -> Posterior:
         return Posterior(*self.read(self.pool(x)).float().chunk(2, dim=1))
@@ -72,7 +69,7 @@ class BlobGeneratorConfig:
     resolution: int = 64
 
     def build(self) -> nn.Module:
-        layers = [nn.Linear(self.s_dim + self.c_dim, 16 * 8 * 8), nn.Unflatten(1, (16, 8, 8)), nn.BatchNorm2d(16)]
+        layers = [nn.Linear(self.s_dim + self.c_dim, 1024), nn.Unflatten(1, (16, 8, 8)), nn.BatchNorm2d(16)]
         return nn.Sequential(*layers, nn.Upsample(scale_factor=8), nn.Conv2d(16, 1, 3, padding=1), nn.Tanh())
 
 
@@ -91,7 +88,10 @@ class BlobVAEObjective(Objective):
     def __init__(self, vae: nn.Module, config: BlobVAEObjectiveConfig) -> None:
         super().__init__()
         self.vae, self.config = vae, config
-        self.phases = {"vae": self.vae_losses}
+
+    @property
+    def phases(self) -> Phases:
+        return {"vae": self.vae_losses}
 
     def vae_losses(self, batch: Batch) -> Losses:
         posterior = self.vae.encode(batch.x)
@@ -109,22 +109,15 @@ def brightness(subject: Subject) -> MetricResult:
 
 
 @register_extractor("block-means")
-class BlockMeans:
-    """Means of 8x8 blocks: images (N, C, H, W) in [0, 1] -> features (N, 64)."""
-
-    name, version, title, preprocessing, packages = "block-means", "1", "block-means", "none", ()
+class BlockMeans(FeatureExtractor):
+    name = "block-means"
 
     def __call__(self, images: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(images.mean(1, keepdim=True), 8).flatten(1)
 
-    def to(self, device: torch.device) -> "BlockMeans":
-        return self
-
 
 @register_recipe("blobs")
 def blobs() -> Recipe:
-    vae_stage = Stage(BlobVAEObjectiveConfig(), {"vae": Adam(1e-3)}, steps=300, batch_size=32)
-    gan = {"discriminator": Adam(1e-4, 0.0, 0.99), "generator": Adam(1e-3, 0.0, 0.99)}
-    gan_stage = Stage(IDGANConfig(), gan, steps=300, batch_size=32, ema_decay=0.98)
-    networks = {"vae": BlobVAEConfig(), "generator": BlobGeneratorConfig(), "discriminator": ConvDiscriminatorConfig()}
-    return Recipe("blobs", "blobs", vae_stage, gan_stage, **networks, bank_size=64)
+    adams = {"discriminator": Adam(1e-4, 0.0, 0.99), "generator": Adam(1e-3, 0.0, 0.99)}
+    stages = (Stage(BlobVAEObjectiveConfig(), {"vae": Adam(1e-3)}, steps=300), Stage(IDGANConfig(), adams, steps=300))
+    return Recipe("blobs", "blobs", *stages, BlobVAEConfig(), BlobGeneratorConfig(), ConvDiscriminatorConfig())
