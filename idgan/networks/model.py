@@ -94,9 +94,9 @@ def _check_part(part: str, config: Any) -> None:
     if part == "vae" and hasattr(config, "s_dim"):
         raise InvalidInputError(f"vae cannot be a {kind}: it has s_dim, which only a generator has")
     if _type_name(config) is not None:
-        for field in fields(config):
-            if not _is_plain(value := getattr(config, field.name)):
-                raise InvalidInputError(f"{kind}.{field.name} must be {PLAIN}, got {value!r:.100}")
+        for name, value in _field_values(config).items():
+            if not _is_plain(value):
+                raise InvalidInputError(f"{kind}.{name} must be {PLAIN}, got {value!r:.100}")
 
 
 def _type_name(config: object) -> str | None:
@@ -108,10 +108,15 @@ def _to_dict(part: str, config: Any) -> dict[str, Any]:
     """A network config as a JSON object: its registered name as "type", the package of a user, and its fields."""
     name = _type_name(config)
     if name is None:
-        raise InvalidInputError(f"{part} is a {type(config).__name__}, which is not registered; use register_network")
+        raise InvalidInputError(f"{part}: {type(config).__name__} is not registered; decorate it with register_network")
     package = NETWORKS.package_of(name)
     head = {"type": name} if package == TOP_LEVEL_PACKAGE else {"type": name, "package": package}
-    return head | {field.name: getattr(config, field.name) for field in fields(config)}
+    return head | _field_values(config)
+
+
+def _field_values(config: Any) -> dict[str, Any]:
+    """The fields that `__init__` takes, with their values."""
+    return {field.name: getattr(config, field.name) for field in fields(config) if field.init}
 
 
 def _from_dict(part: str, values: object) -> Any:
@@ -123,7 +128,7 @@ def _from_dict(part: str, values: object) -> Any:
         raise InvalidInputError(f"{part}: {_unknown(name, package)}")
     kind = NETWORKS[name]
     given = {key: value for key, value in values.items() if key not in ("type", "package")}
-    expected = [field.name for field in fields(kind)]
+    expected = [field.name for field in fields(kind) if field.init]
     if set(given) != set(expected):
         raise InvalidInputError(
             f"{part}: {name} has the fields {', '.join(expected)}; got {', '.join(map(str, given)) or 'none'}"
@@ -139,7 +144,7 @@ def _from_dict(part: str, values: object) -> Any:
             raise InvalidInputError(f"{part}: {name}.{key} must be of type {accepted}, got {value!r:.100}")
     try:
         return kind(**given)
-    except (TypeError, ValueError) as error:  # InvalidInputError is a ValueError
+    except Exception as error:  # a user's config may raise anything
         raise InvalidInputError(f"{part}: {name} refuses these values: {error}") from error
 
 

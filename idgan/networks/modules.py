@@ -1,11 +1,13 @@
 """What all networks share: their registry, how they are built, freezing, and devices."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from idgan.errors import InvalidInputError
 from idgan.networks.protocols import Network
@@ -33,6 +35,9 @@ MAX_CODE_DIM = 4096
 NETWORKS: Registry[type[Any]] = Registry("network")
 """Name -> config class. A checkpoint can hold the networks that are registered."""
 
+RESERVED_FIELDS = {"type", "package"}
+"""Names that a checkpoint stores together with the fields of a config."""
+
 ConfigClass = TypeVar("ConfigClass", bound=type[Any])
 Module = TypeVar("Module", bound=Network)
 
@@ -43,17 +48,24 @@ def register_network(name: str | None = None) -> Callable[[ConfigClass], ConfigC
     Afterwards `build()` runs in `build_mode` and sets the attribute `config` of the network.
 
     Raises:
-        InvalidInputError: the class is not a frozen dataclass with `build()`, or another class has the name.
+        InvalidInputError: the class is not a frozen dataclass with `build()`, it has a field "type" or "package", or
+            another class has the name.
     """
 
     def register(config_class: ConfigClass) -> ConfigClass:
         check_config_class(config_class)
+        if taken := RESERVED_FIELDS & {field.name for field in dataclasses.fields(config_class)}:
+            raise InvalidInputError(f"{config_class.__name__} cannot have a field {min(taken)!r}; files use that name")
         build = config_class.build
 
         @functools.wraps(build)
         def build_with_config(config: Any) -> Any:
             with build_mode():
                 network = build(config)
+            if not isinstance(network, nn.Module):
+                raise InvalidInputError(
+                    f"{config_class.__name__}.build() must return a torch.nn.Module, got {type(network).__name__}"
+                )
             network.config = config
             return network
 

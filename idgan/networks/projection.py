@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from idgan.errors import check_integer
+from idgan.errors import InvalidInputError, check_integer
 from idgan.networks.conv import ConvDiscriminatorConfig
 from idgan.networks.modules import MAX_CODE_DIM, register_network
 from idgan.networks.resnet import ResNetDiscriminatorConfig
@@ -48,14 +48,22 @@ class ProjectionDiscriminator(nn.Module):
     """D(x, c) = f(h) + <c, V h> (Miyato & Koyama 2018).
 
     h are the last features of a discriminator of images, and f is its last layer. V is a linear layer without bias.
+
+    Raises:
+        InvalidInputError: the discriminator of images does not end in a linear layer.
     """
 
     def __init__(self, config: ProjectionDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         self.network = config.network.build()
-        last = self.network.layers[-1]
-        assert isinstance(last, nn.Linear)
+        layers = getattr(self.network, "layers", None)
+        last = layers[-1] if isinstance(layers, nn.Sequential) else None
+        if not isinstance(last, nn.Linear):
+            raise InvalidInputError(
+                f"a projection discriminator needs a network with layers, an nn.Sequential that ends in nn.Linear; "
+                f"{type(self.network).__name__} has none"
+            )
         self.projection = nn.Linear(last.in_features, config.c_dim, bias=False)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:

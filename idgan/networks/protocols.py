@@ -8,9 +8,18 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from idgan.errors import InvalidInputError
 from idgan.networks.posterior import Posterior
 
-__all__ = ["DiscriminatorNetwork", "Encoder", "GeneratorNetwork", "Network", "NetworkConfig", "VAENetwork"]
+__all__ = [
+    "DiscriminatorNetwork",
+    "Encoder",
+    "GeneratorNetwork",
+    "Network",
+    "NetworkConfig",
+    "VAENetwork",
+    "check_methods",
+]
 
 
 @runtime_checkable
@@ -27,6 +36,18 @@ class NetworkConfig(Protocol):
     def build(self) -> nn.Module:
         """The network with random weights."""
         ...
+
+
+def check_methods(network: object, *names: str, needed_by: str) -> None:
+    """Check that `network` has the attributes `names`. `needed_by` says what uses them, for the message.
+
+    Raises:
+        InvalidInputError: names the attributes that are missing.
+    """
+    if missing := [name for name in names if not hasattr(network, name)]:
+        raise InvalidInputError(
+            f"{needed_by} needs a network with {', '.join(names)}; {type(network).__name__} has no {', '.join(missing)}"
+        )
 
 
 class Network(Protocol):

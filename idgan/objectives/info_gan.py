@@ -9,7 +9,7 @@ from torch import Tensor
 from idgan.images import to_unit
 from idgan.networks.heads import LogitHead
 from idgan.networks.modules import freeze
-from idgan.networks.protocols import GeneratorNetwork, Network
+from idgan.networks.protocols import GeneratorNetwork, Network, check_methods
 from idgan.networks.vae import VAE
 from idgan.objectives.gan import GANObjective
 from idgan.objectives.id_gan import IDGANConfig
@@ -34,6 +34,9 @@ class InfoGAN(GANObjective):
     D and q share all layers except the last. The shared layers are the encoder, so the learned q is the encoder of the
     checkpoint. As in the authors' implementation, both phases have the term. The phase of D updates the encoder and
     both heads, on fakes without gradients. The phase of G updates G. The decoder takes no part.
+
+    Raises:
+        InvalidInputError: `vae` has no `features`, `encoder` or `decoder`.
     """
 
     prior = "normal"
@@ -41,6 +44,7 @@ class InfoGAN(GANObjective):
     config: InfoGANConfig
 
     def __init__(self, vae: VAE, generator: GeneratorNetwork, discriminator: LogitHead, config: InfoGANConfig) -> None:
+        check_methods(vae, "features", "encoder", "decoder", needed_by="InfoGAN")
         super().__init__(vae, generator, discriminator, config)
         vae.requires_grad_(True)
         freeze(vae.decoder)

@@ -7,7 +7,7 @@ from torch import Tensor
 from idgan.errors import InvalidInputError, check_integer, check_range
 from idgan.images import encoder_view
 from idgan.networks.posterior import Posterior
-from idgan.networks.protocols import VAENetwork
+from idgan.networks.protocols import VAENetwork, check_methods
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Objective, Phases, TrainingBatch, register_objective
 
@@ -42,10 +42,14 @@ class VAEObjective(Objective):
     """Base of the VAE objectives. It draws one code for each image, and all phases of a batch share it.
 
     Images larger than the encoder's resolution are reduced first (`encoder_view`).
+
+    Raises:
+        InvalidInputError: `vae` has no decoder.
     """
 
     def __init__(self, vae: VAENetwork) -> None:
         super().__init__()
+        check_methods(vae, "encode", "decode_logits", needed_by=type(self).__name__)
         self.vae = vae
 
     @property

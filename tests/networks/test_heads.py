@@ -21,9 +21,9 @@ def test_tc_discriminator_is_leaky_between_its_layers():
 
 
 def test_tc_discriminator_gives_two_float32_logits():
-    critic = TCDiscriminator(3, width=8)
+    discriminator = TCDiscriminator(3, width=8)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = critic(torch.randn(5, 3))
+        logits = discriminator(torch.randn(5, 3))
     assert logits.shape == (5, 2)
     assert logits.dtype == torch.float32
 

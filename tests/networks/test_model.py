@@ -1,6 +1,6 @@
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Literal
 
 import pytest
@@ -136,6 +136,7 @@ class EncoderConfig:
     pair: tuple[str, float] = ("a", 0.5)
     dropout: float | None = None
     bias: bool = True
+    inputs: int = field(init=False, default=7)
 
     def build(self):
         return nn.Sequential(nn.Flatten(), nn.LazyLinear(2 * self.c_dim))
@@ -168,7 +169,7 @@ def test_a_registered_network_goes_through_json(registered):
 def test_a_network_that_is_not_registered_cannot_be_stored():
     config = ModelConfig(EncoderConfig(), CONFIG.generator)
     assert not config.is_registered
-    with pytest.raises(InvalidInputError, match="vae is a EncoderConfig, which is not registered"):
+    with pytest.raises(InvalidInputError, match="vae: EncoderConfig is not registered; decorate it"):
         config.to_dict()
 
 
@@ -218,10 +219,10 @@ def test_values_of_other_types_are_refused(registered, changes):
 
 
 def test_what_the_config_itself_refuses_is_an_error_of_the_package(registered, monkeypatch):
-    def refuse(self):
-        raise TypeError("widths must rise")
+    def refuse(self, **values):
+        raise AssertionError("widths must rise")
 
-    monkeypatch.setattr(EncoderConfig, "__init__", lambda self, **values: refuse(self))
+    monkeypatch.setattr(EncoderConfig, "__init__", refuse)
     with pytest.raises(InvalidInputError, match="vae: EncoderConfig refuses these values: widths must rise"):
         ModelConfig.from_dict(described(vae=None) | {"vae": VALUES})
 
@@ -266,6 +267,13 @@ def test_only_frozen_dataclasses_that_build_are_registered():
         with pytest.raises(InvalidInputError, match="expected a frozen dataclass with a build"):
             register_network()(kind)
         assert kind.__name__ not in NETWORKS
+
+
+@pytest.mark.parametrize("name", ["type", "package"])
+def test_a_field_that_files_need_for_themselves_is_refused(name):
+    config_class = make_dataclass("Odd", [(name, str, "x")], frozen=True, namespace={"build": lambda self: None})
+    with pytest.raises(InvalidInputError, match=f"Odd cannot have a field '{name}'"):
+        register_network()(config_class)
 
 
 def test_a_name_that_is_taken_is_refused():

@@ -103,6 +103,19 @@ def test_networks_of_a_user_are_built_the_same_way_and_carry_their_config(monkey
     assert NETWORKS["counted"] is Config
 
 
+def test_a_build_that_returns_no_module_is_named(monkeypatch):
+    monkeypatch.setattr(NETWORKS, "_entries", dict(NETWORKS))
+
+    @register_network()
+    @dataclass(frozen=True)
+    class Forgetful:
+        def build(self):
+            nn.Linear(1, 1)
+
+    with pytest.raises(InvalidInputError, match=r"Forgetful.build\(\) must return a torch.nn.Module, got NoneType"):
+        Forgetful().build()
+
+
 @pytest.mark.parametrize("c_dim", [1, 2])
 def test_one_code_dimension_is_enough(c_dim):
     vae = VAEConfig(c_dim=c_dim).build()

@@ -1,7 +1,10 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
+from idgan.errors import InvalidInputError
 from idgan.networks import ConvDiscriminatorConfig, ProjectionDiscriminatorConfig, ResNetDiscriminatorConfig
 
 NETWORKS = [
@@ -82,3 +85,13 @@ def test_it_can_learn_to_refuse_a_code_of_another_image():
         loss.backward()
         optimizer.step()
     assert loss < 0.2
+
+
+def test_a_network_that_does_not_end_in_a_linear_layer_is_refused():
+    @dataclass(frozen=True)
+    class Config:
+        def build(self):
+            return nn.Sequential(nn.Flatten(), nn.LazyLinear(1))
+
+    with pytest.raises(InvalidInputError, match="ends in nn.Linear; Sequential has none"):
+        ProjectionDiscriminatorConfig(Config()).build()

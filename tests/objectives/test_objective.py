@@ -6,6 +6,7 @@ from torch import nn
 
 from idgan.data import Batches
 from idgan.errors import InvalidInputError
+from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, Posterior, VAEConfig
 from idgan.networks.modules import freeze
 from idgan.objectives import (
     OBJECTIVES,
@@ -246,6 +247,38 @@ def test_larger_images_are_seen_as_the_encoder_sees_them(build, batches):
     large.x = small.x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     objective = build(BetaVAEConfig())
     torch.testing.assert_close(objective.losses("vae", large).total, objective.losses("vae", small).total)
+
+
+# ------------------------------------------------------------------ networks of a user
+
+
+class EncoderOnly(nn.Module):
+    """An encoder of four block means, without a decoder."""
+
+    config = VAEConfig(c_dim=4)
+
+    def encode(self, x):
+        mean = nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
+        return Posterior(mean, torch.full_like(mean, -2.0))
+
+
+def test_an_encoder_without_a_decoder_can_be_distilled(batches, train_steps):
+    networks = ConvGeneratorConfig(c_dim=4, s_dim=3).build(), ConvDiscriminatorConfig().build()
+    losses = train_steps(IDGANConfig().build(EncoderOnly(), *networks), [batches(0)])
+    assert losses["generator"].logged["r_id"].isfinite()
+
+
+@pytest.mark.parametrize("config", [BetaVAEConfig(), FactorVAEConfig()], ids=lambda config: type(config).__name__)
+def test_a_vae_objective_refuses_an_encoder_without_a_decoder(config):
+    with pytest.raises(
+        InvalidInputError, match="needs a network with encode, decode_logits; EncoderOnly has no decode_l"
+    ):
+        config.build(EncoderOnly())
+
+
+def test_info_gan_refuses_a_network_without_the_layers_that_it_shares():
+    with pytest.raises(InvalidInputError, match="InfoGAN needs .*; EncoderOnly has no features, encoder, decoder"):
+        InfoGANConfig().build(EncoderOnly(), nn.Identity(), nn.Identity())
 
 
 # ------------------------------------------------------------------ PyTorch's state, and small codes

@@ -9,7 +9,7 @@ from idgan.objectives import BetaVAEConfig, PairwiseTCVAEConfig, terms
 
 
 def mixture(covariance, count, seed=0):
-    """`Posterior` of `count` normals of variance 0.1 whose equal mixture has mean 0 and about this covariance."""
+    """`Posterior` of `count` normals of variance 0.1; their mixture has mean 0 and about this covariance."""
     covariance = torch.as_tensor(covariance)
     factor = torch.linalg.cholesky(covariance - 0.1 * torch.eye(len(covariance)))
     mean = torch.randn(count, len(covariance), generator=torch.Generator().manual_seed(seed)) @ factor.T
@@ -106,7 +106,7 @@ def test_the_capacity_bounds_the_kl_from_above_only(build, kl, slope):
 def test_the_weight_is_that_of_the_estimate(build, batches):
     plain = build(PairwiseTCVAEConfig(tc_weight=0.0, memory=8)).losses("vae", batches(0))
     weighed = build(PairwiseTCVAEConfig(tc_weight=1e5, memory=8)).losses("vae", batches(0))
-    assert abs(plain.logged["tc"]) > 1e-5  # an untrained encoder tells little
+    assert abs(plain.logged["tc"]) > 1e-5  # small for an untrained encoder
     torch.testing.assert_close(weighed.total, plain.total + 1e5 * plain.logged["tc"])
 
 

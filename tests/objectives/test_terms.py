@@ -99,14 +99,14 @@ def test_permute_dims_keeps_the_marginals_and_breaks_the_joint():
     assert (correlation - torch.eye(3)).abs().max() < 0.1
 
 
-def test_tc_estimate_of_the_perfect_critic_is_the_total_correlation():
+def test_tc_estimate_of_the_perfect_discriminator_is_the_total_correlation():
     rho, n = 0.8, 100_000
     first, noise = torch.randn(n, dtype=torch.float64), torch.randn(n, dtype=torch.float64)
     c = torch.stack([first, rho * first + math.sqrt(1 - rho**2) * noise], 1)
     joint = torch.distributions.MultivariateNormal(torch.zeros(2).double(), torch.tensor([[1, rho], [rho, 1]]).double())
     logits = torch.stack(
         [joint.log_prob(c), Normal(0.0, 1.0).log_prob(c).sum(1)], 1
-    )  # up to a common constant, what the best critic gives
+    )  # up to a common constant, the output of the best discriminator
     assert terms.tc_estimate(logits).item() == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.02)
 
 

@@ -130,13 +130,13 @@ def test_factor_vae_without_weight_is_the_vae(build, batches):
 
 def test_capacity_factor_vae_without_weight_is_the_capacity_vae(build, batches):
     schedule = {"capacity": 9.0, "capacity_steps": 10, "weight": 7.0}
-    with_critic, without = CapacityFactorVAEConfig(tc_weight=0.0, **schedule), CapacityVAEConfig(**schedule)
+    with_tc, without = CapacityFactorVAEConfig(tc_weight=0.0, **schedule), CapacityVAEConfig(**schedule)
     for step in (0, 5, 20):
-        assert torch.equal(total(build(with_critic), batches(step)), total(build(without), batches(step)))
+        assert torch.equal(total(build(with_tc), batches(step)), total(build(without), batches(step)))
 
 
 @pytest.mark.parametrize("config", [FactorVAEConfig, CapacityFactorVAEConfig])
-def test_factor_vae_adds_the_critics_log_odds_of_the_codes(build, batches, config):
+def test_factor_vae_adds_the_tc_discriminators_log_odds_of_the_codes(build, batches, config):
     objective, plain = build(config(tc_weight=10.0)), build(config(tc_weight=0.0))
     _, c, _ = elbo(objective.vae, batches(3))
     logits = objective.tc_discriminator(c)
@@ -145,7 +145,7 @@ def test_factor_vae_adds_the_critics_log_odds_of_the_codes(build, batches, confi
     )
 
 
-def test_factor_vae_critic_tells_codes_of_one_half_from_permuted_codes_of_the_other(build, batches):
+def test_factor_vae_compares_codes_of_one_half_with_permuted_codes_of_the_other(build, batches):
     objective = build(FactorVAEConfig())
     loss = objective.losses("tc_discriminator", batches(0)).total
     batch = batches(0)
@@ -156,12 +156,12 @@ def test_factor_vae_critic_tells_codes_of_one_half_from_permuted_codes_of_the_ot
     torch.testing.assert_close(loss, -(log_p[:2, 0].sum() + log_p[2:, 1].sum()) / 4)
 
 
-def test_the_critic_needs_two_images(build):
+def test_the_tc_discriminator_needs_two_images(build):
     with pytest.raises(InvalidInputError, match="2 images or more"):
         build(FactorVAEConfig()).losses("tc_discriminator", Batches(DSprites(), batch_size=1, seed=0)(0))
 
 
-def test_the_critics_loss_does_not_reach_the_vae(build, batches):
+def test_the_tc_discriminators_loss_does_not_reach_the_vae(build, batches):
     objective = build(FactorVAEConfig())
     objective.losses("tc_discriminator", batches(0)).total.backward()
     assert all(parameter.grad is None for parameter in objective.vae.parameters())
@@ -175,7 +175,7 @@ def test_factor_vae_encodes_a_batch_once_for_both_phases(build, batches):
     assert len(calls) == 1
 
 
-def test_the_critic_learns_to_tell_repeated_dimensions_from_independent_ones(build, batches):
+def test_the_tc_discriminator_learns_to_separate_repeated_dimensions_from_independent_ones(build, batches):
     objective, many = build(FactorVAEConfig()), Batches(batches.dataset, batch_size=64, seed=0)
     optimizer = torch.optim.Adam(objective.parameters_of("tc_discriminator"), 3e-3)
     losses = []

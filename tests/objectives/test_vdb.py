@@ -13,7 +13,7 @@ SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
 
 @pytest.fixture
 def build():
-    """`build(**settings)`: a `BottleneckIDGAN` on small networks for dSprites, whose weights are the same each time."""
+    """`build(**settings)`: a `BottleneckIDGAN` on small networks for dSprites with the same weights each time."""
 
     def make(**settings):
         torch.manual_seed(0)
