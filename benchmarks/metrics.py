@@ -92,7 +92,7 @@ def factor_vae_votes():
 
 
 def informative(indices):
-    """Codes (N, 10) of `GRID`: its five factors with noise, and five dimensions of noise. The first index is the seed."""
+    """Codes (N, 10) of `GRID`: five noisy factors and five dimensions of noise. The first index is the seed."""
     noise = torch.randn(len(indices), 10, generator=torch.Generator().manual_seed(int(indices[0])))
     factors = GRID.factors(indices) / torch.tensor(GRID.sizes)
     return torch.cat([3 * factors, torch.zeros(len(indices), 5)], 1) + 0.2 * noise
