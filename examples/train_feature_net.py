@@ -1,11 +1,15 @@
-"""Trains the network behind "dsprites-convnet", the features of the dSprites family's Fréchet distance: `python -m idgan.training.feature_net`.
+"""Trains "dsprites-convnet", the feature network behind the Fréchet distance of dSprites and its variants.
 
-It is the encoder's stack (table A.2) on RGB, taught to predict the true factors on all four sets mixed, and its features are the layer
-before the last. The paper does not define its own; this one is versioned and comes with the package.
+The network is the encoder's stack (Table A.2) on RGB. It learns to predict the true factors of all four data sets. Its
+features are the layer before the last. The paper does not define a feature network. This one has a version and comes
+with the package.
+
+    python examples/train_feature_net.py --out runs/features
 """
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +22,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.optim.swa_utils import update_bn
 
-from idgan.data import DSprites, open_dataset
+from idgan.data import Dataset, DSprites, open_dataset
 from idgan.files import write_atomically
 from idgan.networks.conv import conv_encoder
 from idgan.objectives import Losses, Objective
@@ -27,40 +31,59 @@ from idgan.rng import make_rng
 from idgan.training.bundle import versions
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
-from idgan.training.setup import cpu_settings, seeded
+from idgan.training.run import cpu, seeded
 
 __all__ = ["OUTPUTS", "accuracy", "train_feature_net"]
 
 SETS = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 FACTORS = DSprites.factors
 SYMMETRY = (4, 2, 1)
-"""Of square, ellipse and heart: how many turns of the shape look the same."""
+"""Number of rotations that look the same, for square, ellipse and heart."""
 HEADS = {"shape": 3, "scale": 6, "orientation": 2 * len(SYMMETRY), "position_x": 32, "position_y": 32}
 OUTPUTS = sum(HEADS.values())
-"""Logits of the classes; of orientation, cosine and sine of the angle times the symmetry, a pair for each shape. Orientation itself cannot be
-told: a square looks the same after a quarter turn, an ellipse after half a turn, and orientations 0 and 39 are one angle."""
+"""Width of the last layer: logits of the classes, and for orientation a pair (cos, sin) for each shape.
+
+The pair is of the angle times the symmetry. The orientation itself is not determined: a square looks the same after a
+quarter turn, an ellipse after half a turn, and orientations 0 and 39 are the same angle.
+"""
 HELD_OUT = 20_000
-"""Grid points that no training batch shows; the accuracy is of draws from these."""
+"""Number of grid points that no training batch contains. Accuracy is measured on these."""
 HELD_OUT_KEY, ACCURACY_KEY, FINAL_KEY = -1, -2, -3
 NAME, VERSION = "dsprites-convnet", 1
 
 
 def train_feature_net(
-    out, *, steps=12_000, batch_size=64, seed=0, device="cpu", threads=None, points=5_000, progress=True
-):
-    """Train the network in the directory `out`; the same call continues an interrupted training. A function of the arguments on a CPU.
+    out: str | Path,
+    *,
+    steps: int = 12_000,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    points: int = 5_000,
+    progress: bool = True,
+) -> Path:
+    """Train the network in the directory `out`. The same call continues an interrupted training.
 
-    A batch has equal shares of the four sets. What is kept is the moving average of the weights. Batch normalization is there while training;
-    its statistics are then taken anew, and it is folded into the convolutions. Features are scaled to a mean square of 1.
+    The result on a CPU is a function of the arguments. A batch has equal shares of the four data sets. The result is
+    the moving average of the weights. Training uses batch normalization. Afterwards its statistics are computed again,
+    and it is folded into the convolutions. Features are scaled to a mean square of 1.
 
     Args:
-        points: held-out images of each set behind the accuracies in the file's metadata.
+        out: directory of the training state, the log and the result.
+        steps: number of training steps.
+        batch_size: images of a step.
+        seed: seed of initial weights, batches and held-out points.
+        device: a PyTorch device.
+        threads: CPU threads. None keeps PyTorch's choice.
+        points: held-out images of each data set behind the accuracies in the file's metadata.
+        progress: show progress.
 
     Returns:
-        `Path` of `out`/dsprites-convnet-vN.safetensors, what `idgan/weights` holds.
+        Path of the result, `out`/dsprites-convnet-vN.safetensors. The package holds such a file in `idgan/weights`.
 
     Raises:
-        DataError: the painting of Scream-dSprites is missing; the message says how to get it.
+        DataError: the painting of Scream-dSprites is missing. The message tells how to get it.
     """
     out = Path(out)
     datasets = [open_dataset(name) for name in SETS]
@@ -69,7 +92,7 @@ def train_feature_net(
     batches = MixedBatches(datasets, shown, batch_size, seed, device)
     stage = Stage(FactorObjective, {"network": Adam(2e-3)}, steps, batch_size, ema_decay=0.999)
     identity = {"seed": seed, "batch_size": batch_size, "version": VERSION}
-    with cpu_settings(threads):
+    with cpu(threads):
         with seeded(seed):
             objective = FactorObjective(with_batch_norm(conv_encoder(3, OUTPUTS))).to(device)
         report = Report(out, NAME, quiet=not progress)
@@ -104,7 +127,13 @@ def train_feature_net(
 
 @dataclass
 class FactorBatch:
-    """Images `x` (N, 3, 64, 64) in [0, 1] of a `step` of training, and their true `factors` (N, 5)."""
+    """Images of a training step and their factors.
+
+    Attributes:
+        x: images (N, 3, 64, 64) in [0, 1].
+        factors: integer factors (N, 5).
+        step: number of the step.
+    """
 
     x: torch.Tensor
     factors: torch.Tensor
@@ -112,18 +141,16 @@ class FactorBatch:
 
 
 class MixedBatches:
-    """`batches(step)` -> `FactorBatch` with an equal share of each dataset, drawn from the grid points `indices`."""
+    """`batches(step)` is a `FactorBatch` with equal shares of all data sets, drawn from the grid points `indices`."""
 
-    streams = False
-
-    def __init__(self, datasets, indices, batch_size, seed, device):
+    def __init__(self, datasets: list[Dataset], indices: torch.Tensor, batch_size: int, seed: int, device: str) -> None:
         self.datasets = datasets
         self.indices = indices
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> FactorBatch:
         rng = make_rng(self.seed, step)
         indices = self.indices[torch.randint(len(self.indices), (self.batch_size,), generator=rng)]
         parts = zip(self.datasets, indices.tensor_split(len(self.datasets)))
@@ -132,24 +159,24 @@ class MixedBatches:
 
 
 class FactorObjective(Objective):
-    """Cross-entropy of shape, scale and position, and the squared error of the turned angle (see `OUTPUTS`)."""
+    """Cross-entropy of shape, scale and position, and the squared error of (cos, sin) of the angle (see `OUTPUTS`)."""
 
     angle_weight = 5.0
 
-    @property
-    def phases(self):
-        return {"network": self.network_losses}
-
-    def __init__(self, network):
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     @property
-    def generator(self):
-        """What the loop keeps a moving average of."""
+    def phases(self) -> dict[str, Callable[[FactorBatch], Losses]]:
+        return {"network": self.network_losses}
+
+    @property
+    def generator(self) -> nn.Module:
+        """The network of which the training loop keeps a moving average."""
         return self.network
 
-    def network_losses(self, batch):
+    def network_losses(self, batch: FactorBatch) -> Losses:
         heads = dict(zip(HEADS, self.network(batch.x).split(list(HEADS.values()), dim=1)))
         classes = dict(zip(FACTORS.names, batch.factors.T))
         angle, truth = turned(heads.pop("orientation"), classes.pop("orientation"), classes["shape"])
@@ -158,18 +185,26 @@ class FactorObjective(Objective):
         return Losses(sum(logged[name] for name in heads) + self.angle_weight * logged["orientation"], logged)
 
 
-def turned(pairs, orientation, shape):
-    """Predicted and true (cos, sin) of the angle times the symmetry of the true `shape`, both (N, 2), from the head's output (N, 6)."""
+def turned(pairs: torch.Tensor, orientation: torch.Tensor, shape: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predicted and true (cos, sin) of the angle times the symmetry of the shape, both (N, 2).
+
+    Args:
+        pairs: output (N, 6) of the orientation head.
+        orientation, shape: true factors (N,).
+    """
     turn = torch.tensor(SYMMETRY, device=shape.device)[shape] * orientation * (2 * math.pi / 39)
     predicted = pairs.view(-1, len(SYMMETRY), 2)[torch.arange(len(shape)), shape]
     return predicted, torch.stack([turn.cos(), turn.sin()], dim=1)
 
 
 @torch.no_grad()
-def accuracy(network, dataset, indices, rng):
-    """Factor name -> share of the images at `indices` of `dataset` whose factor `network` (its last layer being `OUTPUTS` wide) names.
+def accuracy(
+    network: nn.Module, dataset: Dataset, indices: torch.Tensor, rng: torch.Generator | None
+) -> dict[str, float]:
+    """Factor name -> share of the images at `indices` of `dataset` whose factor `network` predicts.
 
-    An orientation counts where the angle, up to the symmetry of the shape, is within half a step of the grid (2 pi / 39) of the truth.
+    An orientation counts if the angle, up to the symmetry of the shape, is within half a step of the grid
+    (2 pi / 39 / 2) of the truth.
     """
     hits = []
     for part in indices.split(250):
@@ -183,16 +218,16 @@ def accuracy(network, dataset, indices, rng):
     return dict(zip(HEADS, torch.cat(hits).double().mean(0).tolist()))
 
 
-def with_batch_norm(stack):
-    """`stack` with batch normalization after each convolution, which helps it to learn in few steps."""
-    layers = []
+def with_batch_norm(stack: nn.Sequential) -> nn.Sequential:
+    """`stack` with batch normalization after each convolution. It then learns in fewer steps."""
+    layers: list[nn.Module] = []
     for layer in stack:
         layers += [layer, nn.BatchNorm2d(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer]
     return nn.Sequential(*layers)
 
 
-def without_batch_norm(network):
-    """The same function as `network` in eval mode, as the stack it was made from: normalization folded into the convolutions."""
+def without_batch_norm(network: nn.Sequential) -> nn.Sequential:
+    """The stack that computes what `network` computes in eval mode, with normalization folded into the convolutions."""
     layers = list(network.eval())
     fused = [
         fuse_conv_bn_eval(a, b) if isinstance(b, nn.BatchNorm2d) else a for a, b in zip(layers, [*layers[1:], None])
@@ -201,10 +236,10 @@ def without_batch_norm(network):
 
 
 @torch.no_grad()
-def with_unit_features(stack, x):
-    """The same function as `stack`, whose features (before the last layer) have a mean square of 1 over images `x`; changed in place.
+def with_unit_features(stack: nn.Sequential, x: torch.Tensor) -> nn.Sequential:
+    """Scale the features of `stack`, in place, to a mean square of 1 over images `x`. The outputs stay the same.
 
-    The kernel of KID is made for features of about this size, and a Fréchet distance is then in units of it.
+    The kernel of KID expects features of about this size. A Fréchet distance is then in units of it.
     """
     *_, hidden, _, last = stack
     scale = stack[:-1](x).square().mean().sqrt()
@@ -227,12 +262,12 @@ def with_unit_features(stack, x):
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of initial weights, batches and held-out points.",
+    help="Seed of initial weights, batches and held-out points.",
 )
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
-def main(out, steps, seed, device, threads):
-    """Train the features of the dSprites family; run it again to continue. It needs the painting: idgan prepare scream."""
+def main(out: str, steps: int, seed: int, device: str, threads: int | None) -> None:
+    """Train the features of dSprites and its variants. Run it again to continue. First run `idgan prepare scream`."""
     path = train_feature_net(out, steps=steps, seed=seed, device=device, threads=threads)
     with safetensors.safe_open(path, "pt") as file:
         for name, measured in json.loads(file.metadata()["info"])["accuracy"].items():

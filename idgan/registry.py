@@ -7,6 +7,7 @@ its own modules. It announces those modules in the entry-point group `idgan.plug
 import difflib
 import functools
 import importlib
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from idgan.errors import IdganError, InvalidInputError
 
-__all__ = ["PLUGIN_GROUP", "Registry", "import_object", "load_plugins"]
+__all__ = ["PLUGIN_GROUP", "Registry", "first_parameter", "import_object", "load_plugins"]
 
 PLUGIN_GROUP = "idgan.plugins"
 """Entry-point group in which a package names the modules that register its entries."""
@@ -91,6 +92,12 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._entries
+
+
+def first_parameter(function: Callable[..., object]) -> inspect.Parameter | None:
+    """The first named parameter of a function or constructor, None if it has none. `*args` and `**kwargs` do not count."""
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return next((item for item in inspect.signature(function).parameters.values() if item.kind in named), None)
 
 
 def _origin(entry: object) -> str:

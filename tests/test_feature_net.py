@@ -1,4 +1,4 @@
-"""The features of the dSprites family: what the network is taught, and that the embedded one can do what its file says."""
+"""The features of dSprites and its variants: their training, and the accuracy of the network in the package."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ from torch import nn
 
 from idgan.data import ColorDSprites, DSprites, NoisyDSprites
 from idgan.errors import DataError
-from idgan.evaluation.extractors import DSPRITES_CONVNET, dsprites_convnet
+from idgan.evaluation.extractors import DSPRITES_CONVNET, read_feature_net
 from idgan.networks.conv import conv_encoder
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -32,14 +32,14 @@ GRID = DSprites.factors
 
 
 class Indices:
-    """Images that say which they are."""
+    """Images whose pixel is their index."""
 
     def images(self, indices, draws):
         return indices.double()[:, None, None, None]
 
 
 def perfect(turns=0.0):
-    """A network that reads `Indices`, its angle being wrong by `turns` of a full turn."""
+    """A network that reads `Indices`. Its angle is wrong by `turns` of a full turn."""
 
     def network(x):
         factors = GRID.factors(x[:, 0, 0, 0].long())
@@ -68,7 +68,7 @@ def test_accuracy_counts_orientation_up_to_symmetry():
 
 
 def test_symmetry_is_that_of_the_sprites():
-    """Where the target says that two orientations are one, the images nearly are; where it says they are most different, they are not."""
+    """Two orientations with equal targets have nearly equal images. Those with opposite targets do not."""
     for shape, turns in enumerate(SYMMETRY):
         orientation = torch.arange(40)
         _, target = turned(torch.zeros(40, 6), orientation, torch.full((40,), shape))
@@ -104,7 +104,7 @@ def test_scaling_keeps_the_function():
 
 @pytest.fixture
 def painting(tmp_path, monkeypatch):
-    """A picture in the place of the painting."""
+    """A random picture instead of the painting."""
     monkeypatch.setenv("IDGAN_DATA", str(tmp_path))
     Image.fromarray(np.random.default_rng(0).integers(256, size=(400, 320, 3), dtype=np.uint8)).save(
         tmp_path / "the_scream.jpg"
@@ -117,7 +117,7 @@ def test_training_is_a_function_of_its_arguments_however_often_interrupted(paint
     train_feature_net(tmp_path / "twice", steps=2, **options)
     twice = train_feature_net(tmp_path / "twice", steps=4, **options)
     other = train_feature_net(tmp_path / "other", steps=4, seed=1, **options)
-    a, b, c = (dsprites_convnet(path) for path in (once, twice, other))
+    a, b, c = (read_feature_net(path) for path in (once, twice, other))
     x = torch.rand(2, 3, 64, 64)
     assert torch.equal(a(x), b(x)) and not torch.allclose(a(x), c(x))
     assert a.details["accuracy"] == b.details["accuracy"]
@@ -132,7 +132,7 @@ def test_without_the_painting_it_says_how_to_get_it(tmp_path, monkeypatch):
     assert not Path(tmp_path / "out").exists()
 
 
-def test_the_embedded_network_can_do_what_its_file_says():
+def test_the_network_in_the_package_has_the_accuracy_in_its_file():
     assert DSPRITES_CONVNET.stat().st_size < 2.5e6
     with safe_open(DSPRITES_CONVNET, "pt") as file:
         info = json.loads(file.metadata()["info"])

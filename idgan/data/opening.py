@@ -1,7 +1,5 @@
 """Opening of a data set by its name."""
 
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 from idgan.data.dataset import DATASETS, Dataset, check_dataset
@@ -9,6 +7,7 @@ from idgan.data.image_folder import open_images
 from idgan.data.image_set import FOLDER
 from idgan.data.sources import HUGGING_FACE
 from idgan.errors import InvalidInputError
+from idgan.registry import first_parameter
 
 __all__ = ["open_dataset"]
 
@@ -42,13 +41,8 @@ def open_dataset(dataset: str | Dataset, path: str | Path | None = None, resolut
     if dataset not in DATASETS:
         raise InvalidInputError(f"{DATASETS.unknown(dataset)}, folder, hf:org/name")
     open_it = DATASETS[dataset]
-    if _takes_a_path(open_it):
+    if first_parameter(open_it):
         return check_dataset(open_it(path))
     if path is not None:
         raise InvalidInputError(f"the data set {dataset!r} takes no path, got {str(path)!r}")
     return check_dataset(open_it())
-
-
-def _takes_a_path(function: Callable[..., object]) -> bool:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(parameter.kind in kinds for parameter in inspect.signature(function).parameters.values())

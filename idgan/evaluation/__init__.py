@@ -9,7 +9,6 @@ _HOMES = {
     "METRICS": "measure",
     "Metric": "metric",
     "Subject": "subject",
-    "measure": "measure",
     "open_extractor": "extractors",
     "register_extractor": "extractors",
     "register_metric": "measure",

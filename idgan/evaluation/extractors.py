@@ -17,7 +17,7 @@ from idgan.evaluation.downloads import download_weights, sha256_prefix
 from idgan.files import sha256_of
 from idgan.images import encoder_view
 from idgan.networks.conv import conv_encoder
-from idgan.registry import Registry
+from idgan.registry import Registry, first_parameter
 
 __all__ = [
     "EXTRACTORS",
@@ -167,7 +167,7 @@ def open_extractor(extractor: "str | FeatureExtractor") -> FeatureExtractor:
         return check_extractor(extractor)
     name, _, argument = extractor.partition(":")
     make = EXTRACTORS[name]
-    parameter = _parameter(make)
+    parameter = first_parameter(make)
     if (argument and parameter is None) or (not argument and parameter is not None and _required(parameter)):
         raise InvalidInputError(f"feature extractor {extractor!r} must be written {_usage(name)}")
     return check_extractor(make(argument) if argument else make())
@@ -178,17 +178,12 @@ def extractor_usages() -> dict[str, str]:
     return {_usage(name): (make.__doc__ or "").strip().partition("\n")[0] for name, make in EXTRACTORS.items()}
 
 
-def _parameter(make: MakeExtractor) -> inspect.Parameter | None:
-    """The first parameter of a function that makes an extractor, None if it takes none."""
-    return next(iter(inspect.signature(make).parameters.values()), None)
-
-
 def _required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty
 
 
 def _usage(name: str) -> str:
-    parameter = _parameter(EXTRACTORS[name])
+    parameter = first_parameter(EXTRACTORS[name])
     if parameter is None:
         return name
     return f"{name}:{parameter.name.upper()}" if _required(parameter) else f"{name}[:{parameter.name.upper()}]"

@@ -73,8 +73,15 @@ def kernel(subject: Subject, part: str) -> MetricResult:
     """Kernel distance of 4 to `MAX_SAMPLES` images on each side. A subset has 1,000, or half of the smaller side."""
     count = min(subject.samples, MAX_SAMPLES)
     check_integer(4, real_images=min(count, len(subject.dataset)), generated_images=count)
-    options = {"seed": subject.seed, "device": subject.sampler.device, "progress": subject.progress}
-    real = torch.cat(list(real_features(subject.dataset, _extractor(subject), samples=count, **options)))
+    real_batches = real_features(
+        subject.dataset,
+        _extractor(subject),
+        samples=count,
+        seed=subject.seed,
+        device=subject.sampler.device,
+        progress=subject.progress,
+    )
+    real = torch.cat(list(real_batches))
     fake = torch.cat(list(generated_features(subject, part, count)))
     size = min(1_000, len(real) // 2, len(fake) // 2)
     result = metrics.kid(real, fake, features=_protocol(subject, part), seed=subject.seed, subset_size=size)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 # The two modules register the package's metrics, in the order in which they are listed and measured.
 from idgan import __version__
@@ -12,7 +12,7 @@ from idgan.errors import InvalidInputError, check_integer
 from idgan.evaluation import code_metrics, feature_distance  # noqa: F401
 from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
 from idgan.evaluation.metric import METRICS, Metric, register_metric
-from idgan.evaluation.subject import DEFAULT_SAMPLES, Subject
+from idgan.evaluation.subject import DEFAULT_SAMPLES, Prior, Subject
 from idgan.metrics import MetricResult
 from idgan.rng import MAX_SEED
 from idgan.sampler import PRIORS, Sampler
@@ -69,7 +69,7 @@ def measure(
     check_integer(2, MAX_IMAGES, samples=samples)
     seed, samples = int(seed), int(samples)
     selected = _select(sampler, dataset, metrics)
-    priors = _check_priors(priors)
+    checked_priors = _check_priors(priors)
     code_metrics.check_gilbo_options(gilbo_options or {})
     features = None
     if any(metric.on_features for metric in selected):
@@ -88,10 +88,10 @@ def measure(
             extractor=features,
             gilbo_options=gilbo_options,
         )
-        for prior in priors
+        for prior in checked_priors
     }
     for metric in selected:
-        for prior in priors if metric.by_prior else priors[:1]:
+        for prior in checked_priors if metric.by_prior else checked_priors[:1]:
             subject = subjects[prior]
             request = describe_request(metric, subject)
             matches = (old for old in previous_results if matches_request(old, request, accept_more_samples))
@@ -121,12 +121,12 @@ def _select(sampler: Sampler, dataset: Dataset | None, names: str | Iterable[str
     return selected
 
 
-def _check_priors(priors: str | Sequence[str]) -> tuple[str, ...]:
+def _check_priors(priors: str | Sequence[str]) -> tuple[Prior, ...]:
     """`priors` as a tuple without repetitions."""
     given = (priors,) if isinstance(priors, str) else tuple(priors)
     if not given or any(prior not in PRIORS for prior in given):
         raise InvalidInputError(f"priors must be one or more of {', '.join(PRIORS)}, got {priors!r}")
-    return tuple(dict.fromkeys(given))
+    return cast(tuple[Prior, ...], tuple(dict.fromkeys(given)))
 
 
 def any_reads_data(metrics: Iterable[Metric]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from idgan.networks import Posterior
 from idgan.progress import progress as progress_bar
 from idgan.sampler import Sampler
 
-__all__ = ["DEFAULT_SAMPLES", "MAX_SAMPLES", "Subject"]
+__all__ = ["DEFAULT_SAMPLES", "MAX_SAMPLES", "Prior", "Subject"]
+
+Prior = Literal["aggregated", "normal"]
 
 DEFAULT_SAMPLES = 50_000
 """Generated images, and real ones, behind a Fréchet distance: the paper's number."""
@@ -49,7 +51,7 @@ class Subject:
         seed: int,
         progress: bool,
         *,
-        prior: str = "aggregated",
+        prior: Prior = "aggregated",
         samples: int = DEFAULT_SAMPLES,
         extractor: FeatureExtractor | None = None,
         gilbo_options: Mapping[str, Any] | None = None,

@@ -100,7 +100,8 @@ class Run:
         select = {name: stage.select_every for name, stage in recipe.stages.items()}
         if select.get("gan") or (select.get("vae") and getattr(dataset, "factors", None) is None):
             raise InvalidInputError(
-                "select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors"
+                "select_every must be 0: only stage 1 selects weights, and only on data with ground-truth factors "
+                "(--set vae_stage.select_every=0)"
             )
         self.settings = describe(recipe)
         with seeded(recipe.seed):

@@ -207,7 +207,7 @@ def test_evaluate_refuses(fail, directory):
         "unknown.safetensors",
         Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3)), info={"name": "x", "data": "sprites"}),
     )
-    assert "unknown data set" in fail("evaluate", "unknown.safetensors")
+    assert "'sprites'" in fail("evaluate", "unknown.safetensors")
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(fail, directory, quick):
