@@ -139,7 +139,7 @@ class FlatDiscriminatorConfig:
 def recipe():
     """`recipe(vae, stage_1=True, generator)`: dSprites' recipe with networks of a user's own, two steps a stage."""
 
-    def make(vae, stage_1=True, generator=FlatGeneratorConfig()):  # noqa: B008 (frozen)
+    def make(vae, stage_1=True, generator=FlatGeneratorConfig()):
         recipe = recipe_of("dsprites")
         sizes = {"steps": 2, "batch_size": 4, "precision": "fp32"}
         first = dataclasses.replace(
@@ -288,6 +288,8 @@ def test_untrained_parts_of_a_vae_are_found_by_its_parameters(recipe, vae, expec
 
 
 def test_a_registered_vae_that_cannot_be_a_generator_keeps_its_weights(recipe, options, tmp_path):
-    with pytest.warns(UserWarning, match="the generator is the decoder of RegisteredVAEConfig, which has no as_generator"):
+    with pytest.warns(
+        UserWarning, match="the generator is the decoder of RegisteredVAEConfig, which has no as_generator"
+    ):
         out = train(recipe(RegisteredVAEConfig()), tmp_path / "run", method="beta-vae", **options)
     assert load_state(out / KEPT).keys() == {"vae", "generator"}
