@@ -95,7 +95,7 @@ def test_train_refuses(fail):
     )
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits", "--dry-run")
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits")
-    assert "no method is called 'vgan'; did you mean 'vae-gan'? known: id-gan, " in fail(
+    assert "no method is called 'vgan'; did you mean 'gan'? known: id-gan, " in fail(
         "train", "dsprites", "--method", "vgan"
     )
     assert "is not in the range x>=1" in fail("train", "dsprites", "--steps", "0", code=2)

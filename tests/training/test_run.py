@@ -1,5 +1,6 @@
 """What a run directory accepts, refuses and keeps."""
 
+import importlib
 import json
 import shutil
 
@@ -168,7 +169,8 @@ def test_damaged_settings_are_named(copied, tiny, content):
 
 def test_a_directory_that_cannot_be_made_is_refused_before_the_data_is_opened(tmp_path, tiny, monkeypatch):
     (tmp_path / "notes").write_text("dear to someone")
-    monkeypatch.setattr("idgan.training.train.open_dataset", lambda *arguments: pytest.fail("opened"))
+    module = importlib.import_module("idgan.training.train")  # as an attribute, it is the function
+    monkeypatch.setattr(module, "open_dataset", lambda *arguments: pytest.fail("opened"))
     for out in (tmp_path / "notes", tmp_path / "notes" / "run" / "deeper"):
         with pytest.raises(RunError, match=r"cannot be a run directory, because .*notes is a file"):
             train("dsprites", out, **tiny())
