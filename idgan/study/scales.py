@@ -64,7 +64,7 @@ class ThinnedDataset(Dataset):
         self.dataset = dataset
         self.factors, self.indices = thinned_grid(dataset.factors, max_values=3)
         self.resolution, self.image_channels = dataset.resolution, dataset.image_channels
-        self.stochastic, self.streams = dataset.stochastic, dataset.streams
+        self.stochastic = getattr(dataset, "stochastic", False)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -76,7 +76,8 @@ class Compiled:
         for network, _ in self._forwards:
             del network.forward
         if error is not None and _is_compile_error(error):
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            cause = getattr(error, "inner_exception", error)
+            reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
             raise InvalidInputError(
                 f"the networks cannot be compiled on this machine ({reason.strip():.200}). Compiling needs a C++ "
                 "compiler on a CPU, and Triton on CUDA. Install it, or train without compile (--compile)"

@@ -134,8 +134,6 @@ class Run:
         """Write the settings into the directory. Every process checks before one of them writes."""
         path = self.out / SETTINGS_FILE
         current = json.loads(json.dumps(self.settings))
-        if self.out.exists() and not self.out.is_dir():
-            raise RunError(f"{self.out} is a file; choose a directory")
         if path.exists():
             older = {key: value for key, value in defaults(self.recipe).items() if key in current}
             if changed := differences(self._comparable(older | read_settings(self.out), current), current):

@@ -1,12 +1,13 @@
 """The public `train`: from a recipe to a checkpoint."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from idgan.data import Dataset, open_dataset
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, RunError
 from idgan.networks.modules import usable_device
 from idgan.recipes import Recipe, apply_method, override, recipe_of
 from idgan.registry import load_plugins
@@ -91,11 +92,13 @@ def train(
         parent, data = replace(parent, data=data), None
     chosen = override(apply_method(parent, method), settings or {})
     check_stage(chosen, stage, vae)
+    out = Path(out).expanduser()
+    _check_writable(out)
     with cpu_settings(threads), library_defaults():
         with process_group(usable_device(device)) as group:
             run = Run(
                 chosen,
-                Path(out).expanduser(),
+                out,
                 open_dataset(chosen.data, data),
                 group,
                 vae=vae,
@@ -115,6 +118,19 @@ def train(
         if group.rank == 0:
             bundle(run, measure)
         return run.result
+
+
+def _check_writable(out: Path) -> None:
+    """Check that the directory `out` can be created and written, before anything else takes time.
+
+    Raises:
+        RunError: it cannot.
+    """
+    existing = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise RunError(f"{out} cannot be a run directory, because {existing} is a file; choose another directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise RunError(f"{out} cannot be written, because {existing} is read-only; choose another directory")
 
 
 def check_stage(recipe: Recipe, stage: str, vae: str | Path | None = None) -> None:

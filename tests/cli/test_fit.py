@@ -95,13 +95,20 @@ def test_train_refuses(fail):
     )
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits", "--dry-run")
     assert "no recipe is called 'dsprits'" in fail("train", "dsprits")
-    assert "no method is called 'vgan'; the methods are id-gan, " in fail("train", "dsprites", "--method", "vgan")
+    assert "no method is called 'vgan'; did you mean 'gan'? known: id-gan, " in fail(
+        "train", "dsprites", "--method", "vgan"
+    )
     assert "is not in the range x>=1" in fail("train", "dsprites", "--steps", "0", code=2)
+    for dry in ([], ["--dry-run"]):
+        refused = fail("train", "dsprites", "--seed", "99999999999999999999", *dry, code=2)
+        assert "is not in the range 0<=x<=18446744073709551615" in refused
     for dry in ([], ["--dry-run", "--steps", "5"]):
-        assert "no stage 'gan' here; the only one is 'vae'" in fail(
+        assert "no stage 'gan'; its only stage is 'vae'" in fail(
             "train", "dsprites", "--method", "vae", "--stage", "gan", *dry
         )
-        assert "there is none to train" in fail("train", "dsprites", "--stage", "vae", "--vae", "dsprites", *dry)
+        assert "stage 1 is all there is to train" in fail(
+            "train", "dsprites", "--stage", "vae", "--vae", "dsprites", *dry
+        )
     assert not Path("runs/dsprites").exists()
 
 

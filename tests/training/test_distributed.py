@@ -1,9 +1,11 @@
 """Two processes train as one does with the whole batch."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -18,8 +20,8 @@ FP32 |= {
 }  # the critic pairs rows of one process, so the estimate of TC would differ
 
 
-def launch(script, world_size=2):
-    """Run `script` in processes set up as torchrun does; -> what each printed."""
+def start(script, world_size=2):
+    """Start processes that run `script`, set up like those of torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -29,7 +31,7 @@ def launch(script, world_size=2):
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
-    processes = [
+    return [
         subprocess.Popen(
             [sys.executable, "-c", script],
             env=os.environ | rendezvous | {"RANK": str(rank)},
@@ -39,6 +41,11 @@ def launch(script, world_size=2):
         )
         for rank in range(world_size)
     ]
+
+
+def launch(script, world_size=2):
+    """Run `script` in processes set up like those of torchrun. Returns what each printed."""
+    processes = start(script, world_size)
     outputs = [process.communicate(timeout=300) for process in processes]
     assert all(process.returncode == 0 for process in processes), outputs
     return [out.strip() for out, _ in outputs]
@@ -99,6 +106,25 @@ def test_only_the_leader_speaks(tmp_path):
     ]
     printed = launch(f"from idgan.cli import main; main({command!r})")
     assert printed == [f"{out}: stage 1 is done", ""]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_all_processes_leaves_one_line(tmp_path, number):
+    out = tmp_path / "run"
+    command = ["train", "dsprites", "--out", str(out), "--stage", "vae", "--batch-size", "4"]
+    command += ["--set", "vae_stage.precision=fp32", "--set", "vae_stage.select_every=0"]
+    processes = start(f"from idgan.cli import main; main({command!r})")
+    log = out / "vae" / "log.jsonl"
+    while not log.exists() or not log.read_text():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+    for process in processes:
+        process.send_signal(number)
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    lines = [line for text in errors for line in text.splitlines()]
+    assert [process.returncode for process in processes] == [1, 1]
+    assert len([line for line in lines if "stopped at step" in line]) == 1
+    assert not any("Traceback" in line or "Aborted" in line for line in lines), lines
 
 
 def test_what_processes_agree_on():

@@ -5,6 +5,7 @@ import torch
 from torch._dynamo.backends.debugging import aot_eager
 
 from idgan.data import Batches, DSprites
+from idgan.errors import InvalidInputError
 from idgan.networks import (
     BottleneckDiscriminatorConfig,
     ConvDiscriminatorConfig,
@@ -110,6 +111,15 @@ def test_without_an_exception_for_r1_a_compiled_network_would_refuse_it():
     with Compiled(objective, "aot_eager"), pytest.raises(RuntimeError, match="double backward"):
         losses = objective.losses("discriminator", Batches(DSprites(), 4, seed=0)(0))
         losses.total.backward(inputs=objective.parameters_of("discriminator"))
+
+
+def test_networks_that_cannot_be_compiled_are_one_error():
+    def backend(graph, inputs):
+        raise RuntimeError("no compiler anywhere")
+
+    broken = trainer(gan(), compile=backend)
+    with pytest.raises(InvalidInputError, match=r"cannot be compiled .*no compiler anywhere.* without compile"):
+        broken.train_step(broken.batches(1))
 
 
 def test_a_compiled_run_continues_to_the_same_bits(tmp_path):

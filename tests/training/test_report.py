@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from idgan.training.report import Report
+from idgan.errors import RunError
+from idgan.training.report import Report, read_log
 
 
 def run(directory, steps, start=0, record=lambda step: True, **options):
@@ -38,6 +39,23 @@ def test_a_last_line_cut_short_is_dropped(tmp_path):
         path.write_text(whole[: -1 - cut])
         run(tmp_path, 3, start=2)
         assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"loss": 1.0}', '{"step": "1"}', "\ufffd"])
+def test_a_damaged_line_is_named(tmp_path, damage):
+    path = tmp_path / "log.jsonl"
+    path.write_text(f'{{"step": 1}}\n{damage}\n{{"step": 3}}\n')
+    with pytest.raises(RunError, match=r"line 2 of .*log\.jsonl is damaged .*; delete that line"):
+        read_log(path)
+    path.write_text(f'{{"step": 1}}\n{damage}')
+    assert read_log(path) == [{"step": 1}]
+
+
+def test_a_log_that_is_not_text_is_named(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"\xff\xfe\n" * 3)
+    with pytest.raises(RunError, match=r"line 1 of .*log\.jsonl is damaged"):
+        read_log(path)
 
 
 def test_only_recorded_steps_are_written(tmp_path):

@@ -1,5 +1,6 @@
 """What a run directory accepts, refuses and keeps."""
 
+import importlib
 import json
 import shutil
 
@@ -11,8 +12,9 @@ from idgan.data import DSprites
 from idgan.errors import InvalidInputError, RunError, RunMismatchError, UnknownModelError
 from idgan.images import save_png
 from idgan.recipes import override, recipe_of
+from idgan.record import OLD_SETTINGS
 from idgan.training import train
-from idgan.training.checkpoint import load_state, step_of
+from idgan.training.checkpoint import load_state, save_state, step_of
 from idgan.training.distributed import process_group
 from idgan.training.run import Run
 from idgan.zoo.weights import read_checkpoint
@@ -49,6 +51,23 @@ def test_a_setting_that_a_run_was_begun_before_has_its_default(copied, tiny):
     with pytest.raises(RunMismatchError, match=r"\(vae_stage\.accumulation_steps: 1 stored, 2 now\)"):
         train("dsprites", copied, **tiny(vae_stage__select_every=8, vae_stage__accumulation_steps=2))
     train("dsprites", copied, **tiny(vae_stage__select_every=8))
+
+
+def test_a_run_of_an_older_version_continues_to_the_same_bits(copied, finished, tiny, same_run):
+    """Its settings have their old names."""
+    path = copied / "recipe.json"
+    old_names = {new: old for old, new in OLD_SETTINGS.items()}
+    settings = {
+        ".".join(old_names.get(part, part) for part in name.split(".")): value
+        for name, value in json.loads(path.read_text()).items()
+    }
+    old = {"vae_stage.accumulate", "gan_stage.objective.r1_every", "gan_stage.dequantise", "vae_from"}
+    assert old <= settings.keys()
+    path.write_text(json.dumps(settings))
+    (copied / "model.safetensors").unlink()
+    train("dsprites", copied, **tiny(vae_stage__select_every=8))
+    same_run(copied, finished)
+    assert "gan_stage.objective.r1_interval" in json.loads(path.read_text())
 
 
 def test_steps_that_were_planned_but_not_done_may_shrink(tmp_path, tiny):
@@ -131,6 +150,32 @@ def test_a_damaged_state_is_named(copied, tiny, fingerprint):
     assert fingerprint(copied) == before
 
 
+@pytest.mark.parametrize("stage", ["vae", "gan"])
+@pytest.mark.parametrize("lacking", ["identity", "best", "objective", "seconds"])
+def test_a_state_that_lacks_something_is_named(copied, tiny, stage, lacking):
+    path = copied / stage / "state.safetensors"
+    state = load_state(path)
+    save_state(path, {name: value for name, value in state.items() if name != lacking})
+    with pytest.raises(RunError, match=rf"{stage}/state\.safetensors is no state of this stage .*; delete it"):
+        train("dsprites", copied, **tiny(vae_stage__select_every=8))
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"{", b"\xff\xfe", b'"text"'])
+def test_damaged_settings_are_named(copied, tiny, content):
+    (copied / "recipe.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"recipe\.json holds no settings of a run .*; choose another directory"):
+        train("dsprites", copied, **tiny(vae_stage__select_every=8))
+
+
+def test_a_directory_that_cannot_be_made_is_refused_before_the_data_is_opened(tmp_path, tiny, monkeypatch):
+    (tmp_path / "notes").write_text("dear to someone")
+    module = importlib.import_module("idgan.training.train")  # as an attribute, it is the function
+    monkeypatch.setattr(module, "open_dataset", lambda *arguments: pytest.fail("opened"))
+    for out in (tmp_path / "notes", tmp_path / "notes" / "run" / "deeper"):
+        with pytest.raises(RunError, match=r"cannot be a run directory, because .*notes is a file"):
+            train("dsprites", out, **tiny())
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
@@ -159,6 +204,12 @@ def test_a_damaged_state_is_named(copied, tiny, fingerprint):
             InvalidInputError,
             "r1_weight must be 0 or more, got -1",
         ),
+        (
+            {"settings": {"seed": -1}},
+            InvalidInputError,
+            "seed must be an integer from 0 to 18446744073709551615, got -1",
+        ),
+        ({"settings": {"seed": 2**64}}, InvalidInputError, "from 0 to 18446744073709551615, got 18446744073709551616"),
         (
             {"settings": {"gan_stage.accumulation_steps": 5}},
             InvalidInputError,
