@@ -137,7 +137,8 @@ def resolve(
     load_plugins()
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
-    is_local = name in manifest.entries or os.path.exists(name) or name.endswith(".safetensors")
+    path = Path(os.path.expanduser(name))
+    is_local = name in manifest.entries or os.path.exists(path) or name.endswith(".safetensors")
     on_hub = not is_local and re.fullmatch(r"\w[^/]*/[^/]+", repo) is not None
     if revision is not None and (at or not on_hub):
         raise InvalidInputError(
@@ -150,10 +151,9 @@ def resolve(
         if entry.weights is None:
             raise _not_trained(name, entry)
         return _resolved(name, locate(entry.weights, read_file, **options), entry)
-    path = Path(name)
-    if os.path.isfile(name):
+    if os.path.isfile(path):
         return _resolved(path.stem, read_file(path))
-    if os.path.isdir(name):
+    if os.path.isdir(path):
         return _resolved(path.resolve().name, read_file(_file_of_run(path)))
     if "/" in name or name.endswith(".safetensors"):
         raise UnknownModelError(
@@ -181,8 +181,8 @@ def _file_of_run(directory: Path) -> Path:
     path = directory / CHECKPOINT_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, repeat its `idgan "
-            "train`"
+            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, "
+            "repeat its `idgan train`"
         )
     return path
 

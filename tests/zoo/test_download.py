@@ -605,38 +605,64 @@ except OSError as error:
     assert get().read_bytes() == DATA
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="drops a Linux capability, so that permissions bind root as well"
-)
-def test_a_read_only_cache_loads_what_it_has(hub, get, cache, commit, tmp_path):
-    get()
-    hub.add("org/name", {FILE: DATA, "b.safetensors": OTHER})
-    program = f"""
-import ctypes, os, sys
+READ_ONLY = """
+import ctypes, logging, os, sys
 if not sys.argv[1:]:
     ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP CAP_DAC_OVERRIDE, which holds after exec
     os.execv(sys.executable, [sys.executable, __file__, "again"])
 from idgan.zoo.download import fetch
-if os.access({str(cache)!r}, os.W_OK):
+logging.basicConfig(stream=sys.stdout)
+cache = {cache!r}
+if os.access(cache, os.W_OK):
     sys.exit(print("writable"))
-fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}", cache_dir={str(cache)!r})
+"""
+
+
+@pytest.fixture
+def run_read_only(hub, cache, tmp_path):
+    """Run a program that cannot write to the cache; its output."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("drops a Linux capability, so that permissions bind root as well")
+
+    def run_program(program):
+        folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+        for folder in folders:
+            folder.chmod(0o555)
+        try:
+            output = run(READ_ONLY.format(cache=str(cache)) + program, tmp_path, HF_ENDPOINT=hub.url)
+        finally:
+            for folder in folders:
+                folder.chmod(0o755)
+        if output == "writable\n":
+            pytest.skip("this user may write everywhere")
+        return output
+
+    return run_program
+
+
+def test_a_read_only_cache_loads_what_it_has(hub, get, cache, commit, run_read_only):
+    get()
+    hub.add("org/name", {FILE: DATA, "b.safetensors": OTHER})
+    output = run_read_only(f"""
+fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}", cache_dir=cache)
 try:
-    fetch("org/name", "b.safetensors", revision="main", cache_dir={str(cache)!r})
+    fetch("org/name", "b.safetensors", revision="main", cache_dir=cache)
 except PermissionError as error:
     print(error)
-"""
-    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
-    for folder in folders:
-        folder.chmod(0o555)
-    try:
-        output = run(program, tmp_path, HF_ENDPOINT=hub.url)
-    finally:
-        for folder in folders:
-            folder.chmod(0o755)
-    if output == "writable\n":
-        pytest.skip("this user may write everywhere")
+""")
     assert "could not store b.safetensors" in output
     assert str(cache) in output
+
+
+def test_a_read_only_cache_serves_its_copy_of_a_branch_that_has_moved(hub, get, run_read_only):
+    get(revision="main", sha256=None, bytes=None)
+    hub.add("org/name", {FILE: OTHER})
+    output = run_read_only(f"""
+from idgan.files import sha256_of
+print(sha256_of(fetch("org/name", "{FILE}", revision="main", cache_dir=cache)))
+""")
+    assert "could not store" in output and "Using the cached copy, which may be older" in output
+    assert output.splitlines()[-1] == sha256(DATA)
 
 
 # ------------------------------------------------------------------ tokens
