@@ -137,8 +137,8 @@ def resolve(
     load_plugins()
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
-    path = Path(os.path.expanduser(name))
-    is_local = name in manifest.entries or os.path.exists(path) or name.endswith(".safetensors")
+    place = os.path.expanduser(name)
+    is_local = name in manifest.entries or os.path.exists(place) or name.endswith(".safetensors")
     on_hub = not is_local and re.fullmatch(r"\w[^/]*/[^/]+", repo) is not None
     if revision is not None and (at or not on_hub):
         raise InvalidInputError(
@@ -151,10 +151,10 @@ def resolve(
         if entry.weights is None:
             raise _not_trained(name, entry)
         return _resolved(name, locate(entry.weights, read_file, **options), entry)
-    if os.path.isfile(path):
-        return _resolved(path.stem, read_file(path))
-    if os.path.isdir(path):
-        return _resolved(path.resolve().name, read_file(_file_of_run(path)))
+    if os.path.isfile(place):
+        return _resolved(Path(place).stem, read_file(place))
+    if os.path.isdir(place):
+        return _resolved(Path(place).resolve().name, read_file(_file_of_run(Path(place))))
     if "/" in name or name.endswith(".safetensors"):
         raise UnknownModelError(
             f"{printable(name)!r:.300} is neither a directory nor a file here, and not a hub repository (org/repo)"
