@@ -538,6 +538,30 @@ def test_a_process_killed_in_the_middle_leaves_nothing_that_loads(hub, get, cach
     assert get().read_bytes() == DATA
 
 
+def test_other_requests_of_the_client_are_not_the_transfer(hub, commit, tmp_path):
+    """The client asks for a list, for its statistics. A web page in its place, or none at all, breaks no download."""
+    for fault in (b"<html>", None):
+        hub.fault = lambda request, fault=fault: (
+            "/api/" in request.path
+            and (request.answer(200, fault, Content_Type="text/html") if fault else request.hang_up())
+        )
+        program = f"""
+from huggingface_hub import get_session
+from idgan.zoo import download, remote
+ask = remote.get_hf_file_metadata
+def ask_more(*args, **options):
+    for _ in range(5):
+        try:
+            get_session().get("{hub.url}/api/agent-harnesses")
+        except Exception as error:
+            assert "idgan" not in type(error).__module__, error
+    return ask(*args, **options)
+remote.get_hf_file_metadata = ask_more
+download.fetch("org/name", "{FILE}", revision="{commit}", cache_dir={str(tmp_path / repr(fault))!r})
+"""
+        run(program, tmp_path, HF_ENDPOINT=hub.url)
+
+
 # ------------------------------------------------------------------ processes, offline mode, the disk
 
 
