@@ -26,8 +26,7 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
     nothing in them is run.
 
     \b
-    idgan convert --vae dvae_dsprites/chkpts/last --gan idgan_dsprites/chkpts/model.pt --data dsprites --out
-    dsprites.safetensors
+    idgan convert --vae vae/last --gan gan/model.pt --data dsprites --out dsprites.safetensors
     """
     from idgan.zoo import legacy
     from idgan.zoo.weights import write_checkpoint

@@ -137,7 +137,8 @@ def resolve(
     load_plugins()
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
-    is_local = name in manifest.entries or os.path.exists(name) or name.endswith(".safetensors")
+    place = os.path.expanduser(name)
+    is_local = name in manifest.entries or os.path.exists(place) or name.endswith(".safetensors")
     on_hub = not is_local and re.fullmatch(r"\w[^/]*/[^/]+", repo) is not None
     if revision is not None and (at or not on_hub):
         raise InvalidInputError(
@@ -150,11 +151,10 @@ def resolve(
         if entry.weights is None:
             raise _not_trained(name, entry)
         return _resolved(name, locate(entry.weights, read_file, **options), entry)
-    path = Path(name)
-    if os.path.isfile(name):
-        return _resolved(path.stem, read_file(path))
-    if os.path.isdir(name):
-        return _resolved(path.resolve().name, read_file(_file_of_run(path)))
+    if os.path.isfile(place):
+        return _resolved(Path(place).stem, read_file(place))
+    if os.path.isdir(place):
+        return _resolved(Path(place).resolve().name, read_file(_file_of_run(Path(place))))
     if "/" in name or name.endswith(".safetensors"):
         raise UnknownModelError(
             f"{printable(name)!r:.300} is neither a directory nor a file here, and not a hub repository (org/repo)"
@@ -181,8 +181,8 @@ def _file_of_run(directory: Path) -> Path:
     path = directory / CHECKPOINT_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, repeat its `idgan "
-            "train`"
+            f"{directory} has no {CHECKPOINT_FILE}, so it is no finished run. To continue a run, "
+            "repeat its `idgan train`"
         )
     return path
 

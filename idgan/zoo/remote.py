@@ -358,19 +358,16 @@ class _Conversation:
             self.position = position
             self.requests.clear()
             self.redirects = 0
-        self.requests[request.method] += 1
+        self.requests[request.method] += _is_for_file(request)
         if self.requests[request.method] > TRIES:
             cause = sys.exc_info()[1] or self.broken_by  # the client asks again from within its handler
             raise errors.DownloadInterruptedError(
                 f"{self.remote}: the transfer from {self.remote.host} broke {TRIES} times at one place ({cause}). "
-                "Nothing partial is used; "
-                "try again later."
+                "Nothing partial is used; try again later."
             ) from cause
         is_head = request.method == "HEAD"
         self.patience = _seconds("HF_HUB_ETAG_TIMEOUT" if is_head else "HF_HUB_DOWNLOAD_TIMEOUT")
-        self.margin = (
-            0.5 if is_head else 1.5
-        )  # by then the client has noticed, and has slept a second before it asks for content again
+        self.margin = 0.5 if is_head else 1.5  # the client sleeps a second before it asks for content again
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.patience)
         request.headers["Accept-Encoding"] = "identity"
         if _origin(str(request.url)) not in (_origin(self.remote.endpoint), _origin(constants.ENDPOINT)):
@@ -387,11 +384,14 @@ class _Conversation:
         if threading.get_ident() != self.thread:
             return
         method, remote = response.request.method, self.remote
-        is_content = method == "GET" and response.status_code in (200, 206)
+        is_for_file = _is_for_file(response.request)
+        is_content = is_for_file and method == "GET" and response.status_code in (200, 206)
         response.stream = _limited(response.stream, self, self._announced(response) if is_content else MAX_ERROR_BYTES)
+        self.asked_at = self.redirected_to = None
+        if not is_for_file:
+            return
         if method == "HEAD":
             self._check_headers(response.headers)
-        self.asked_at = self.redirected_to = None
         if response.has_redirect_location:
             self.requests[method] -= 1  # the next request is the same one, elsewhere
             self.redirects += 1
@@ -443,6 +443,11 @@ class _Conversation:
         """End the thread of a download that was given up."""
         if self.given_up:
             raise errors.DownloadInterruptedError(f"{self.remote}: the download was given up.")
+
+
+def _is_for_file(request: Any) -> bool:
+    """Whether `request` is for the file. The client also asks for other things, such as a list of programs for its statistics."""
+    return not request.url.path.startswith("/api/")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

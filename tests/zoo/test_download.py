@@ -538,6 +538,30 @@ def test_a_process_killed_in_the_middle_leaves_nothing_that_loads(hub, get, cach
     assert get().read_bytes() == DATA
 
 
+def test_other_requests_of_the_client_are_not_the_transfer(hub, commit, tmp_path):
+    """The client asks for a list, for its statistics. A web page in its place, or none at all, breaks no download."""
+    for fault in (b"<html>", None):
+        hub.fault = lambda request, fault=fault: (
+            "/api/" in request.path
+            and (request.answer(200, fault, Content_Type="text/html") if fault else request.hang_up())
+        )
+        program = f"""
+from huggingface_hub import get_session
+from idgan.zoo import download, remote
+ask = remote.get_hf_file_metadata
+def ask_more(*args, **options):
+    for _ in range(5):
+        try:
+            get_session().get("{hub.url}/api/agent-harnesses")
+        except Exception as error:
+            assert "idgan" not in type(error).__module__, error
+    return ask(*args, **options)
+remote.get_hf_file_metadata = ask_more
+download.fetch("org/name", "{FILE}", revision="{commit}", cache_dir={str(tmp_path / repr(fault))!r})
+"""
+        run(program, tmp_path, HF_ENDPOINT=hub.url)
+
+
 # ------------------------------------------------------------------ processes, offline mode, the disk
 
 
@@ -605,38 +629,64 @@ except OSError as error:
     assert get().read_bytes() == DATA
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="drops a Linux capability, so that permissions bind root as well"
-)
-def test_a_read_only_cache_loads_what_it_has(hub, get, cache, commit, tmp_path):
-    get()
-    hub.add("org/name", {FILE: DATA, "b.safetensors": OTHER})
-    program = f"""
-import ctypes, os, sys
+READ_ONLY = """
+import ctypes, logging, os, sys
 if not sys.argv[1:]:
     ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP CAP_DAC_OVERRIDE, which holds after exec
     os.execv(sys.executable, [sys.executable, __file__, "again"])
 from idgan.zoo.download import fetch
-if os.access({str(cache)!r}, os.W_OK):
+logging.basicConfig(stream=sys.stdout)
+cache = {cache!r}
+if os.access(cache, os.W_OK):
     sys.exit(print("writable"))
-fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}", cache_dir={str(cache)!r})
+"""
+
+
+@pytest.fixture
+def run_read_only(hub, cache, tmp_path):
+    """Run a program that cannot write to the cache; its output."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("drops a Linux capability, so that permissions bind root as well")
+
+    def run_program(program):
+        folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
+        for folder in folders:
+            folder.chmod(0o555)
+        try:
+            output = run(READ_ONLY.format(cache=str(cache)) + program, tmp_path, HF_ENDPOINT=hub.url)
+        finally:
+            for folder in folders:
+                folder.chmod(0o755)
+        if output == "writable\n":
+            pytest.skip("this user may write everywhere")
+        return output
+
+    return run_program
+
+
+def test_a_read_only_cache_loads_what_it_has(hub, get, cache, commit, run_read_only):
+    get()
+    hub.add("org/name", {FILE: DATA, "b.safetensors": OTHER})
+    output = run_read_only(f"""
+fetch("org/name", "{FILE}", revision="{commit}", sha256="{sha256(DATA)}", cache_dir=cache)
 try:
-    fetch("org/name", "b.safetensors", revision="main", cache_dir={str(cache)!r})
+    fetch("org/name", "b.safetensors", revision="main", cache_dir=cache)
 except PermissionError as error:
     print(error)
-"""
-    folders = [cache, *(path for path in cache.rglob("*") if path.is_dir())]
-    for folder in folders:
-        folder.chmod(0o555)
-    try:
-        output = run(program, tmp_path, HF_ENDPOINT=hub.url)
-    finally:
-        for folder in folders:
-            folder.chmod(0o755)
-    if output == "writable\n":
-        pytest.skip("this user may write everywhere")
+""")
     assert "could not store b.safetensors" in output
     assert str(cache) in output
+
+
+def test_a_read_only_cache_serves_its_copy_of_a_branch_that_has_moved(hub, get, run_read_only):
+    get(revision="main", sha256=None, bytes=None)
+    hub.add("org/name", {FILE: OTHER})
+    output = run_read_only(f"""
+from idgan.files import sha256_of
+print(sha256_of(fetch("org/name", "{FILE}", revision="main", cache_dir=cache)))
+""")
+    assert "could not store" in output and "Using the cached copy, which may be older" in output
+    assert output.splitlines()[-1] == sha256(DATA)
 
 
 # ------------------------------------------------------------------ tokens

@@ -125,6 +125,11 @@ def test_plugins_are_loaded_before_a_file_is_read(monkeypatch):
     assert called
 
 
+def test_a_tilde_is_the_home_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "runs"))
+    assert zoo.resolve("~/mine").path == tmp_path / "runs/mine/model.safetensors"
+
+
 def test_what_is_found_has_a_name():
     assert zoo.resolve("runs/mine").name == "mine"
     assert zoo.resolve("runs/mine/model.safetensors").name == "model"
