@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -105,16 +106,30 @@ def information_heatmap(
 
 def _panels(count: int, title: str, width: float = INCHES, height: float = 0.8 * INCHES) -> tuple[Any, list[Any]]:
     """A figure with `count` axes, in rows of at most `COLUMNS`."""
+    figure_class = _figure_class()
+    columns = min(count, COLUMNS)
+    rows = math.ceil(count / columns)
+    figure = figure_class(figsize=(width * columns, height * rows), dpi=110, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+
+
+def _figure_class() -> Any:
+    """matplotlib's `Figure`. Without pyplot, plots need no display and share no state with the caller's own."""
     try:
-        # Without pyplot, plots need no display and share no state with the caller's own.
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(missing_extra("plots need matplotlib", "plots")) from error
-    columns = min(count, COLUMNS)
-    rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, height * rows), dpi=110, layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+    except ValueError:
+        # MPLBACKEND names a backend that is not installed. A command that runs in a notebook inherits it.
+        backend = os.environ.pop("MPLBACKEND", None)
+        if backend is None:
+            raise
+        try:
+            from matplotlib.figure import Figure
+        finally:
+            os.environ["MPLBACKEND"] = backend
+    return Figure
 
 
 def _picture(figure: Any) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The scripts in examples/ run as they stand, against the embedded checkpoint."""
+"""The scripts in examples/ run unchanged with the checkpoint in the package."""
 
 import importlib.util
 import re
@@ -51,8 +51,8 @@ def test_demo(monkeypatch):
     assert all(ImageChops.difference(a, b).getbbox() for a, b in zip(still, moved))
     _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
     try:
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            assert "idgan: dsprites" in answer.read().decode()
+        with urllib.request.urlopen(address, timeout=30) as response:
+            assert "idgan: dsprites" in response.read().decode()
     finally:
         page.close()
 

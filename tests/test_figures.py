@@ -1,4 +1,4 @@
-"""The pictures: each panel shows what its caption says, in the order it says."""
+"""Figures: each panel shows what its caption promises, in the right order."""
 
 import numpy as np
 import pytest

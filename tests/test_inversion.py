@@ -1,4 +1,4 @@
-"""Inversion: it finds codes that draw the image, holds what it is told to hold, and touches nothing else."""
+"""Inversion finds codes that draw the image, keeps fixed codes, and changes nothing else."""
 
 import copy
 

@@ -1,5 +1,7 @@
-"""Plots: what they are given is what they show, and they touch nothing of the caller's matplotlib."""
+"""Plots show the values they get, and leave the caller's matplotlib alone."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -74,3 +76,13 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"extra .plots. of idgan .*pip install .\.\[plots\]"):
         training_curves([{"step": 0, "loss": 1.0}])
+
+
+def test_a_backend_that_is_not_installed_is_ignored():
+    code = (
+        "import os; from idgan.plots import training_curves; training_curves([{'step': 0, 'loss': 1.0}]); "
+        "print(os.environ['MPLBACKEND'])"
+    )
+    environment = {**os.environ, "MPLBACKEND": "module://no_such_backend"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("module://no_such_backend\n", 0), done.stderr

@@ -1,4 +1,4 @@
-"""The sampler: what is given is used, what is not is drawn by the seed, and everything else stays put."""
+"""The sampler uses the codes that are given, draws the others by the seed, and changes nothing else."""
 
 import copy
 from contextlib import contextmanager

@@ -135,11 +135,11 @@ def test_traverse_refuses(fail):
     assert "code dimension must be an integer from 0 to 2, got 3; the active ones are [2, 0]" in fail(
         "traverse", "small.safetensors", "--dims", "3"
     )
-    assert "'x' is neither a number" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
+    assert "'x' is not a number or a range" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
     assert "'' is neither a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
     assert "span must be two finite numbers" in fail("traverse", "small.safetensors", "--span", "0", "nan")
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)
-    assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.mp4")
+    assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.mp4", code=2)
     assert "does not exist" in fail("traverse", "small.safetensors", "--image", "none.png", code=2)
 
 

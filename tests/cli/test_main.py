@@ -1,4 +1,4 @@
-"""The command line as a whole: help without torch, examples everywhere, errors in a line."""
+"""The command line as a whole: help without torch, examples in every command, errors of one line."""
 
 import errno
 import os
@@ -151,6 +151,24 @@ def test_idle_threads_do_not_spin():
         environment |= {} if value is None else {"OMP_WAIT_POLICY": value}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
         assert done.stdout.splitlines()[-1] == expected
+
+
+def test_no_home_directory_is_needed(directory):
+    """As in a container whose user has no HOME and no entry in the password database."""
+    code = (
+        "import pwd, sys\n"
+        "def missing(user): raise KeyError(user)\n"
+        "pwd.getpwuid = pwd.getpwnam = missing\n"
+        "from idgan.cli import main\n"
+        "main(sys.argv[1:])"
+    )
+    names = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    for arguments in (["sample", "small.safetensors", "--out", "~/a.png"], ["encode", "small.safetensors", "one.png"]):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (directory / "~/a.png").exists()
 
 
 def test_a_closed_pipe_is_no_error():

@@ -1,4 +1,4 @@
-"""How seeds, dimensions and changes are written."""
+"""Options: seeds, dimensions, changes, paths and threads."""
 
 from pathlib import Path
 
