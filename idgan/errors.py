@@ -1,6 +1,6 @@
-"""Every error a caller can meet. All derive from `IdganError`, so one `except` catches what this package raises on purpose.
+"""The errors of the package, all subclasses of `IdganError`, and the checks of ranges.
 
-Each message names the offending value, what is accepted, and what to do next.
+Each message names the value, what is accepted, and what to do next.
 """
 
 from math import inf
@@ -109,7 +109,9 @@ class DivergedError(RunError, ArithmeticError):
 
 
 def check_range(minimum: float, below: float = inf, /, *, exclusive: bool = False, **numbers: float) -> None:
-    """Check that each of `numbers`, given by name, is a real number in [minimum, below). With `exclusive`, in (minimum, below).
+    """Check that each of `numbers`, given by name, is a real number in [minimum, below).
+
+    With `exclusive`, `minimum` itself is refused.
 
     Raises:
         InvalidInputError: names the first number that is not, and what is accepted.
@@ -123,14 +125,16 @@ def check_range(minimum: float, below: float = inf, /, *, exclusive: bool = Fals
 
 
 def check_integer(minimum: int, maximum: int | None = None, /, **numbers: object) -> None:
-    """Check that each of `numbers`, given by name, is an integer in [minimum, maximum]. NumPy integers are integers, booleans are not.
+    """Check that each of `numbers`, given by name, is an integer in [minimum, maximum].
+
+    NumPy integers are integers. Booleans are not.
 
     Raises:
         InvalidInputError: names the first number that is not, and what is accepted.
     """
     for name, value in numbers.items():
-        integer = isinstance(value, Integral) and not isinstance(value, bool)
-        if not integer or value < minimum or (maximum is not None and value > maximum):
+        number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+        if number is None or number < minimum or (maximum is not None and number > maximum):
             accepted = f"of {minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
             raise InvalidInputError(f"{name} must be an integer {accepted}, got {value!r:.100}")
 

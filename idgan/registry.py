@@ -95,7 +95,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def first_parameter(function: Callable[..., object]) -> inspect.Parameter | None:
-    """The first named parameter of a function or constructor, None if it has none. `*args` and `**kwargs` do not count."""
+    """The first parameter of a function or constructor, or None. `*args` and `**kwargs` do not count."""
     named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return next((item for item in inspect.signature(function).parameters.values() if item.kind in named), None)
 

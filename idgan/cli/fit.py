@@ -115,7 +115,7 @@ def train(
     from idgan.recipes import apply_method, override, recipe_of
     from idgan.registry import load_plugins
     from idgan.training.distributed import is_leader
-    from idgan.training.train import check_stage
+    from idgan.training.entry import check_stage
 
     load_plugins()
     chosen = apply_method(recipe_of(recipe), method)

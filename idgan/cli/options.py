@@ -50,7 +50,7 @@ class InputPath(click.Path):
 
 
 class DatasetArgument(click.ParamType):
-    """Files of a data set, as text, or the `Dataset` object that MODULE:NAME names. NAME may be a class or a function."""
+    """Files of a data set, as text, or the `Dataset` that MODULE:NAME names: an object, a class or a function."""
 
     name = "data"
 

@@ -59,6 +59,8 @@ class Network(Protocol):
 
     def eval(self) -> Any: ...
 
+    def state_dict(self) -> Any: ...
+
 
 class Encoder(Network, Protocol):
     """An encoder q(c|x).

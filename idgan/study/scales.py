@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from idgan.data import Dataset
+from idgan.errors import InvalidInputError
 from idgan.evaluation.grid_codes import thinned_grid
 
 __all__ = ["FULL", "GILBO", "SAMPLES", "SCALES", "SHORT", "SYNTHETIC", "TINY", "TWO_STAGE", "ThinnedDataset"]
@@ -61,10 +62,12 @@ class ThinnedDataset(Dataset):
     """A data set with at most three values of each factor. Its metrics take seconds and have no meaning."""
 
     def __init__(self, dataset: Dataset) -> None:
+        if dataset.factors is None:
+            raise InvalidInputError("a data set without factors cannot be thinned")
         self.dataset = dataset
         self.factors, self.indices = thinned_grid(dataset.factors, max_values=3)
         self.resolution, self.image_channels = dataset.resolution, dataset.image_channels
-        self.stochastic = getattr(dataset, "stochastic", False)
+        self.stochastic = dataset.stochastic
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -1,5 +1,5 @@
 """Training: one loop for both stages and every objective, runs that resume, and the checkpoint of a finished run."""
 
-from idgan.training.train import train
+from idgan.training.entry import train
 
 __all__ = ["train"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from idgan.data import Dataset, content_key
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
@@ -184,7 +185,7 @@ class Run:
     def _trainer(
         self,
         name: str,
-        draw: Callable[[], Image.Image],
+        draw: Callable[[], Image.Image | Tensor],
         *,
         identity: Mapping[str, Any] | None = None,
         **options: Any,
@@ -217,6 +218,7 @@ class Run:
 
         It uses at most 8 values of each factor. The reported metrics use the whole grid and other random numbers.
         """
+        assert self.dataset.factors is not None  # __init__ refuses selection without factors
         grid, indices = thinned_grid(self.dataset.factors)
         table = mean_codes(self.vae, self.dataset, indices, self.group.device)
         seed = self.rng(SELECTION).initial_seed() % 2**31
@@ -236,7 +238,7 @@ class Run:
         vae = copy.deepcopy(vae).eval()  # a copy, because train mode would change batch statistics
         return vae_sheet(vae, x.to(self.group.device))
 
-    def picture(self) -> Image.Image:
+    def picture(self) -> Image.Image | Tensor:
         """Images of the current generator, and those of the decoder for the same codes."""
         if self.decodes:
             return self.vae_picture(self.generator)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError, RunError
+from idgan.networks.protocols import Network
 from idgan.training.checkpoint import STATE_FILE, load_state, read_settings, step_of
 from idgan.zoo import list_models, resolve
 from idgan.zoo.weights import part_of, read_checkpoint
@@ -80,7 +81,7 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
     return {"steps": 0, "seconds": 0, **history, "from": str(where)}
 
 
-def state_dict_sha256(network: nn.Module) -> str:
+def state_dict_sha256(network: Network) -> str:
     """Hex sha256 of the weights of `network`."""
     state = network.state_dict().values()
     return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in state)).hexdigest()

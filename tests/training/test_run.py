@@ -169,7 +169,7 @@ def test_damaged_settings_are_named(copied, tiny, content):
 
 def test_a_directory_that_cannot_be_made_is_refused_before_the_data_is_opened(tmp_path, tiny, monkeypatch):
     (tmp_path / "notes").write_text("dear to someone")
-    module = importlib.import_module("idgan.training.train")  # as an attribute, it is the function
+    module = importlib.import_module("idgan.training.entry")  # as an attribute, it is the function
     monkeypatch.setattr(module, "open_dataset", lambda *arguments: pytest.fail("opened"))
     for out in (tmp_path / "notes", tmp_path / "notes" / "run" / "deeper"):
         with pytest.raises(RunError, match=r"cannot be a run directory, because .*notes is a file"):
