@@ -140,8 +140,11 @@ known = dict(skip_validation=True, trust_repo=True)
 print(*sorted(torch.hub.list("owner/idgan:main", verbose=False, **known)))
 for name in sys.argv[1:]:
     assert "Status: released" in torch.hub.help("owner/idgan:main", name, **known)
-    for place in (dict(repo_or_dir="owner/idgan:main", verbose=False, **known), dict(repo_or_dir={str(repository)!r},
-        source="local")): sampler = torch.hub.load(model=name, device="cpu", **place)
+    for place in (
+        dict(repo_or_dir="owner/idgan:main", verbose=False, **known),
+        dict(repo_or_dir={str(repository)!r}, source="local"),
+    ):
+        sampler = torch.hub.load(model=name, device="cpu", **place)
         assert name.replace("_", "-") == sampler.info["name"]
 torch.hub.load({str(repository)!r}, "celeba_64", source="local", pretrained=False)
 print(pathlib.Path(sys.modules["idgan"].__file__).parent)

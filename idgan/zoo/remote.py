@@ -446,7 +446,7 @@ class _Conversation:
 
 
 def _is_for_file(request: Any) -> bool:
-    """Whether `request` is for the file. The client also asks for other things, such as a list of programs for its statistics."""
+    """Whether `request` is for the file. The client also makes requests for its own statistics."""
     return not request.url.path.startswith("/api/")
 
 
