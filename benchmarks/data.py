@@ -1,4 +1,4 @@
-"""What the synthetic data sets cost: the time of one batch of each, and its ratio to a training step of the VAE it feeds.
+"""Time of one batch of each synthetic data set, and its ratio to a training step of the VAE.
 
     python benchmarks/data.py [--scream PICTURE]
 

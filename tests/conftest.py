@@ -22,7 +22,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared():
-    """`shared("data/...")` is the path of a file of real data next to the checkout. The test is skipped if the file is missing."""
+    """`shared("data/...")` is the path of a file of real data next to the checkout. A missing file skips the test."""
 
     def find(relative):
         path = SHARED / relative

@@ -1,4 +1,4 @@
-"""A third package with one of everything: installed, trained, loaded, inverted, measured, exported and published with no edit of idgan."""
+"""A third package with one of everything is installed, trained, loaded, inverted, measured, exported and published."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def python(site, tmp_path_factory):
-    """`python(*arguments, plugin=True)` runs Python in one directory; the plug-in is installed or not. Returns the finished process."""
+    """`python(*arguments, plugin=True)` runs Python in one directory, with or without the plug-in installed."""
     cwd = tmp_path_factory.mktemp("work")
 
     def run(*arguments, plugin=True):

@@ -207,7 +207,7 @@ def test_a_batch_that_cannot_be_parted_equally_is_refused():
 
 
 class Streaming(Plain):
-    """`Plain`, from a disk: it notes the threads it is read by, and cannot read the image in the middle of one batch."""
+    """`Plain` that streams. It notes which threads read it. One image in the middle of a batch cannot be read."""
 
     streams = True
 

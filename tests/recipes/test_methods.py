@@ -201,6 +201,7 @@ def test_a_recipe_has_a_stage_and_networks_that_are_described():
         dataclasses.replace(parent, vae=torch.nn.Linear(1, 1))
     with pytest.raises(
         InvalidInputError,
-        match="generator must have the attributes c_dim, s_dim, image_channels, resolution; ConvDiscriminatorConfig has no c_dim, s_dim",
+        match="generator must have the attributes c_dim, s_dim, image_channels, resolution; "
+        "ConvDiscriminatorConfig has no c_dim, s_dim",
     ):
         dataclasses.replace(parent, generator=parent.discriminator)

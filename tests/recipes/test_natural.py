@@ -1,4 +1,4 @@
-"""Recipes of natural images. The two steps of both stages run at base width 2, at most 8, on two images: only the sizes are reduced."""
+"""Recipes of natural images. Two steps of both stages run at base width 2, at most 8, on two images."""
 
 import dataclasses
 import json

@@ -41,7 +41,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tiny, tmp_path_factory):
-    """The directory of a tiny run of both stages, trained without interruption, its encoder selected. Copy it before changing it."""
+    """The directory of a tiny run of both stages, with a selected encoder. Copy it before changing it."""
     out = tmp_path_factory.mktemp("finished") / "run"
     train("dsprites", out, **tiny(vae_stage__select_every=8))
     return out
@@ -81,7 +81,7 @@ def log_of():
 
 
 class Bands(Dataset):
-    """A data set of 60 gray pictures in three bands, one a factor: factor value v of n is the intensity (v + 1/2) / n of its band."""
+    """60 gray pictures in three bands, one for each factor. Value v of n has the intensity (v + 1/2) / n in its band."""
 
     resolution = 64
     image_channels = 1

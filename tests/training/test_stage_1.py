@@ -113,7 +113,7 @@ def test_the_command_names_the_vae():
 
 @pytest.fixture
 def started_from(tiny, tmp_path):
-    """`started_from(vae, name)`: the run directory of one step of stage 1, at a rate that moves nothing, that starts from `vae`."""
+    """`started_from(vae, name)`: a run directory with one step of stage 1 from `vae`, at a learning rate near 0."""
 
     def run(vae, name="run", **more):
         settings = {"init_vae_from": str(vae), "vae_stage__steps": 1, "vae_stage__optimizers__vae__lr": 1e-30} | more
