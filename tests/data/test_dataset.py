@@ -123,9 +123,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 
 def test_one_call_registers_an_image_set_with_its_data_sets_and_its_preparation(registries, tmp_path, monkeypatch):
     register_image_set(
-        ImageSet(
-            "cats", CenterSquare(), resolutions=(16, 32), title="Cats: their center square.", count=3, origin="ask"
-        )
+        ImageSet("cats", CenterSquare(), resolutions=(16, 32), title="Cats: their middle.", count=3, origin="ask")
     )
     for i in range(2):
         Image.fromarray(np.full((40, 40, 3), 100 * i, np.uint8)).save(tmp_path / f"{i}.png")
