@@ -198,7 +198,10 @@ class ZipFiles(FileSource):
         super().__init__(dict(sorted(sizes.items())))
 
     def content(self, name: str) -> bytes:
-        with self._archive().open(self._entries[name]) as member:
+        archive, entry = self._archive(), self._entries[name]
+        if archive.getinfo(entry).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("it is neither stored nor deflated")  # other methods cannot be unpacked in small parts
+        with archive.open(entry) as member:
             return b"".join(iter(partial(member.read, CHUNK), b""))
 
 

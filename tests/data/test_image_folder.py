@@ -1,6 +1,8 @@
 import io
 import json
+import pickle
 import sys
+import tarfile
 import zipfile
 
 import numpy as np
@@ -109,6 +111,13 @@ def test_a_data_set_that_is_not_there_says_how_to_get_it(name, tmp_path, monkeyp
         open_dataset(name, tmp_path / "nowhere")
 
 
+def test_a_tilde_is_the_home_directory(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    prepare_images("folder", folder, tmp_path / "out", 32)
+    assert isinstance(open_dataset("folder", "~/out", 32), PreparedImages)
+    assert len(PreparedImages("~/out")) == len(ImageFolder("~/pictures", 32)) == 5
+
+
 def test_any_folder_needs_a_path_and_takes_a_resolution(folder):
     assert open_dataset("folder", folder).resolution == 64
     assert open_dataset("folder", folder, resolution=16).images(torch.tensor([0])).shape == (1, 3, 16, 16)
@@ -149,14 +158,41 @@ def test_an_image_that_cannot_be_read_is_named(folder):
 
 
 def test_compressed_archives_must_be_prepared(folder, tmp_path):
-    import tarfile
-
     for name, mode in ("a.tar", "w"), ("a.tar.gz", "w:gz"):
         with tarfile.open(tmp_path / name, mode) as archive:
             archive.add(folder, "pictures")
     assert len(ImageFolder(tmp_path / "a.tar", 32)) == 5
     with pytest.raises(DataError, match="run `idgan prepare folder"):
         ImageFolder(tmp_path / "a.tar.gz", 32)
+
+
+# ------------------------------------------------------------------ processes
+
+
+def test_a_pickle_holds_no_pixels_and_gives_the_same_images(dataset):
+    indices = torch.arange(5)
+    before = dataset.images(indices)
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 5000
+    assert torch.equal(pickle.loads(pickled).images(indices), before)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_images_are_the_same_in_workers_of_a_loader(context, folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    with tarfile.open(tmp_path / "pictures.tar", "w") as archive:
+        archive.add(folder, "pictures")
+    prepared = PreparedImages(prepare_images("folder", folder, tmp_path / "out", 32).path)
+    parts = [prepared, *(ImageFolder(tmp_path / name, 32) for name in ("pictures", "pictures.zip", "pictures.tar"))]
+    rows = [torch.tensor([0, 3]), torch.tensor([4, 1, 2])]
+    for part in parts:
+        expected = [part.images(some) for some in rows]  # opens files and starts threads
+        loader = torch.utils.data.DataLoader(
+            rows, batch_size=None, collate_fn=part.images, num_workers=2, multiprocessing_context=context, timeout=100
+        )
+        assert all(map(torch.equal, loader, expected))
 
 
 # ------------------------------------------------------------------ Hugging Face

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import json
@@ -17,7 +18,9 @@ from PIL import Image
 from torchvision.transforms import functional as tvf
 
 from idgan.cli import main
-from idgan.data import open_dataset, prepare_images
+from idgan.data import CenterCrop, CenterSquare, Whole, open_dataset, prepare_images
+from idgan.data.cars import Box
+from idgan.data.prepare import _fingerprint
 from idgan.data.prepare import _Preparation as Preparation
 from idgan.errors import DataError, InvalidInputError
 
@@ -412,6 +415,140 @@ def test_bad_arguments_are_refused(tmp_path, options):
         prepare_images(**{"kind": "folder", "source": tmp_path, "out": tmp_path / "out"} | options)
 
 
+# ------------------------------------------------------------------ where it goes
+
+
+def test_the_content_of_a_directory_is_identified_as_in_older_versions():
+    crops = {
+        "img_align_celeba/000001.jpg": CenterCrop(160, width=178, height=218),
+        "b.png": Whole(1024),
+        "c.png": CenterSquare(),
+        "cars_train/1.jpg": Box(1, 2, 103, 104),
+    }
+    files = SimpleNamespace(sizes=dict(zip(crops, (7, 11, 13, 17))))
+    assert _fingerprint(files, crops) == "bb2c5961dae7ea1db69f9930b740f1703dadf1ffe8e184a96ec8fbc05d89e0a4"
+
+
+def test_out_may_be_a_link_to_a_directory(tmp_path):
+    source = write_zip(tmp_path / "a.zip", faces(2))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    (tmp_path / "later").symlink_to("new/place")
+    for name, place in ("out", "disk"), ("later", "new/place"):
+        assert prepare_images("celeba", source, tmp_path / name).new
+        assert sorted(path.name for path in (tmp_path / place).iterdir()) == ["images.npy", "index.json"]
+        assert (tmp_path / name).is_symlink()
+        assert not prepare_images("celeba", source, tmp_path / name).new
+
+
+def test_out_may_be_the_root_of_a_file_system(tmp_path):
+    out = write_tree(tmp_path / "out", {"lost+found/x": b"", ".DS_Store": b""})
+    assert prepare_images("celeba", write_zip(tmp_path / "a.zip", faces(2)), out).new
+    assert len(open_dataset("celeba-64", out)) == 2
+
+
+def test_out_inside_of_the_source_is_refused_before_the_work(tmp_path):
+    source = write_tree(tmp_path / "source", faces(2))
+    (tmp_path / "link").symlink_to("source")
+    for out in source / "out", source, tmp_path / "link" / "out", source / "x" / ".." / "out":
+        with pytest.raises(InvalidInputError, match="inside of the source"):
+            prepare_images("celeba", source, out)
+    assert [path.name for path in source.iterdir()] == ["img_align_celeba"]
+    assert prepare_images("celeba", source, source / ".cache" / "out").images == 2  # hidden, so no part of the source
+    assert not prepare_images("celeba", source, source / ".cache" / "out").new
+
+
+def test_out_that_cannot_be_written_is_refused_before_the_work(tmp_path, converted, monkeypatch):
+    source = write_zip(tmp_path / "a.zip", faces(2))
+    (tmp_path / "file").write_bytes(b"precious")
+    for out in tmp_path / "file", tmp_path / "file" / "out":
+        with pytest.raises(DataError, match=r"file.*(not made by|cannot be)"):
+            prepare_images("celeba", source, out)
+
+    def refusing(path, *arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refusing)
+    with pytest.raises(DataError, match="out cannot be written: Read-only file system"):
+        prepare_images("celeba", source, tmp_path / "out")
+    assert not converted and (tmp_path / "file").read_bytes() == b"precious"
+
+
+def test_a_finished_directory_may_be_read_only(tmp_path, monkeypatch):
+    source = write_zip(tmp_path / "a.zip", faces(2))
+    made = prepare_images("celeba", source, tmp_path / "out")
+    before = made.path.stat().st_mtime_ns
+    assert not prepare_images("celeba", source, tmp_path / "out").new
+    assert made.path.stat().st_mtime_ns == before
+
+
+def test_a_preparation_that_an_older_version_began_is_continued(tmp_path, converted, monkeypatch):
+    source, out = write_zip(tmp_path / "a.zip", faces(20)), tmp_path / "out"
+    interrupt(monkeypatch, source, out, last=13)
+    out.rename(tmp_path / "out.partial")
+    converted.clear()
+    assert prepare_images("celeba", source, out).images == 20
+    assert len(converted) == 12
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out"}
+
+
+def test_a_disk_that_gets_full_is_named_and_no_work_is_lost(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    source, out = write_zip(tmp_path / "a.zip", faces(20)), tmp_path / "out"
+    command = [sys.executable, "-c", LIMITED, str(source), str(out)]
+    limited = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert limited.returncode == 0, limited.stderr
+    assert f"could not write 12,288 bytes to {out / 'images.npy'}" in limited.stdout
+    assert "Run the same command again to continue after 16 images" in limited.stdout
+    assert json.loads((out / "progress.json").read_text())["done"] == 16
+    assert_same(prepare_images("celeba", source, out), prepare_images("celeba", source, tmp_path / "whole"))
+
+
+LIMITED = """
+import resource, sys
+from idgan.data import prepare_images
+from idgan.errors import DataError
+sys.modules["idgan.data.prepare"].SAVE_EVERY = 8
+resource.setrlimit(resource.RLIMIT_FSIZE, (128 + 16 * 12288 + 5000,) * 2)
+try:
+    prepare_images("celeba", sys.argv[1], sys.argv[2])
+except DataError as error:
+    print(error)
+"""
+
+
+def interrupt(monkeypatch, source, out, last):
+    """Prepare `source`, noting the progress every 8 images, and stop after the image `last`."""
+    deal_with = Preparation._deal_with
+
+    def interrupted(self, name, future):
+        deal_with(self, name, future)
+        if self.done == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(sys.modules[Preparation.__module__], "SAVE_EVERY", 8)
+        patched.setattr(Preparation, "_deal_with", interrupted)
+        prepare_images("celeba", source, out)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_max_pixels_admits_huge_photos(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    source = write_tree(tmp_path / "source", {"a.png": encoded(noise(20, 20))})
+    with pytest.raises(DataError, match=r"source/a.png .*more than the limit of 100 pixels. Raise max_pixels"):
+        prepare_images("folder", source, tmp_path / "out", 16)
+    assert prepare_images("folder", source, tmp_path / "out", 16, max_pixels=400).images == 1
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_numpy_integers_are_integers(tmp_path):
+    source = write_zip(tmp_path / "a.zip", faces(3))
+    options = {"limit": np.int64(2), "workers": np.int32(1), "max_pixels": np.int64(10**6)}
+    assert prepare_images("celeba", source, tmp_path / "out", np.int64(16), **options).images == 2
+    assert len(open_dataset("folder", tmp_path / "out", np.int64(16))) == 2
+
+
 # ------------------------------------------------------------------ cars
 
 
@@ -452,6 +589,27 @@ def test_cars_are_cut_by_their_boxes(tmp_path):
     assert "1 images in cars_test/ have no annotation" in notes
     assert "1 annotated images are missing: cars_train/9.png" in notes
     assert "below 64 px: 1" in notes
+
+
+def test_annotations_beside_the_source_that_belong_to_other_images_change_nothing(tmp_path):
+    source = write_tree(tmp_path / "cars", {f"cars_train/{i}.png": encoded(noise(128, 96, i)) for i in (1, 2)})
+    own = {"1.png": (10, 20, 110, 90), "2.png": (0, 0, 100, 96)}
+    write_tree(source, {"devkit/cars_train_annos.mat": annotations(own)})
+    alone = prepare_images("cars", source, tmp_path / "alone")
+    other = annotations({"1.png": (0, 0, 70, 70), "3.png": (0, 0, 90, 90)})
+    write_tree(tmp_path, {"cars_train_annos.mat": other, "cars_test_annos.mat": b"damaged"})
+    made = prepare_images("cars", source, tmp_path / "out")
+    assert index(made)["names"] == index(alone)["names"]
+    assert (pixels(made) == pixels(alone)).all()
+    assert "cars_test" not in " ".join(made.notes)
+
+
+def test_annotations_of_larger_images_are_refused(tmp_path):
+    crops = {f"cars_train/{i}.png": encoded(noise(64, 64, i)) for i in range(3)}
+    boxes = annotations({f"{i}.png": (20 * i, 10, 500, 300) for i in range(3)})
+    write_tree(tmp_path, {"cars_train_annos.mat": boxes})
+    with pytest.raises(DataError, match="0.png .*mostly outside of its 64 x 64 px: the annotations belong to other"):
+        prepare_images("cars", write_zip(tmp_path / "cars_64.zip", crops), tmp_path / "out")
 
 
 def test_cars_of_one_folder_and_of_archives(tmp_path):
