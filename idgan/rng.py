@@ -1,14 +1,50 @@
-"""Random number generators as functions of integers. Nothing in the package draws from PyTorch's global generator unasked."""
+"""Random number generators as functions of integers.
 
+The package draws from PyTorch's global generator only where a caller asks for it.
+"""
+
+import numpy as np
 import torch
 
-__all__ = ["make_rng"]
+from idgan.errors import check_integer
+
+__all__ = ["MAX_SEED", "make_rng", "seeded_rng"]
+
+MAX_SEED = 2**64 - 1
+"""The largest seed."""
+
+STATE_WORDS = 624
+"""Length of the Mersenne Twister's state, in words of 32 bits."""
+STATE_START = 3
+"""Position of that state in `torch.Generator.get_state()`, in words of 64 bits."""
+
+
+def seeded_rng(seed: int) -> torch.Generator:
+    """A CPU `torch.Generator` for `seed`, an integer from 0 to 2**64 - 1. Every bit of the seed counts.
+
+    Below 2**32 it equals `torch.Generator().manual_seed(seed)`. PyTorch ignores the higher bits of a larger seed.
+    This function expands such a seed to the full state of the generator.
+
+    Raises:
+        InvalidInputError: the seed is not an integer in that range.
+    """
+    check_integer(0, MAX_SEED, seed=seed)
+    seed = int(seed)
+    rng = torch.Generator().manual_seed(seed)
+    if seed >= 2**32:
+        state = rng.get_state()
+        words = np.random.SeedSequence(seed).generate_state(STATE_WORDS).astype(np.int64)
+        words[0] |= 1 << 31  # a state of zeros would stay zero
+        state.view(torch.int64)[STATE_START : STATE_START + STATE_WORDS] = torch.from_numpy(words)
+        rng.set_state(state)
+    return rng
 
 
 def make_rng(*key: int) -> torch.Generator:
     """A CPU `torch.Generator` that is a function of the integers in `key`, such as (seed, step).
 
-    PyTorch's CPU generator keeps 32 bits of a seed, so among some 100,000 keys one or two pairs are expected to draw the same numbers.
+    The key is reduced to 32 bits, because PyTorch's CPU generator keeps no more of a seed. Among 100,000 keys, one or
+    two pairs are expected to draw the same numbers.
     """
     state = 0x9E3779B97F4A7C15
     for part in key:  # splitmix64's finalizer over each part: near keys give unrelated streams
