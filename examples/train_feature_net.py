@@ -143,6 +143,8 @@ class FactorBatch:
 class MixedBatches:
     """`batches(step)` is a `FactorBatch` with equal shares of all data sets, drawn from the grid points `indices`."""
 
+    streams = False
+
     def __init__(self, datasets: list[Dataset], indices: torch.Tensor, batch_size: int, seed: int, device: str) -> None:
         self.datasets = datasets
         self.indices = indices
@@ -152,7 +154,7 @@ class MixedBatches:
 
     def __call__(self, step: int) -> FactorBatch:
         rng = make_rng(self.seed, step)
-        indices = self.indices[torch.randint(len(self.indices), (self.batch_size,), generator=rng)]
+        indices = self.indices[torch.randint(len(self.indices), (self.batch_size,), generator=rng, device="cpu")]
         parts = zip(self.datasets, indices.tensor_split(len(self.datasets)))
         x = torch.cat([dataset.images(part, rng).expand(-1, 3, -1, -1) for dataset, part in parts])
         return FactorBatch(x.to(self.device), FACTORS.factors(indices).to(self.device), step)

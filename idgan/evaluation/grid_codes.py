@@ -94,11 +94,6 @@ class GridCodes:
                     bar.update(len(part))
         return self._codes[indices]
 
-    @property
-    def count(self) -> int:
-        """Number of images that were encoded so far."""
-        return int(self._encoded.sum())
-
     @torch.no_grad()
     def _encode(self, indices: Tensor) -> None:
         """Encode the images at `indices`, at most `BATCH` of them."""

@@ -14,7 +14,6 @@ from idgan.errors import DataError
 from idgan.evaluation.extractors import FeatureExtractor
 from idgan.evaluation.measure import DEFAULT_SAMPLES, METRICS, any_reads_data, measure
 from idgan.evaluation.results import check_output, measure_into
-from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
@@ -103,14 +102,14 @@ def iter_results(
     if isinstance(model, Sampler):
         sampler, found = model, None
     else:
-        found = model if isinstance(model, ResolvedCheckpoint) else resolve(model)
-        sampler = load(str(found.path), device=device)
+        found = resolve(model)
+        sampler = load(found, device=device)
     dataset = _open_data(sampler, data, required=metrics is not None or data is not None) if reads_data else None
     if out is None:
         yield from measure(sampler, dataset, metrics, **options)
     else:
         name = str(sampler.info.get("name", "unnamed"))
-        sha256 = _sampler_sha256(sampler) if found is None else sha256_of(found.path)
+        sha256 = _sampler_sha256(sampler) if found is None else found.sha256
         yield from measure_into(out, name, sha256, sampler, dataset, metrics, **options)
 
 

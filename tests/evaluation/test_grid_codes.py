@@ -13,9 +13,21 @@ def test_grid_codes_are_the_encoders_means(perfect, bands):
     codes = GridCodes(perfect.vae, bands, "cpu", progress=False)
     indices = torch.tensor([59, 0, 7, 7])
     assert torch.allclose(codes(indices), perfect.vae.encode(bands.images(indices)).mean)
-    assert codes.count == 3
     assert torch.equal(codes(torch.arange(60)), mean_codes(perfect.vae, bands, torch.arange(60), "cpu"))
-    assert codes.count == 60
+
+
+def test_an_image_is_encoded_once(perfect, bands, monkeypatch):
+    rendered = []
+
+    def images(indices, rng=None, images=bands.images):
+        rendered.append(len(indices))
+        return images(indices)
+
+    monkeypatch.setattr(bands, "images", images)
+    codes = GridCodes(perfect.vae, bands, "cpu", progress=False)
+    for indices in torch.tensor([5, 3, 3]), torch.tensor([3, 5]), torch.tensor([5]):
+        codes(indices)
+    assert rendered == [64]  # a batch of the two images and of copies that fill it up
 
 
 class Stripes(Dataset):

@@ -341,3 +341,17 @@ def test_values_do_not_depend_on_torchs_defaults(perfect, bands, evaluate):
     finally:
         torch.set_default_dtype(torch.float32)
     assert [result.value for result in found] == pytest.approx([result.value for result in expected], abs=1e-6)
+
+
+def test_the_protocol_states_how_noise_was_drawn(perfect, bands, evaluate):
+    class Noisy(type(bands)):
+        stochastic = True
+
+        def images(self, indices, rng=None):
+            return 0.9 * super().images(indices) + 0.1 * torch.rand(len(indices), 1, 64, 64, generator=rng)
+
+    (exact,) = evaluate(perfect, bands, ["mig"])
+    alone, with_others = (evaluate(perfect, Noisy(), metrics)[-1] for metrics in (["mig"], ["fvm", "mig"]))
+    assert alone == with_others  # the noise of an image depends on no other
+    assert alone.protocol == f"{exact.protocol}; noise drawn by image index"
+    assert alone.details["mutual_information"] != exact.details["mutual_information"]
