@@ -61,6 +61,7 @@ class ThinnedDataset(Dataset):
     """A data set with at most three values of each factor. Its metrics take seconds and have no meaning."""
 
     def __init__(self, dataset: Dataset) -> None:
+        assert dataset.factors is not None
         self.dataset = dataset
         self.factors, self.indices = coarsened(dataset.factors, most=3)
         self.resolution, self.image_channels = dataset.resolution, dataset.image_channels

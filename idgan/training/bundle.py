@@ -59,7 +59,7 @@ def bundle(run: "Run", measure: bool = True) -> None:
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
-        options = {"samples": SAMPLES, "or_more": True, "progress": run.progress}
+        options: dict[str, Any] = {"samples": SAMPLES, "or_more": True, "progress": run.progress}
         list(measure_into(run.out / "results.json", run.recipe.name, path, sampler, run.dataset, **options))
 
 

@@ -184,7 +184,7 @@ class Run:
     def _trainer(
         self,
         name: str,
-        draw: Callable[[], Image.Image],
+        draw: Callable[[], Image.Image | torch.Tensor],
         *,
         identity: Mapping[str, Any] | None = None,
         **options: Any,
@@ -217,6 +217,7 @@ class Run:
 
         It uses at most 8 values of each factor. The reported metrics use the whole grid and other random numbers.
         """
+        assert self.dataset.factors is not None
         grid, indices = coarsened(self.dataset.factors)
         table = mean_codes(self.vae, self.dataset, indices, self.group.device)
         seed = self.rng(SELECTION).initial_seed() % 2**31
@@ -236,7 +237,7 @@ class Run:
         vae = copy.deepcopy(vae).eval()  # a copy, because train mode would change batch statistics
         return vae_sheet(vae, x.to(self.group.device))
 
-    def picture(self) -> Image.Image:
+    def picture(self) -> Image.Image | torch.Tensor:
         """Images of the current generator, and those of the decoder for the same codes."""
         if self.decodes:
             return self.vae_picture(self.generator)

@@ -70,7 +70,8 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
             raise InvalidInputError(
                 f"the encoder of {where} is untrained, because method {sampler.record.method!r} does not train it"
             )
-        weights, history = sampler.vae.state_dict(), dict(sampler.record.stages.get("vae", {}))
+        pretrained: Any = sampler.vae
+        weights, history = pretrained.state_dict(), dict(sampler.record.stages.get("vae", {}))
     shapes, expected = (
         {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (weights, vae.state_dict())
     )
@@ -80,7 +81,7 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
     return {"steps": 0, "seconds": 0, **history, "from": str(where)}
 
 
-def state_dict_sha256(network: nn.Module) -> str:
+def state_dict_sha256(network: Any) -> str:
     """Hex sha256 of the weights of `network`."""
     state = network.state_dict().values()
     return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in state)).hexdigest()
