@@ -1,4 +1,4 @@
-"""The scripts that remake the paper's tables and figures, at the scale of seconds. What one trained, another finds."""
+"""The scripts of the paper's tables and figures, at the scale of seconds. They share their runs."""
 
 import dataclasses
 import json
@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import idgan.study
 import torch
 from PIL import Image
 
+import idgan.study
 from idgan.data.prepare import prepare_images
 from idgan.errors import RunMismatchError
 from idgan.evaluation.results import read_results, write_results
@@ -33,7 +32,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture
 def script(out, monkeypatch, capsys):
-    """Runs a script in this process, all on one directory: script("table2", "--names", "dsprites") -> what it printed."""
+    """script("table2", "--names", "dsprites"): run a script in the shared directory. Returns what it printed."""
 
     def run(name, *options):
         monkeypatch.setattr(sys, "argv", [f"{name}.py", "--scale", "tiny", "--out", str(out), *options])
@@ -46,7 +45,7 @@ def script(out, monkeypatch, capsys):
 
 @pytest.fixture
 def module():
-    """What the scripts share."""
+    """The library that the scripts share."""
     return idgan.study
 
 
@@ -96,7 +95,8 @@ def test_table_2_and_again_without_training(script, out):
     assert "Missing" not in printed
     table = cells(printed)
     assert table[""] == ["fvm", "mig", "FD-dsprites-convnet"]
-    protocol = r"generator, dsprites-convnet v1 \(64x64.*\); 32 real vs 32 generated; c from the aggregated posterior; n=32, seed 0"
+    protocol = r"generator, dsprites-convnet v1 \(64x64.*\); 32 real vs 32 generated; "
+    protocol += "c from the aggregated posterior; n=32, seed 0"
     assert len(re.findall(rf"^- FD-dsprites-convnet: {protocol}$", printed, re.MULTILINE)) == 1
     assert list(table)[1:] == ["beta-VAE", "VAE-GAN", "ID-GAN, end to end", "ID-GAN, two steps"]
     assert all(re.fullmatch(r"-?[\d.e+-]+", value) for values in list(table.values())[1:] for value in values)
@@ -118,7 +118,7 @@ def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
     assert all(value for values in table.values() for value in values[1:])
     assert {path: stamps(out)[path] for path in before} == before
     assert (
-        "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; 32 final images; c from"
+        "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; 32 final images"
         in printed
     )
     assert script("table3", "--table-only") == printed
@@ -197,7 +197,7 @@ def test_a_run_of_other_settings_is_refused(study, module, tmp_path, monkeypatch
     for trains in (True, False):
         assert study(out=tmp_path, train=trains).run("dsprites", "vae", 0) == run  # of a version without that setting
     monkeypatch.setitem(module.TINY, "vae_stage.steps", 3)
-    says = r"vae-seed-0 was trained with other settings \(vae_stage.steps: 2 stored, 3 now\). Delete that directory .* --out"
+    says = r"vae-seed-0 was trained with other settings \(vae_stage.steps: 2 stored, 3 now\). Delete that .* --out"
     for trains in (True, False):
         with pytest.raises(RunMismatchError, match=says):
             study(out=tmp_path, train=trains).run("dsprites", "vae", 0)
@@ -226,7 +226,7 @@ def test_a_run_on_another_encoder_is_refused(study, out, tmp_path):
     assert copied.run("dsprites", "id-gan", 0).exists() and not encoder.exists()
 
 
-def test_systems_of_a_scale_share_what_does_not_define_them(module, tmp_path):
+def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
     full = {method: describe(module.Study("full", tmp_path, [0]).recipe("dsprites", method, 5)) for method in METHODS}
     for method, settings in full.items():
         rates = {value for path, value in settings.items() if path.endswith("optimizers.vae.lr")}
