@@ -1,4 +1,4 @@
-"""The scripts that remake the paper's tables and figures, at the scale of seconds. What one trained, another finds."""
+"""The scripts of the paper's tables and figures, at the scale of seconds. They share their runs."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ def script(out, monkeypatch, capsys):
 
 @pytest.fixture
 def module():
-    """What the scripts share."""
+    """The library that the scripts share."""
     return idgan.study
 
 
@@ -228,7 +228,7 @@ def test_a_run_on_another_encoder_is_refused(study, out, tmp_path):
     assert copied.run("dsprites", "id-gan", 0).exists() and not encoder.exists()
 
 
-def test_systems_of_a_scale_share_what_does_not_define_them(module, tmp_path):
+def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
     full = {method: describe(module.Study("full", tmp_path, [0]).recipe("dsprites", method, 5)) for method in METHODS}
     for method, settings in full.items():
         rates = {value for path, value in settings.items() if path.endswith("optimizers.vae.lr")}

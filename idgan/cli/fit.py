@@ -102,14 +102,19 @@ def train(
 
     \b
     idgan train dsprites --out runs/mine
-    idgan train dsprites --out runs/quick --stage vae --steps 2000 --set vae_stage.batch_size=32
+    idgan train dsprites --stage vae --steps 2000 --batch-size 32
     idgan train celeba-128 --vae runs/celeba-64
     idgan train dsprites --method vae-gan
     idgan train celebahq-1024 --dry-run
-    idgan train celeba-256 --set gan_stage.accumulation_steps=4      4 parts a batch, a quarter of the memory
-    idgan train celeba-64 --set gan_stage.objective.r1_interval=16      lazy R1: every 16th step, 16 times the weight
-    idgan train celeba-64 --set gan_stage.precision=bf16     or tf32 (on CUDA), or fp32, for each stage
     torchrun --nproc-per-node=2 -m idgan train dsprites --out runs/two
+
+    \b
+    A batch in 4 parts, in a quarter of the memory:
+      idgan train celeba-256 --set gan_stage.accumulation_steps=4
+    Lazy R1 at every 16th step, with 16 times the weight:
+      idgan train celeba-64 --set gan_stage.objective.r1_interval=16
+    Precision of a stage, one of fp32, bf16 and (on CUDA) tf32:
+      idgan train celeba-64 --set gan_stage.precision=bf16
     """
     import idgan
     from idgan.recipes import apply_method, override, recipe_of

@@ -90,6 +90,11 @@ def train(
     parent = recipe_of(recipe) if isinstance(recipe, str) else recipe
     if data is not None and not isinstance(data, (str, Path)):
         parent, data = replace(parent, data=data), None
+    if data is not None and not isinstance(parent.data, str):
+        kind = type(parent.data).__name__
+        raise InvalidInputError(
+            f"data is {str(data)!r}, but recipe {parent.name} has a {kind} object, which needs no path"
+        )
     chosen = override(apply_method(parent, method), settings or {})
     check_stage(chosen, stage, vae)
     out = Path(out).expanduser()

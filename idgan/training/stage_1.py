@@ -71,7 +71,8 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
             raise InvalidInputError(
                 f"the encoder of {where} is untrained, because method {sampler.record.method!r} does not train it"
             )
-        weights, history = sampler.vae.state_dict(), dict(sampler.record.stages.get("vae", {}))
+        pretrained: Any = sampler.vae
+        weights, history = pretrained.state_dict(), dict(sampler.record.stages.get("vae", {}))
     shapes, expected = (
         {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (weights, vae.state_dict())
     )

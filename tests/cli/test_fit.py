@@ -68,19 +68,19 @@ def test_steps_are_those_of_the_stage(run):
     )
 
 
-def test_a_system_has_the_steps_of_its_own_stage(run):
+def test_a_method_has_the_steps_of_its_own_stage(run):
     settings = shown(run, "--method", "gan", "--steps", "5")
     expected = override(apply_method(RECIPES["dsprites"](), "gan"), {"gan_stage.steps": 5, "gan_stage.batch_size": 2})
     assert settings == {path: str(value) for path, value in describe(expected).items()}
     assert (settings["vae_stage"], settings["gan_stage.steps"]) == ("None", "5")
 
 
-def test_help_names_every_system(run):
+def test_help_names_every_method(run):
     words = set(re.findall(r"[a-z][a-z-]+", run("train", "--help")))
     assert set(METHODS) <= words
 
 
-def test_a_system_is_trained_into_a_directory_of_its_own(run, directory):
+def test_a_method_is_trained_into_a_directory_of_its_own(run, directory):
     steps = ["--steps", "1", "--batch-size", "2", "--set", "bank_size=4", "--set", "vae_stage.select_every=0"]
     output = run("train", "dsprites", "--method", "vae", "--no-evaluate", "--device", "cpu", *steps)
     assert "runs/dsprites-vae/model.safetensors: done" in output

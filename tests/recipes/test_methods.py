@@ -30,7 +30,7 @@ each = pytest.mark.parametrize(("method", "name"), EXISTING)
 
 
 @each
-def test_the_parts_of_a_system_fit_each_other(method, name):
+def test_the_parts_of_a_method_fit_each_other(method, name):
     recipe = apply_method(recipe_of(name), method)
     model = ModelConfig(recipe.vae, recipe.generator)
     assert ModelConfig.from_dict(json.loads(json.dumps(model.to_dict()))) == model
@@ -47,7 +47,7 @@ def test_the_parts_of_a_system_fit_each_other(method, name):
 
 
 @each
-def test_a_system_is_found_out_from_its_settings(method, name):
+def test_a_method_is_found_out_from_its_settings(method, name):
     parent = recipe_of(name)
     assert method_of(apply_method(parent, method), parent) == (method, {})
     changes = {"seed": 3, "bank_size": 7}
@@ -55,7 +55,7 @@ def test_a_system_is_found_out_from_its_settings(method, name):
 
 
 @each
-def test_a_system_keeps_what_is_not_its_own(method, name):
+def test_a_method_keeps_what_is_not_its_own(method, name):
     parent, recipe = recipe_of(name), apply_method(recipe_of(name), method)
     assert [getattr(recipe, kept) for kept in ("name", "data", "vae", "seed", "bank_size")] == [
         getattr(parent, kept) for kept in ("name", "data", "vae", "seed", "bank_size")
@@ -68,19 +68,19 @@ def test_a_system_keeps_what_is_not_its_own(method, name):
 @pytest.mark.parametrize(
     ("method", "name"), [(method, name) for name in sorted(RECIPES) for method in METHODS if not exists(method, name)]
 )
-def test_a_system_that_the_networks_do_not_allow_is_refused(method, name):
+def test_a_method_that_the_networks_do_not_allow_is_refused(method, name):
     with pytest.raises(InvalidInputError, match=name):
         apply_method(recipe_of(name), method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_which_stages_a_system_has(method):
+def test_which_stages_a_method_has(method):
     joint = ("end-to-end", "vae-gan", "gan", "infogan")
     expected = ["vae", "gan"] if method in TWO_STAGES else ["gan"] if method in joint else ["vae"]
     assert [*apply_method(recipe_of("dsprites"), method).stages] == expected
 
 
-def test_systems_whose_generator_is_the_decoder_have_its_shape():
+def test_methods_whose_generator_is_the_decoder_have_its_shape():
     for name in (*SYNTHETIC, *SMALL_PICTURES):
         for method in DECODERS:
             recipe = apply_method(recipe_of(name), method)
@@ -128,7 +128,7 @@ def test_gan_settings_and_weights_are_the_parent_s():
     assert apply_method(recipe_of("dsprites"), "without-distillation").gan_stage.objective.id_weight == 0.0
 
 
-def test_joint_systems_train_their_vae_as_the_beta_vae_that_they_are_compared_with():
+def test_joint_methods_train_their_vae_as_the_beta_vae_that_they_are_compared_with():
     for name in ("dsprites", "scream-dsprites", "celeba-64", "chairs-64"):
         recipe = override(recipe_of(name), {"vae_stage.optimizers.vae.lr": 3e-4})
         alone = apply_method(recipe, "beta-vae").vae_stage
@@ -145,7 +145,7 @@ def test_the_capacity_annealed_vae_is_not_the_recipe_s_factor_vae():
     assert stage.optimizers == {"vae": recipe_of("dsprites").vae_stage.optimizers["vae"]}
 
 
-def test_every_phase_has_the_optimiser_that_moves_the_same_network_in_the_parent():
+def test_every_phase_has_the_optimizer_that_moves_the_same_network_in_the_parent():
     parent = recipe_of("dsprites")
     known = {**parent.vae_stage.optimizers, **parent.gan_stage.optimizers}
     for method in METHODS:
@@ -166,7 +166,7 @@ def test_cgan_puts_the_code_beside_the_recipe_s_discriminator():
         )
 
 
-def test_an_unknown_system_is_refused_with_the_known_names():
+def test_an_unknown_method_is_refused_with_the_known_names():
     with pytest.raises(
         InvalidInputError,
         match="no method is called 'stylegan'; .*known: id-gan, without-distillation, cgan, .*beta-tcvae",
@@ -174,21 +174,21 @@ def test_an_unknown_system_is_refused_with_the_known_names():
         apply_method(recipe_of("dsprites"), "stylegan")
 
 
-def test_a_system_derives_from_two_stages():
+def test_a_method_derives_from_two_stages():
     alone = apply_method(recipe_of("dsprites"), "vae")
     assert apply_method(alone, "id-gan") is alone
     with pytest.raises(InvalidInputError, match="dsprites has only the stage 'vae'"):
         apply_method(alone, "gan")
 
 
-def test_what_is_no_system_is_not_taken_for_one():
+def test_what_is_no_method_is_not_taken_for_one():
     parent = recipe_of("dsprites")
     for stage, objective in (("vae_stage", BetaVAEConfig()), ("gan_stage", ConditionalGANConfig())):
         odd = dataclasses.replace(parent, **{stage: dataclasses.replace(getattr(parent, stage), objective=objective)})
         assert method_of(odd, parent) is None
 
 
-def test_among_systems_that_are_as_near_it_is_the_first():
+def test_among_methods_that_are_as_near_it_is_the_first():
     changes = {"gan_stage.objective.id_weight": 0.5}
     assert method_of(override(recipe_of("dsprites"), changes), recipe_of("dsprites")) == ("id-gan", changes)
 

@@ -1,4 +1,4 @@
-"""Recipes of natural images. Two steps of both stages run at base width 2, at most 8, on two images."""
+"""Recipes of natural images, for two steps of both stages with two images and networks of base width 2."""
 
 import dataclasses
 import json

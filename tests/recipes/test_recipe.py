@@ -238,7 +238,7 @@ def test_a_value_that_training_could_not_use_is_refused_at_once(path, value, mes
         (RMSprop, {"alpha": 1.0}, "alpha must be 0 or more and less than 1"),
     ],
 )
-def test_an_optimiser_that_could_not_step_is_refused(optimizer, setting, accepted):
+def test_an_optimizer_that_could_not_step_is_refused(optimizer, setting, accepted):
     with pytest.raises(InvalidInputError, match=accepted):
         optimizer(**setting)
 

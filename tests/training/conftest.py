@@ -41,7 +41,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tiny, tmp_path_factory):
-    """The directory of a tiny run of both stages, with a selected encoder. Copy it before changing it."""
+    """The directory of a tiny run of both stages with a selected encoder. Copy it before changing it."""
     out = tmp_path_factory.mktemp("finished") / "run"
     train("dsprites", out, **tiny(vae_stage__select_every=8))
     return out
@@ -81,7 +81,7 @@ def log_of():
 
 
 class Bands(Dataset):
-    """60 gray pictures in three bands, one for each factor. Value v of n has the intensity (v + 1/2) / n in its band."""
+    """60 gray images of three bands, one for each factor. Value v of n is the intensity (v + 1/2) / n."""
 
     resolution = 64
     image_channels = 1
@@ -111,7 +111,7 @@ LOGVAR = -6.0
 
 
 class BandEncoder(nn.Module):
-    """Reads the intensity of each band of `Bands` exactly, c = 4 (intensity - 1/2); decodes with half the contrast."""
+    """Reads the intensity of each band exactly: c = 4 (intensity - 1/2). It decodes with half the contrast."""
 
     config = VAEConfig(c_dim=3)
 
@@ -137,7 +137,7 @@ class BandPainter(nn.Module):
 
 @pytest.fixture
 def perfect(bands):
-    """A sampler of `Bands` that is perfect by construction, but for its decoder."""
+    """A sampler of `Bands`. By construction, encoder and generator are perfect, and the decoder is not."""
     vae = BandEncoder()
     bank = vae.encode(bands.images(torch.arange(len(bands))))
     return Sampler(ModelConfig(VAEConfig(c_dim=3), ConvGeneratorConfig(c_dim=3)), vae, BandPainter(), bank)

@@ -57,7 +57,7 @@ def test_tuples_come_back_as_lists_layouts_as_contiguous_and_shared_memory_as_co
         lambda parameters: torch.optim.RMSprop(parameters, 1e-2, foreach=True),
     ],
 )
-def test_an_optimiser_continues_from_its_saved_state(tmp_path, build):
+def test_an_optimizer_continues_from_its_saved_state(tmp_path, build):
     def steps(parameter, optimizer, count):
         for _ in range(count):
             optimizer.zero_grad()

@@ -27,7 +27,7 @@ def test_parameters_are_those_of_the_networks(name):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_network_of_a_system_counts_once(method):
+def test_each_network_of_a_method_counts_once(method):
     found = parameters_of(apply_method(recipe_of("dsprites"), method))
     assert found["vae"] == 764_245  # table A.2, for 10 dimensions
     assert ("generator" in found) == (
@@ -52,7 +52,7 @@ def test_operations_of_a_vae_are_three_times_its_forward_pass():
 
 
 def test_operations_of_a_gan_with_its_penalty():
-    """D's phase runs G and D on fakes and D on reals. G's phase goes through D. R1 is differentiated twice."""
+    """D's phase: G and D on fakes, D on reals, gradients of D. G's phase: gradients through D. R1 comes on top."""
 
     def flops(**settings):
         recipe = apply_method(recipe_of("dsprites"), "gan")
@@ -64,7 +64,7 @@ def test_operations_of_a_gan_with_its_penalty():
         2 * CRITIC + 3 * DECODER - 2 * 10 * 256
     )  # D forward and its gradient of the image; G, but for the gradient of the code
     assert flops(r1_weight=0.0) == pytest.approx(d_phase + g_phase, rel=1e-9)
-    # R1 adds the gradient of the image, and the gradients of that gradient. Its first layer backward is a constant.
+    # R1: the gradient of the image, and its gradients of weights and activations, without those of the constant output
     penalty = 3 * CRITIC - 2 * 256
     assert flops(r1_interval=1) == pytest.approx(d_phase + g_phase + penalty, rel=1e-9)
     assert flops(r1_interval=4) == pytest.approx(d_phase + g_phase + penalty / 4, rel=1e-9)

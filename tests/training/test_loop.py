@@ -41,7 +41,7 @@ def test_a_loss_beyond_reason_stops_at_once(tmp_path, tiny):
     assert not (tmp_path / "vae" / "state.safetensors").exists()
 
 
-def test_a_divergence_between_two_records_is_noticed_before_weights_are_judged(tmp_path, tiny):
+def test_a_divergence_between_two_records_is_noticed_before_weights_are_measured(tmp_path, tiny):
     with pytest.raises(DivergedError, match="at step 4"):
         train("dsprites", tmp_path, **tiny(vae_stage__optimizers__vae__lr=1e6, vae_stage__select_every=4))
 

@@ -72,7 +72,7 @@ def test_two_steps_end_in_a_checkpoint_that_loads_and_says_what_it_is(short, met
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_command_of_a_system_leads_to_the_same_recipe(short, method):
+def test_the_command_of_a_method_leads_to_the_same_recipe(short, method):
     training = read_checkpoint(short(method) / "model.safetensors").info["training"]
     command, *changes = training["command"].split(" --set ")
     expected = "runs/dsprites" if method == "id-gan" else f"runs/dsprites-{method}"
@@ -83,7 +83,7 @@ def test_the_command_of_a_system_leads_to_the_same_recipe(short, method):
     assert describe(made) == training["settings"] == json.loads((short(method) / "recipe.json").read_text())
 
 
-def test_the_recipe_of_a_run_tells_systems_apart(short):
+def test_the_recipe_of_a_run_tells_methods_apart(short):
     recipes = [(short(method) / "recipe.json").read_text() for method in METHODS]
     assert len(set(recipes)) == len(METHODS)
 
@@ -108,7 +108,7 @@ def test_a_sampler_draws_codes_from_where_training_drew_them(short, method, prio
     assert (sampler.bank.kl().abs().max() == 0) == (prior == "normal")
 
 
-def test_which_networks_a_joint_system_has_moved(short, tiny, tmp_path):
+def test_which_networks_a_joint_method_has_moved(short, tiny, tmp_path):
     """Against the same recipe's initial weights."""
     for method in JOINT:
         recipe = apply_method(recipe_of("dsprites"), method)
@@ -120,7 +120,7 @@ def test_which_networks_a_joint_system_has_moved(short, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["cgan", "end-to-end", "vae-gan", "gan", "infogan", "beta-vae"])
-def test_a_system_continues_with_the_same_bits(short, tiny, method, tmp_path):
+def test_a_method_continues_with_the_same_bits(short, tiny, method, tmp_path):
     recipe = apply_method(recipe_of("dsprites"), method)
     for steps in (1, 2):  # of the last stage
         first = {"vae_stage__steps": 2} if len(recipe.stages) > 1 else {"vae_stage__steps": steps}
@@ -134,7 +134,7 @@ def test_a_system_continues_with_the_same_bits(short, tiny, method, tmp_path):
         assert all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items()), name
 
 
-def test_a_finished_stage_1_serves_another_system_of_two_stages(short, tiny, tmp_path):
+def test_a_finished_stage_1_serves_another_method_of_two_stages(short, tiny, tmp_path):
     settings = settings_of(tiny, apply_method(recipe_of("dsprites"), "cgan"), gan_stage__steps=1)
     path = train("dsprites", tmp_path / "run", method="cgan", vae=short("id-gan"), **tiny() | {"settings": settings})
     info = read_checkpoint(path).info["training"]
@@ -155,7 +155,7 @@ def test_a_finished_stage_1_serves_another_system_of_two_stages(short, tiny, tmp
         ),
     ],
 )
-def test_what_a_system_does_not_have_is_refused_and_makes_no_directory(tmp_path, arguments, says):
+def test_what_a_method_does_not_have_is_refused_and_makes_no_directory(tmp_path, arguments, says):
     with pytest.raises(InvalidInputError, match=says):
         train(**{"recipe": "dsprites", "out": tmp_path / "run", "device": "cpu"} | arguments)
     assert not (tmp_path / "run").exists()
@@ -235,7 +235,7 @@ def test_pictures_have_a_panel_of_the_decoder_if_it_is_trained(short, method, tm
     assert result.exit_code == 0 and ("VAE decoder" in result.output) == (method == "id-gan")
 
 
-def test_a_recipe_that_is_no_system_still_has_a_command():
+def test_a_recipe_that_is_no_method_still_has_a_command():
     recipe = override(recipe_of("dsprites"), {"gan_stage.objective.id_weight": 0.0, "seed": 2})
     assert derivation(recipe) == ("without-distillation", {"seed": 2})
     assert (
@@ -252,7 +252,7 @@ def test_a_recipe_that_is_no_system_still_has_a_command():
     [("celeba-64", method) for method in ("cgan", "end-to-end", "vae-gan", "gan", "vae")]
     + [("celeba-128", "cgan"), ("celeba-128", "gan")],
 )
-def test_the_resnet_family_has_these_systems(tmp_path, name, method):
+def test_the_resnet_family_has_these_methods(tmp_path, name, method):
     recipe = apply_method(recipe_of(name), method)
     known = describe(recipe)
     width = {"base_width": 2, "max_width": 4}

@@ -97,6 +97,9 @@ def test_what_is_no_data_set_is_refused(tmp_path):
         dataclasses.replace(recipe_of("dsprites"), data=[1, 2])
     with pytest.raises(InvalidInputError, match="dict is not a data set"):
         train("dsprites", tmp_path / "run", data={})
+    recipe = dataclasses.replace(recipe_of("dsprites"), data=Ramps())
+    with pytest.raises(InvalidInputError, match="recipe dsprites has a Ramps object, which needs no path"):
+        train(recipe, tmp_path / "run", data="somewhere")
     assert not (tmp_path / "run").exists()
 
 

@@ -209,14 +209,14 @@ def test_an_encoder_that_needs_no_training_is_taken_as_it_is(recipe, options, tm
 
 
 @pytest.mark.filterwarnings("ignore:no .* was written")
-def test_systems_are_for_foreign_networks_too(recipe, options, tmp_path):
+def test_methods_are_for_own_networks_too(recipe, options, tmp_path):
     for method in ("gan", "end-to-end", "vae-gan", "beta-vae"):
         out = train(recipe(FlatVAEConfig()), tmp_path / method, method=method, **options)
         assert load_state(out / KEPT).keys() == {"vae", "generator"}
 
 
 @pytest.mark.filterwarnings("ignore:no .* was written")
-def test_a_foreign_vae_of_another_run_takes_the_place_of_stage_1(recipe, options, tmp_path):
+def test_a_own_vae_of_another_run_takes_the_place_of_stage_1(recipe, options, tmp_path):
     first = train(recipe(FlatVAEConfig()), tmp_path / "first", stage="vae", **options)
     out = train(recipe(FlatVAEConfig()), tmp_path / "second", vae=first, **options)
     weights = load_file(first / "vae" / "state.safetensors")

@@ -27,7 +27,7 @@ def _forgotten():
 
 
 class Counting:
-    """A backend of `torch.compile` that needs no C++ compiler. It differentiates ahead of time and counts its calls."""
+    """A backend of `torch.compile` that counts its calls. It differentiates ahead of time and needs no C++ compiler."""
 
     def __init__(self):
         self.graphs = self.runs = 0
@@ -106,7 +106,7 @@ def test_outside_a_phase_networks_are_what_they_were():
 
 
 def test_without_an_exception_for_r1_a_compiled_network_would_refuse_it():
-    """The reason for `differentiates_twice`. If this test fails, all phases may be compiled."""
+    """The reason for `differentiates_twice`. If this fails, all phases may be compiled."""
     objective = gan()
     with Compiled(objective, "aot_eager"), pytest.raises(RuntimeError, match="double backward"):
         losses = objective.losses("discriminator", Batches(DSprites(), 4, seed=0)(0))

@@ -113,7 +113,7 @@ def test_the_command_names_the_vae():
 
 @pytest.fixture
 def started_from(tiny, tmp_path):
-    """`started_from(vae, name)`: a run directory with one step of stage 1 from `vae`, at a learning rate near 0."""
+    """`started_from(vae, name)`: the directory of one step of stage 1 from `vae`, at a rate that moves nothing."""
 
     def run(vae, name="run", **more):
         settings = {"init_vae_from": str(vae), "vae_stage__steps": 1, "vae_stage__optimizers__vae__lr": 1e-30} | more
@@ -157,7 +157,7 @@ def test_a_vae_to_start_from_that_does_not_fit_is_refused_before_anything_is_wri
     assert not (tmp_path / "run").exists()
 
 
-def test_systems_without_the_parent_s_encoder_start_from_random_weights():
+def test_methods_without_the_parent_s_encoder_start_from_random_weights():
     recipe = dataclasses.replace(recipe_of("dsprites"), init_vae_from="somewhere")
     kept = {name for name in METHODS if apply_method(recipe, name).init_vae_from}
     assert kept == {"id-gan", "without-distillation", "cgan"}
