@@ -29,7 +29,7 @@ __all__ = ["convert"]
 VAE_KEYS = ("iter", "model_states", "optim_states")
 VAE_STATE_KEYS = ("net", "c_dim", "nc")
 GAN_KEYS = ("it", "generator", "discriminator", "generator_test", "g_optimizer", "d_optimizer")
-MAX_WIDTH = 65_536
+MAX_WIDTH = 4096
 """The largest c_dim, s_dim and number of channels in a config of this package."""
 TOLERANCE = 1e-9
 """Accepted difference of the two layouts in float64, relative to the largest output. Only the order of sums differs."""
