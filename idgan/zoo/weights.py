@@ -297,33 +297,18 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
 
 def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:
     """Config and info in the `metadata` of the file at `path`."""
-    values = None
     try:
         for key in ("config", "info"):
             if key not in metadata:
                 raise ValueError(f"{key!r} is missing")
-        values, info = json.loads(metadata["config"]), json.loads(metadata["info"])
-        config = ModelConfig.from_dict(values)
+        config, info = ModelConfig.from_dict(json.loads(metadata["config"])), json.loads(metadata["info"])
         check_size(config)
         _check_info(info)
     except (TypeError, ValueError, RecursionError) as error:  # InvalidInputError is a ValueError
         raise CheckpointError(
-            f"{printable(path)}: its metadata does not describe an idgan model ({error}){_import_advice(values)}"
+            f"{printable(path)}: its metadata does not describe an idgan model ({printable(error)})"
         ) from error
     return config, info
-
-
-def _import_advice(config: object) -> str:
-    """How to import the package that the JSON object `config` names for a network, or ""."""
-    parts = config.values() if isinstance(config, dict) else ()
-    packages = {part["package"] for part in parts if isinstance(part, dict) and isinstance(part.get("package"), str)}
-    package = next((name for name in sorted(packages) if name.isidentifier() and name.isascii()), None)
-    if package is None:
-        return ""
-    return (
-        f". The file names the package {package!r:.100}: run `idgan --import {package:.100} ...`, "
-        "or import it first in Python"
-    )
 
 
 def _check_info(info: object) -> None:

@@ -188,8 +188,9 @@ def test_a_broken_field_is_named_with_its_entry(tmp_path, where, value):
 
 @pytest.mark.parametrize(
     "file",
-    ["../a.safetensors", "/a.safetensors", "a/b.safetensors", "a\\b.safetensors", "C:\\a.safetensors", 
-     "a\0.safetensors", "a..safetensors", ".a.safetensors", "a.safetensors\n", "", "a.pt", "a.bin", "x" * 300 + ".safetensors", 7],
+    ["../a.safetensors", "/a.safetensors", "a/b.safetensors", "a\\b.safetensors", "C:\\a.safetensors",
+     "a\0.safetensors", "a..safetensors", ".a.safetensors", "a.safetensors\n", "", "a.pt", "a.bin",
+     "x" * 300 + ".safetensors", 7],
 )  # fmt: skip
 def test_a_file_name_cannot_leave_its_folder(tmp_path, file):
     with pytest.raises(ManifestError, match="'file'"):
