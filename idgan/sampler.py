@@ -1,7 +1,7 @@
 """The sampler: the frozen networks of one checkpoint. It draws, reads and edits images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,9 @@ from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
 from idgan.rng import seeded_rng
 
-if TYPE_CHECKING:
-    from idgan.networks.protocols import GeneratorNetwork, VAENetwork
+__all__ = ["MIN_ACTIVE_KL", "PRIORS", "Sampler"]
 
-__all__ = ["MIN_ACTIVE_KL", "PRIORS", "Prior", "Sampler"]
-
-Prior = Literal["aggregated", "normal"]
-PRIORS: tuple[Prior, ...] = ("aggregated", "normal")
+PRIORS = ("aggregated", "normal")
 """Distributions of c: the aggregated posterior of the training images (Eq. 4), or N(0, I)."""
 MIN_ACTIVE_KL = 0.1
 """Smallest mean KL to the prior, in nats, of an active code dimension."""
@@ -52,8 +48,8 @@ class Sampler(nn.Module):
         active_dims: the active dimensions, largest KL first.
     """
 
-    vae: "VAENetwork"
-    generator: "GeneratorNetwork"
+    vae: Any  # a module with the methods of `idgan.networks.protocols.VAENetwork`, or of `Encoder`
+    generator: Any  # a module with the methods of `GeneratorNetwork`
     active: Tensor
 
     def __init__(
@@ -66,10 +62,8 @@ class Sampler(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.vae = cast("VAENetwork", freeze(vae if vae is not None else config.vae.build()))
-        self.generator = cast(
-            "GeneratorNetwork", freeze(generator if generator is not None else config.generator.build())
-        )
+        self.vae = freeze(vae if vae is not None else config.vae.build())
+        self.generator = freeze(generator if generator is not None else config.generator.build())
         if bank is None:
             bank = Posterior(*torch.zeros(2, 1, config.c_dim, dtype=torch.float32, device="cpu"))
         # The bank stays on the CPU in float32, so that draws are the same on every device.
@@ -137,7 +131,7 @@ class Sampler(nn.Module):
         code = torch.cat([s, c], dim=1).to(self.device, self.dtype)
         return to_unit(self.generator(code).float()).clamp(0, 1)
 
-    def codes(self, n: int = 1, seed: int | None = None, prior: Prior = "aggregated") -> tuple[Tensor, Tensor]:
+    def codes(self, n: int = 1, seed: int | None = None, prior: str = "aggregated") -> tuple[Tensor, Tensor]:
         """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim). The device does not change them.
 
         The n pairs are one draw: a smaller `n` with the same seed does not give the first of them.
@@ -163,7 +157,7 @@ class Sampler(nn.Module):
         *,
         n: int | None = None,
         seed: int | None = None,
-        prior: Prior = "aggregated",
+        prior: str = "aggregated",
     ) -> tuple[Tensor, Tensor]:
         """The pair (c, s), (N, c_dim) and (N, s_dim), that `sample` renders. What is not given is drawn.
 
@@ -208,7 +202,7 @@ class Sampler(nn.Module):
         *,
         n: int | None = None,
         seed: int | None = None,
-        prior: Prior = "aggregated",
+        prior: str = "aggregated",
         batch_size: int | None = None,
     ) -> Tensor:
         """Images of codes `c` and nuisances `s`. What is not given is drawn, see `complete`.

@@ -23,7 +23,7 @@ from idgan.cli.options import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from idgan.sampler import Prior, Sampler
+    from idgan.sampler import Sampler
 
 MAX_TILES = 1000
 """Largest number of images on one sheet. More would take too much memory."""
@@ -90,7 +90,7 @@ def _if_decoder(sampler: "Sampler", text: str) -> str:
 @threads_option
 @device_option
 def sample(
-    model: str, seeds: list[int] | None, prior: "Prior", grid: bool, out: str | None, separate: str | None, device: str
+    model: str, seeds: list[int] | None, prior: str, grid: bool, out: str | None, separate: str | None, device: str
 ) -> None:
     """Draw samples.
 
@@ -131,7 +131,7 @@ def sample(
         click.echo(f"{path}: {len(seeds)} samples of {model}{panels}")
 
 
-def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: "Prior", directory: str) -> None:
+def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: str, directory: str) -> None:
     from idgan.images import save_png
     from idgan.progress import progress
 

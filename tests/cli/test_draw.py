@@ -136,7 +136,7 @@ def test_traverse_refuses(fail):
         "traverse", "small.safetensors", "--dims", "3"
     )
     assert "'x' is not a number or a range" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
-    assert "'' is neither a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
+    assert "'' is not a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
     assert "span must be two finite numbers" in fail("traverse", "small.safetensors", "--span", "0", "nan")
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)
     assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.mp4", code=2)
