@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from idgan.codes import MAX_COUNT, as_dims, as_rows, broadcast_rows, change, sweep
+from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
 from idgan.errors import InvalidInputError, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.inversion import Inversion
@@ -172,28 +172,16 @@ class Sampler(nn.Module):
         _check_prior(prior)
         given_c = None if c is None else as_rows("c", c, self.c_dim, self.device)
         given_s = None if s is None else as_rows("s", s, self.s_dim, self.device)
-        size = self._size(given_c, given_s, n)
-        given = None if given_c is None else self.active | (given_c != 0)
-        if given_c is not None and given_s is not None and given is not None and given.all():
-            return given_c.expand(size, -1), given_s.expand(size, -1)  # no draw: the global generator is not touched
-        drawn_c, drawn_s = self.codes(size, seed, prior)
-        if given_c is not None and given is not None:
+        size = common_size(given_c, given_s, n)
+        if given_c is None:
+            drawn_c, drawn_s = self.codes(size, seed, prior)
+        else:
+            given = self.active | (given_c != 0)
+            if given_s is not None and given.all():  # no draw, so that seed=None leaves the global generator alone
+                return given_c.expand(size, -1), given_s.expand(size, -1)
+            drawn_c, drawn_s = self.codes(size, seed, prior)
             drawn_c = torch.where(given, given_c, drawn_c)
         return drawn_c, drawn_s if given_s is None else given_s.expand(size, -1)
-
-    def _size(self, c: Tensor | None, s: Tensor | None, n: int | None) -> int:
-        """Number of pairs that `complete` returns."""
-        if c is not None and s is not None:
-            c, s = broadcast_rows(c, s)
-        if n is None:
-            return max(len(code) for code in (c, s, [0]) if code is not None)
-        check_integer(1, MAX_COUNT, n=n)
-        for name, code in (("c", c), ("s", s)):
-            if code is not None and len(code) not in (1, n):
-                raise InvalidInputError(
-                    f"{name} has {len(code)} rows and n is {n}; sizes must match (a single row is broadcast)"
-                )
-        return int(n)
 
     def sample(
         self,
@@ -232,8 +220,9 @@ class Sampler(nn.Module):
         """
         size = default_batch_size(self.resolution) if batch_size is None else batch_size
         check_integer(1, MAX_COUNT, batch_size=size)
-        c, s = broadcast_rows(as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device))
-        batches = zip(c.split(int(size)), s.split(int(size)))
+        c_rows, s_rows = as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device)
+        n = common_size(c_rows, s_rows)
+        batches = zip(c_rows.expand(n, -1).split(int(size)), s_rows.expand(n, -1).split(int(size)))
         return (self._images(*pair) for pair in batches)
 
     @torch.no_grad()

@@ -128,7 +128,7 @@ def sample(
     else:
         save_png(sample_sheet(sampler, c, s), path)
         panels = _if_decoder(sampler, "; left: generator, right: VAE decoder for the same codes")
-        click.echo(f"{path}: {len(seeds)} samples of {model}{panels}")
+        click.echo(f"{path}: samples of {model} ({len(seeds)}){panels}")
 
 
 def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: str, directory: str) -> None:
@@ -138,7 +138,7 @@ def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: 
     for seed in progress(seeds, "sampling", "image"):
         save_png(sampler.sample(seed=seed, prior=prior)[0], Path(directory) / f"seed{seed:06d}.png")
     size = f"{sampler.resolution}x{sampler.resolution}"
-    click.echo(f"{directory}: {len(seeds)} samples of {model}, {size}, one file per seed")
+    click.echo(f"{directory}: samples of {model} ({len(seeds)}), {size}, one file per seed")
 
 
 @click.command()
@@ -228,7 +228,7 @@ def encode(model: str, images: tuple[str, ...], crop: bool | int, out: str | Non
     result = {"model": model, "active_dims": sampler.active_dims, "codes": codes}
     if out:
         write_atomically(out, json.dumps(result, indent=2) + "\n")
-        click.echo(f"{out}: codes of {len(images)} images, {sampler.c_dim} dimensions")
+        click.echo(f"{out}: codes of {sampler.c_dim} dimensions ({len(images)})")
     else:
         say_json(result)
 
