@@ -7,9 +7,9 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, check_integer
 
-__all__ = ["MAX_COUNT", "as_dims", "as_rows", "broadcast_rows", "change", "sweep"]
+__all__ = ["MAX_COUNT", "as_dims", "as_rows", "change", "common_size", "sweep"]
 
 MAX_COUNT = 2**31 - 1
 """Largest number of images, steps or restarts in one call."""
@@ -40,18 +40,21 @@ def as_rows(name: str, code: object, width: int, device: torch.device) -> Tensor
     return rows
 
 
-def broadcast_rows(c: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """The pair (c, s) with the same number of rows. A single row is repeated.
+def common_size(c: Tensor | None, s: Tensor | None, n: int | None = None) -> int:
+    """Number of pairs that `c` (rows or None), `s` (rows or None) and the count `n` make. A single row is broadcast.
 
     Raises:
-        InvalidInputError: neither has a single row and their numbers of rows differ.
+        InvalidInputError: the numbers disagree.
     """
-    if len(c) != len(s) and 1 not in (len(c), len(s)):
-        raise InvalidInputError(
-            f"c has {_rows(len(c))} and s has {len(s)}; sizes must match (a single row is broadcast)"
-        )
-    size = max(len(c), len(s))
-    return c.expand(size, -1), s.expand(size, -1)
+    if n is not None:
+        check_integer(1, MAX_COUNT, n=n)
+    sizes = {name: len(rows) for name, rows in (("c", c), ("s", s)) if rows is not None}
+    size = max(sizes.values(), default=1) if n is None else int(n)
+    if any(rows not in (1, size) for rows in sizes.values()):
+        found = [f"{name} has {rows} row{'' if rows == 1 else 's'}" for name, rows in sizes.items()]
+        found = [*found, f"n is {n}"] if n is not None else [found[0], f"s has {sizes['s']}"]
+        raise InvalidInputError(f"{' and '.join(found)}; sizes must match (a single row is broadcast)")
+    return size
 
 
 def as_dims(dims: object, c_dim: int, active_dims: Sequence[int]) -> list[int]:
@@ -128,7 +131,3 @@ def _kind(code: Tensor) -> str:
     """Dtype, layout and device of a tensor, for messages."""
     layout = "nested" if code.is_nested else str(code.layout).removeprefix("torch.")
     return f"a {layout} tensor of {str(code.dtype).removeprefix('torch.')} on {code.device}"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"

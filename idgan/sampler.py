@@ -1,12 +1,12 @@
 """The sampler: the frozen networks of one checkpoint. It draws, reads and edits images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from idgan.codes import MAX_COUNT, as_dims, as_rows, broadcast_rows, change, sweep
+from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
 from idgan.errors import InvalidInputError, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.inversion import Inversion
@@ -15,13 +15,9 @@ from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
 from idgan.rng import seeded_rng
 
-if TYPE_CHECKING:
-    from idgan.networks.protocols import GeneratorNetwork, VAENetwork
+__all__ = ["MIN_ACTIVE_KL", "PRIORS", "Sampler"]
 
-__all__ = ["MIN_ACTIVE_KL", "PRIORS", "Prior", "Sampler"]
-
-Prior = Literal["aggregated", "normal"]
-PRIORS: tuple[Prior, ...] = ("aggregated", "normal")
+PRIORS = ("aggregated", "normal")
 """Distributions of c: the aggregated posterior of the training images (Eq. 4), or N(0, I)."""
 MIN_ACTIVE_KL = 0.1
 """Smallest mean KL to the prior, in nats, of an active code dimension."""
@@ -52,8 +48,8 @@ class Sampler(nn.Module):
         active_dims: the active dimensions, largest KL first.
     """
 
-    vae: "VAENetwork"
-    generator: "GeneratorNetwork"
+    vae: Any  # a module with the methods of `idgan.networks.protocols.VAENetwork`, or of `Encoder`
+    generator: Any  # a module with the methods of `GeneratorNetwork`
     active: Tensor
 
     def __init__(
@@ -66,10 +62,8 @@ class Sampler(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.vae = cast("VAENetwork", freeze(vae if vae is not None else config.vae.build()))
-        self.generator = cast(
-            "GeneratorNetwork", freeze(generator if generator is not None else config.generator.build())
-        )
+        self.vae = freeze(vae if vae is not None else config.vae.build())
+        self.generator = freeze(generator if generator is not None else config.generator.build())
         if bank is None:
             bank = Posterior(*torch.zeros(2, 1, config.c_dim, dtype=torch.float32, device="cpu"))
         # The bank stays on the CPU in float32, so that draws are the same on every device.
@@ -137,7 +131,7 @@ class Sampler(nn.Module):
         code = torch.cat([s, c], dim=1).to(self.device, self.dtype)
         return to_unit(self.generator(code).float()).clamp(0, 1)
 
-    def codes(self, n: int = 1, seed: int | None = None, prior: Prior = "aggregated") -> tuple[Tensor, Tensor]:
+    def codes(self, n: int = 1, seed: int | None = None, prior: str = "aggregated") -> tuple[Tensor, Tensor]:
         """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim). The device does not change them.
 
         The n pairs are one draw: a smaller `n` with the same seed does not give the first of them.
@@ -163,7 +157,7 @@ class Sampler(nn.Module):
         *,
         n: int | None = None,
         seed: int | None = None,
-        prior: Prior = "aggregated",
+        prior: str = "aggregated",
     ) -> tuple[Tensor, Tensor]:
         """The pair (c, s), (N, c_dim) and (N, s_dim), that `sample` renders. What is not given is drawn.
 
@@ -178,28 +172,16 @@ class Sampler(nn.Module):
         _check_prior(prior)
         given_c = None if c is None else as_rows("c", c, self.c_dim, self.device)
         given_s = None if s is None else as_rows("s", s, self.s_dim, self.device)
-        size = self._size(given_c, given_s, n)
-        given = None if given_c is None else self.active | (given_c != 0)
-        if given_c is not None and given_s is not None and given is not None and given.all():
-            return given_c.expand(size, -1), given_s.expand(size, -1)  # no draw: the global generator is not touched
-        drawn_c, drawn_s = self.codes(size, seed, prior)
-        if given_c is not None and given is not None:
+        size = common_size(given_c, given_s, n)
+        if given_c is None:
+            drawn_c, drawn_s = self.codes(size, seed, prior)
+        else:
+            given = self.active | (given_c != 0)
+            if given_s is not None and given.all():  # no draw, so that seed=None leaves the global generator alone
+                return given_c.expand(size, -1), given_s.expand(size, -1)
+            drawn_c, drawn_s = self.codes(size, seed, prior)
             drawn_c = torch.where(given, given_c, drawn_c)
         return drawn_c, drawn_s if given_s is None else given_s.expand(size, -1)
-
-    def _size(self, c: Tensor | None, s: Tensor | None, n: int | None) -> int:
-        """Number of pairs that `complete` returns."""
-        if c is not None and s is not None:
-            c, s = broadcast_rows(c, s)
-        if n is None:
-            return max(len(code) for code in (c, s, [0]) if code is not None)
-        check_integer(1, MAX_COUNT, n=n)
-        for name, code in (("c", c), ("s", s)):
-            if code is not None and len(code) not in (1, n):
-                raise InvalidInputError(
-                    f"{name} has {len(code)} rows and n is {n}; sizes must match (a single row is broadcast)"
-                )
-        return int(n)
 
     def sample(
         self,
@@ -208,7 +190,7 @@ class Sampler(nn.Module):
         *,
         n: int | None = None,
         seed: int | None = None,
-        prior: Prior = "aggregated",
+        prior: str = "aggregated",
         batch_size: int | None = None,
     ) -> Tensor:
         """Images of codes `c` and nuisances `s`. What is not given is drawn, see `complete`.
@@ -238,8 +220,9 @@ class Sampler(nn.Module):
         """
         size = default_batch_size(self.resolution) if batch_size is None else batch_size
         check_integer(1, MAX_COUNT, batch_size=size)
-        c, s = broadcast_rows(as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device))
-        batches = zip(c.split(int(size)), s.split(int(size)))
+        c_rows, s_rows = as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device)
+        n = common_size(c_rows, s_rows)
+        batches = zip(c_rows.expand(n, -1).split(int(size)), s_rows.expand(n, -1).split(int(size)))
         return (self._images(*pair) for pair in batches)
 
     @torch.no_grad()

@@ -84,7 +84,6 @@ idgan.lod("dsprites")  # type: ignore[attr-defined]
 idgan.load(4)  # type: ignore[arg-type]
 g.smaple(n=4)  # type: ignore[operator]
 g.sample(n="4")  # type: ignore[arg-type]
-g.sample(prior="uniform")  # type: ignore[arg-type]
 g.edit(x, 5)  # type: ignore[arg-type]
 idgan.train("dsprites", "runs/mine", methd="gan")  # type: ignore[call-arg]
 """

@@ -23,7 +23,7 @@ from idgan.cli.options import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from idgan.sampler import Prior, Sampler
+    from idgan.sampler import Sampler
 
 MAX_TILES = 1000
 """Largest number of images on one sheet. More would take too much memory."""
@@ -90,7 +90,7 @@ def _if_decoder(sampler: "Sampler", text: str) -> str:
 @threads_option
 @device_option
 def sample(
-    model: str, seeds: list[int] | None, prior: "Prior", grid: bool, out: str | None, separate: str | None, device: str
+    model: str, seeds: list[int] | None, prior: str, grid: bool, out: str | None, separate: str | None, device: str
 ) -> None:
     """Draw samples.
 
@@ -128,17 +128,17 @@ def sample(
     else:
         save_png(sample_sheet(sampler, c, s), path)
         panels = _if_decoder(sampler, "; left: generator, right: VAE decoder for the same codes")
-        click.echo(f"{path}: {len(seeds)} samples of {model}{panels}")
+        click.echo(f"{path}: samples of {model} ({len(seeds)}){panels}")
 
 
-def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: "Prior", directory: str) -> None:
+def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: str, directory: str) -> None:
     from idgan.images import save_png
     from idgan.progress import progress
 
     for seed in progress(seeds, "sampling", "image"):
         save_png(sampler.sample(seed=seed, prior=prior)[0], Path(directory) / f"seed{seed:06d}.png")
     size = f"{sampler.resolution}x{sampler.resolution}"
-    click.echo(f"{directory}: {len(seeds)} samples of {model}, {size}, one file per seed")
+    click.echo(f"{directory}: samples of {model} ({len(seeds)}), {size}, one file per seed")
 
 
 @click.command()
@@ -228,7 +228,7 @@ def encode(model: str, images: tuple[str, ...], crop: bool | int, out: str | Non
     result = {"model": model, "active_dims": sampler.active_dims, "codes": codes}
     if out:
         write_atomically(out, json.dumps(result, indent=2) + "\n")
-        click.echo(f"{out}: codes of {len(images)} images, {sampler.c_dim} dimensions")
+        click.echo(f"{out}: codes of {sampler.c_dim} dimensions ({len(images)})")
     else:
         say_json(result)
 

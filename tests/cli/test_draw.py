@@ -37,7 +37,7 @@ def shows(path, picture):
 
 def test_sample_draws_one_image_a_seed(run, sampler):
     output = run("sample", "small.safetensors", "--seeds", "3,5-6")
-    assert output.startswith("small-samples.png: 3 samples of small.safetensors; left: generator")
+    assert output.startswith("small-samples.png: samples of small.safetensors (3); left: generator")
     codes = [sampler.codes(1, seed) for seed in (3, 5, 6)]
     assert shows("small-samples.png", sample_sheet(sampler, *map(torch.cat, zip(*codes))))
 
@@ -51,7 +51,7 @@ def test_sample_from_a_run_into_a_file(run, sampler, directory):
 
 def test_separate_images_do_not_depend_on_the_others(run, sampler, directory):
     output = run("sample", "small.safetensors", "--seeds", "4,0-1", "--separate", "images")
-    assert output == "images: 3 samples of small.safetensors, 64x64, one file per seed\n"
+    assert output == "images: samples of small.safetensors (3), 64x64, one file per seed\n"
     assert sorted(path.name for path in directory.glob("images/*")) == [
         "seed000000.png",
         "seed000001.png",
@@ -89,6 +89,36 @@ def test_sample_refuses(fail, directory):
     assert "did you mean 'dsprites'" in fail("sample", "dsprits")
     (directory / "file").touch()
     assert "file/a.png: Not a directory" in fail("sample", "small.safetensors", "--out", "file/a.png", code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "--out", "a.jpg"],
+        ["sample", "--out", "runs"],
+        ["sample", "--separate", "one.png"],
+        ["traverse", "--out", "a.mp4"],
+        ["encode", "one.png", "--out", "one.png/codes.json"],
+        ["reconstruct", "one.png", "--out", "a.jpg"],
+        ["edit", "one.png", "--set", "0=1", "--out", "a.jpg"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_output_is_refused_before_the_model_is_loaded(fail, monkeypatch, arguments):
+    command, *options = arguments
+    monkeypatch.setattr("idgan.load", None, raising=False)
+    assert "Invalid value for '--" in fail(command, "small.safetensors", *options, code=2)
+
+
+def test_threads_and_home_directories_are_taken(run, directory, monkeypatch):
+    monkeypatch.setenv("HOME", str(directory))
+    before = torch.get_num_threads()
+    try:
+        output = run("encode", "~/small.safetensors", "~/one.png", "--out", "~/codes.json", "--threads", "2")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert output == f"{directory}/codes.json: codes of 3 dimensions (1)\n"
 
 
 # ------------------------------------------------------------------ traverse
@@ -136,7 +166,7 @@ def test_traverse_refuses(fail):
         "traverse", "small.safetensors", "--dims", "3"
     )
     assert "'x' is not a number or a range" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
-    assert "'' is neither a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
+    assert "'' is not a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
     assert "span must be two finite numbers" in fail("traverse", "small.safetensors", "--span", "0", "nan")
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)
     assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.mp4", code=2)
@@ -160,7 +190,7 @@ def test_encode_prints_json(run, sampler):
 def test_encode_writes_json(run, directory):
     assert (
         run("encode", "small.safetensors", "one.png", "--out", "codes.json")
-        == "codes.json: codes of 1 images, 3 dimensions\n"
+        == "codes.json: codes of 3 dimensions (1)\n"
     )
     assert json.loads((directory / "codes.json").read_text()) == json.loads(
         run("encode", "small.safetensors", "one.png")
