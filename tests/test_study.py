@@ -119,8 +119,7 @@ def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
     assert {path: stamps(out)[path] for path in before} == before
     assert (
         "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; "
-        "32 final images; c from"
-        in printed
+        "32 final images; c from" in printed
     )
     assert script("table3", "--table-only") == printed
     elsewhere = cells(script("table3", "--table-only", "--extractor", "efficientnet-lite0"))
