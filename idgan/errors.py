@@ -1,4 +1,4 @@
-"""The errors of the package, all subclasses of `IdganError`, and the checks of ranges.
+"""The errors of this package. All derive from `IdganError`, so one `except` catches everything it raises on purpose.
 
 Each message names the value, what is accepted, and what to do next.
 """
@@ -12,42 +12,42 @@ class IdganError(Exception):
 
 
 class InvalidInputError(IdganError, ValueError):
-    """An argument (image, code, seed, size, option) that cannot be understood or is out of range."""
+    """An argument (image, code, seed, size, option) has the wrong type or is out of range."""
 
 
 class MissingDependencyError(IdganError, ImportError):
-    """An optional library is needed; the message names the extra that installs it."""
+    """An optional library is not installed. The message names the extra that installs it."""
 
 
 class DataError(IdganError):
-    """A data set is missing, incomplete or not what it claims to be."""
+    """A data set is missing, incomplete, damaged or another one than expected."""
 
 
 # ------------------------------------------------------------------ zoo
 
 
 class UnknownModelError(IdganError, LookupError):
-    """No checkpoint or recipe of that name; the message lists the known names and the nearest match."""
+    """No checkpoint or recipe has this name. The message lists the known names and the closest one."""
 
 
 class NotTrainedError(IdganError, LookupError):
-    """The name is known but nobody has published weights for it yet (manifest status "recipe")."""
+    """The name is known, but no weights are published yet (manifest status "recipe")."""
 
 
 class ManifestError(IdganError, ValueError):
-    """The weights manifest breaks its schema; the message names the entry and the field."""
+    """The weights manifest breaks its schema. The message names the entry and the field."""
 
 
 class CheckpointError(IdganError, ValueError):
-    """A checkpoint file is malformed: not safetensors, wrong keys, shapes, dtypes, or values that are not finite."""
+    """A checkpoint file is malformed: not safetensors, wrong keys, shapes or dtypes, or values that are not finite."""
 
 
 class CorruptWeightsError(CheckpointError):
-    """A file's sha256 or size differs from what the manifest (or the hub) promises."""
+    """The sha256 or size of a file differs from the manifest or the hub."""
 
 
 class HubError(IdganError):
-    """The hub could not serve a file. Its subclasses say why."""
+    """The hub could not serve a file. Each subclass is one reason."""
 
 
 class HubUnreachableError(HubError, ConnectionError):
@@ -55,23 +55,23 @@ class HubUnreachableError(HubError, ConnectionError):
 
 
 class HubOfflineError(HubError):
-    """Offline mode or `local_files_only` is on and the file is not cached."""
+    """Offline mode or `local_files_only` is on, and the file is not cached."""
 
 
 class RepoNotFoundError(HubError, LookupError):
-    """The repository does not exist, was renamed, or is private and the token does not open it."""
+    """The repository does not exist, was renamed, or is private and the token gives no access."""
 
 
 class GatedRepoError(HubError, PermissionError):
-    """The repository asks its users to accept its terms first."""
+    """The repository requires its users to accept its terms first."""
 
 
 class RevisionNotFoundError(HubError, LookupError):
-    """The repository exists, the branch, tag or commit does not."""
+    """The repository exists, but the branch, tag or commit does not."""
 
 
 class FileMissingError(HubError, LookupError):
-    """The repository exists but holds no such file: it is not an idgan checkpoint, or was moved."""
+    """The repository exists, but the file does not: it is not an idgan checkpoint, or the file was moved."""
 
 
 class HubAuthError(HubError, PermissionError):
@@ -79,30 +79,30 @@ class HubAuthError(HubError, PermissionError):
 
 
 class HubRateLimitError(HubError):
-    """The hub asks to slow down (429)."""
+    """The hub received too many requests (429)."""
 
 
 class HubServerError(HubError):
-    """The hub failed on its side (5xx)."""
+    """The hub failed with an error of its own (5xx)."""
 
 
 class DownloadInterruptedError(HubError, ConnectionError):
-    """The connection broke during a download, more often than is retried."""
+    """The connection broke during a download, and all retries failed."""
 
 
 # ------------------------------------------------------------------ training
 
 
 class RunError(IdganError):
-    """A run directory cannot be used as asked."""
+    """A run directory cannot be used as requested."""
 
 
 class RunMismatchError(RunError):
-    """The run directory was made by another configuration; the message lists the differing fields."""
+    """The run directory was made with another configuration. The message lists the differing fields."""
 
 
 class DivergedError(RunError, ArithmeticError):
-    """A loss became NaN, infinite or absurdly large; the last good checkpoint is intact."""
+    """A loss became NaN, infinite or far too large. The last good checkpoint is intact."""
 
 
 # ------------------------------------------------------------------ checks
@@ -111,10 +111,10 @@ class DivergedError(RunError, ArithmeticError):
 def check_range(minimum: float, below: float = inf, /, *, exclusive: bool = False, **numbers: float) -> None:
     """Check that each of `numbers`, given by name, is a real number in [minimum, below).
 
-    With `exclusive`, `minimum` itself is refused.
+    With `exclusive`, the range is (minimum, below).
 
     Raises:
-        InvalidInputError: names the first number that is not, and what is accepted.
+        InvalidInputError: names the first number outside the range, and what is accepted.
     """
     for name, value in numbers.items():
         number = isinstance(value, Real) and not isinstance(value, bool)
@@ -127,10 +127,10 @@ def check_range(minimum: float, below: float = inf, /, *, exclusive: bool = Fals
 def check_integer(minimum: int, maximum: int | None = None, /, **numbers: object) -> None:
     """Check that each of `numbers`, given by name, is an integer in [minimum, maximum].
 
-    NumPy integers are integers. Booleans are not.
+    NumPy integers are accepted. Booleans are not.
 
     Raises:
-        InvalidInputError: names the first number that is not, and what is accepted.
+        InvalidInputError: names the first number that is not accepted, and what is.
     """
     for name, value in numbers.items():
         number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None

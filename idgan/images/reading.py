@@ -127,7 +127,7 @@ def _upright(image: Image.Image, fit: tuple[int, int] | None) -> Image.Image:
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata makes the parser raise almost anything
         turn = None
-    return image.copy() if turn is None else image.transpose(turn)
+    return image if turn is None else image.transpose(turn)
 
 
 def _too_many_pixels() -> str:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tvf
 
-from idgan.data import Batches, ImageFolder, PreparedImages, open_dataset, prepare_images
+from idgan.data import Batches, ImageFolder, PreparedImages, content_key, open_dataset, prepare_images
 from idgan.errors import DataError, InvalidInputError, MissingDependencyError
 from idgan.images import as_rgb
 
@@ -164,6 +164,17 @@ def test_compressed_archives_must_be_prepared(folder, tmp_path):
     assert len(ImageFolder(tmp_path / "a.tar", 32)) == 5
     with pytest.raises(DataError, match="run `idgan prepare folder"):
         ImageFolder(tmp_path / "a.tar.gz", 32)
+
+
+def test_a_single_image_is_a_data_set(folder, tmp_path):
+    for i in range(1, 5):
+        (folder / f"{i}.png").unlink()
+    prepared = prepare_images("folder", folder, tmp_path / "out", 32)
+    assert (prepared.images, prepared.notes) == (1, [])
+    for path in folder, prepared.path:
+        dataset = open_dataset("folder", path, resolution=32)
+        assert Batches(dataset, 4, seed=0)(0).x.shape == (4, 3, 32, 32)
+        assert len(content_key(dataset)) == 64
 
 
 # ------------------------------------------------------------------ processes
