@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-# The two modules register the package's metrics, in the order in which they are listed and measured.
 from idgan import __version__
 from idgan.data import Dataset, DSprites
 from idgan.errors import InvalidInputError, check_integer
-from idgan.evaluation import code_metrics, feature_distance  # noqa: F401
+from idgan.evaluation import code_metrics, feature_distance  # noqa: F401 (they register the package's metrics)
 from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
 from idgan.evaluation.metric import METRICS, Metric, register_metric
 from idgan.evaluation.subject import DEFAULT_SAMPLES, Prior, Subject
