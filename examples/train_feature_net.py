@@ -83,7 +83,7 @@ def train_feature_net(
         Path of the result, `out`/dsprites-convnet-vN.safetensors. The package holds such a file in `idgan/weights`.
 
     Raises:
-        DataError: the painting of Scream-dSprites is missing. The message tells how to get it.
+        DataError: the painting of Scream-dSprites is missing. The message says how to get it.
     """
     out = Path(out)
     datasets = [open_dataset(name) for name in SETS]

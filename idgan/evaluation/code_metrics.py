@@ -94,7 +94,7 @@ def gilbo(subject: Subject) -> MetricResult:
 
     def log_prior(c: Tensor) -> Tensor:
         if subject.prior == "normal":
-            return Normal(0.0, 1.0).log_prob(c).sum(1)
+            return Normal(c.new_zeros(()), c.new_ones(())).log_prob(c).sum(1)
         return metrics.mixture_log_density(c.cpu(), sampler.bank.mean, sampler.bank.logvar).to(c.device)
 
     options = {"samples": min(subject.samples, MAX_SAMPLES), "progress": subject.progress, **subject.gilbo_options}

@@ -47,7 +47,11 @@ def measure_into(
     for result in measure(sampler, dataset, metrics, previous_results=tuple(kept), **options):
         if result not in kept:
             kept = [old for old in kept if _slots(old).isdisjoint(_slots(result))] + [result]
-            write_results(path, name, sha256, kept)
+            try:
+                write_results(path, name, sha256, kept)
+            except OSError:
+                yield result  # the caller gets it before the error
+                raise
         yield result
 
 

@@ -98,8 +98,8 @@ def test_a_kernel_distance_needs_a_subset_of_each_side(perfect, bands, features,
 def test_confidence_of_a_distance_is_that_of_other_samples(perfect, bands, features, evaluate):
     options = features | {"samples": 500}
     results = [evaluate(perfect, bands, ["fid-decoder"], seed=seed, **options)[0] for seed in range(12)]
-    told = np.sqrt(np.mean([result.confidence**2 for result in results]))
-    assert 0.5 < told / np.std([result.value for result in results], ddof=1) < 2
+    stated = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert 0.5 < stated / np.std([result.value for result in results], ddof=1) < 2
     assert evaluate(perfect, bands, ["fid"], **(features | {"samples": 2}))[0].confidence >= 0
 
 

@@ -1,5 +1,6 @@
 """A file of results: written metric by metric, continued where it was interrupted, never another checkpoint's."""
 
+import errno
 import json
 import os
 
@@ -199,3 +200,15 @@ def test_a_read_only_directory_is_refused(tmp_path):
 def test_checking_leaves_nothing_behind(tmp_path):
     check_output(tmp_path / "r.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_written_is_still_returned(place, perfect, bands, counted, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "could not write")
+
+    monkeypatch.setattr("idgan.evaluation.results.write_atomically", full)
+    results = []
+    with pytest.raises(OSError, match="could not write"):
+        for result in measure_into(place[0], "bands", "00ff", perfect, bands, ["one", "two"], progress=False):
+            results.append(result)
+    assert [result.name for result in results] == ["one"] and counted == ["one"]

@@ -195,8 +195,8 @@ def test_confidence_is_the_deviation_over_other_generated_images(shift, least, m
     real = statistics(random.normal(size=(2000, 6)) * np.linspace(0.2, 2, 6))
     draws = [random.normal(size=(200, 6)) * np.linspace(0.2, 2, 6) * (1 + shift / 2) + shift for _ in range(120)]
     results = [fid(real, in_parts(fake), features="noise", seed=0) for fake in draws]
-    told = np.sqrt(np.mean([result.confidence**2 for result in results]))
-    assert least < told / np.std([result.value for result in results], ddof=1) < most
+    stated = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert least < stated / np.std([result.value for result in results], ddof=1) < most
 
 
 def test_confidence_stands_sets_that_do_not_vary():

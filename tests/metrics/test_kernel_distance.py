@@ -49,8 +49,8 @@ def test_confidence_is_the_deviation_over_repeated_draws(size):
     random = np.random.default_rng(0)
     sets = [(random.normal(size=(100, 2)), random.normal(size=(100, 2)) + 0.7) for _ in range(100)]
     results = [kid(a, b, features="noise", seed=0, subsets=50, subset_size=size) for a, b in sets]
-    told = np.sqrt(np.mean([result.confidence**2 for result in results]))
-    assert told == pytest.approx(np.std([result.value for result in results], ddof=1), rel=0.25)
+    stated = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert stated == pytest.approx(np.std([result.value for result in results], ddof=1), rel=0.25)
     # The deviation over subsets is that of a single subset, and depends on its size.
     assert results[0].confidence == pytest.approx(
         results[0].details["subset_deviation"] * (size / (100 - size) + 1 / 50) ** 0.5

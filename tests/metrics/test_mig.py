@@ -17,7 +17,7 @@ def test_perfect_code_scores_one(grid, perfect, lookup):
 
 
 def test_more_values_than_bins_cap_the_score(lookup):
-    # 40 values fall in pairs into 20 bins, so even the perfect dimension tells log 20 of log 40 nats.
+    # 40 values fall in pairs into 20 bins, so even the perfect dimension knows log 20 of log 40 nats.
     grid = FactorGrid((40, 2), ("orientation", "shape"))
     result = mutual_information_gap(lookup(grid.factors(torch.arange(80))), grid, seed=0)
     assert result.details["gaps"]["orientation"] == pytest.approx(np.log(20) / np.log(40), abs=0.005)

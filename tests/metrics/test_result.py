@@ -18,16 +18,16 @@ def test_details_of_any_kind_survive_json():
         3: (np.int64(4), None, "a"),
     }
     result = MetricResult("fvm", np.float32(0.5), "paper", np.int64(800), seed=0, details=details)
-    told = json.loads(json.dumps(result.to_dict()))
-    assert told["details"] == {
+    stated = json.loads(json.dumps(result.to_dict()))
+    assert stated["details"] == {
         "array": [[1, 0], [0, 1]],
         "tensor": [0, 1, 2],
         "flag": True,
         "mask": [True, False],
         "3": [4, None, "a"],
     }
-    assert told["details"]["flag"] is told["details"]["mask"][0] is True
-    assert MetricResult(**told) == result
+    assert stated["details"]["flag"] is stated["details"]["mask"][0] is True
+    assert MetricResult(**stated) == result
 
 
 def test_versions_are_filled_in():
