@@ -37,7 +37,7 @@ def command_of(recipe: Recipe, *, origin: str | None = None, vae: str | None = N
 
     Args:
         origin: name or "module:name" of the recipe that `recipe` derives from, see `derivation`.
-        vae: model or run whose VAE replaces stage 1.
+        vae: model or run that provides the VAE instead of stage 1.
         data: path of the images.
     """
     origin = origin or (recipe.name if recipe.name in RECIPES else None)
