@@ -137,8 +137,8 @@ class Recipe:
             the aggregated posterior.
         init_vae_from: model (anything `idgan.load` takes) or run directory that provides the initial VAE of stage 1. ""
             starts from random weights.
-        generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`, which
-            gives first images with texture.
+        generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
+            which gives first images with texture.
 
     Raises:
         InvalidInputError: both stages are None, a value is out of range, or a network config lacks an attribute.

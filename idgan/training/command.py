@@ -57,7 +57,7 @@ def command_of(recipe: Recipe, *, origin: str | None = None, vae: str | None = N
 def public_path(path: str) -> str:
     """`path` as it may be published: only its last component if it is absolute or begins with ~ or .. ."""
     private = Path(path).is_absolute() or path.startswith(("~", ".."))
-    return Path(path).name if private else path
+    return (Path(path).name or "PATH") if private else path
 
 
 def _public(value: Any) -> Any:
