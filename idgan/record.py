@@ -26,7 +26,9 @@ def current_setting(path: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """What made a checkpoint. Every field has a default, because files of older versions and converted files have fewer.
+    """What made a checkpoint.
+
+    Every field has a default, because files of older versions and converted files have fewer.
 
     Attributes:
         recipe: name of the recipe.
@@ -42,7 +44,8 @@ class TrainingRecord:
         wall_time_seconds: time of all stages.
         versions: package -> version.
         hardware: a line of text.
-        converted_from: files of another implementation that were converted; None if this package trained the checkpoint.
+        converted_from: files of another implementation that were converted; None if this package trained the
+            checkpoint.
     """
 
     recipe: str | None = None
