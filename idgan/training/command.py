@@ -80,12 +80,13 @@ def _own_code(recipe: Recipe, origin: str | None, method: str | None, changes: d
 
 
 def _foreign_modules(recipe: Recipe, origin: str, method: str) -> list[str]:
-    """Modules outside the package that register what the command names."""
+    """Modules outside the package that register what the command names. An `origin` "module:name" imports its own."""
     entries = [_entry(origin), METHODS[method]]
     if isinstance(recipe.data, str) and recipe.data in DATASETS:
         entries.append(DATASETS[recipe.data])
+    known = ("", origin.partition(":")[0]) if ":" in origin else ("",)
     modules = dict.fromkeys(map(_module, entries))
-    return [module for module in modules if module and module.partition(".")[0] != "idgan"]
+    return [module for module in modules if module not in known and module.partition(".")[0] != "idgan"]
 
 
 def _entry(origin: str) -> Any:
