@@ -38,7 +38,7 @@ class TrainingRecord:
         settings: dotted path in the recipe -> plain value.
         seed: seed of the run.
         images: number of training images.
-        data: where images of the user's own were, None for the recipe's data set.
+        data: path of the user's own images, without private directories. None for the recipe's data set.
         steps: stage -> number of steps.
         stages: stage -> what it did: steps, seconds, and for selected weights their step and score.
         wall_time_seconds: time of all stages.

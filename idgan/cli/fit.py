@@ -22,7 +22,7 @@ def _settings(context: click.Context, parameter: click.Parameter, texts: tuple[s
 
 
 class TrainCommand(click.Command):
-    """A command whose help lists the registered methods."""
+    """A command with a list of the registered methods in its help."""
 
     def format_help(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         from idgan.recipes import METHODS
@@ -52,7 +52,7 @@ class TrainCommand(click.Command):
 @click.option(
     "--vae",
     metavar="MODEL",
-    help="Replace stage 1 by the VAE of a checkpoint, or of a run whose stage 1 is finished.",
+    help="Replace stage 1 by the VAE of a checkpoint, or of a run with a finished stage 1.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the stage, or of both with --stage all.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images in a batch, over all processes.")

@@ -133,15 +133,15 @@ class Recipe:
         vae, generator, discriminator: frozen dataclasses of plain values with `build()`, see `idgan.networks`. A
             discriminator that no stage needs is None.
         seed: seed of initial weights, data order and noise, from 0 to 2**64 - 1.
-        bank_size: number of training images whose posteriors are stored with the weights. They represent the aggregated
-            posterior.
+        bank_size: number of training images for the posterior bank. The bank is stored with the weights and represents
+            the aggregated posterior.
         init_vae_from: model (anything `idgan.load` takes) or run directory that provides the initial VAE of stage 1. ""
             starts from random weights.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
-            whose first images have texture.
+            which gives first images with texture.
 
     Raises:
-        InvalidInputError: there is no stage, a value is out of range, or a network config lacks an attribute.
+        InvalidInputError: both stages are None, a value is out of range, or a network config lacks an attribute.
     """
 
     name: str

@@ -14,7 +14,7 @@ SCALES = ("full", "short", "tiny")
 """The paper's budget, minutes to hours on a CPU, and seconds."""
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 TWO_STAGE = ("id-gan", "without-distillation", "cgan")
-"""Methods whose stage 2 uses the encoder of another run."""
+"""Methods that use the encoder of another run in stage 2."""
 SHORT: dict[str, Any] = {
     "vae_stage.steps": 3000,
     "gan_stage.steps": 3000,
@@ -42,7 +42,7 @@ FULL: dict[str, Any] = {
     "gan_stage.objective.id_weight": 1e-4,
     "gan_stage.objective.r1_interval": 1,
 }
-"""The paper's budget and settings on the synthetic sets, whose recipes train for less.
+"""The paper's budget and settings on the synthetic sets. The recipes of these sets train for less.
 
 Some settings of the recipes stay: Adam(0, 0.99) in stage 2 where the paper has RMSprop, bf16 on devices that have it,
 and for Noisy- and Scream-dSprites the learning rates of stage 2 and the initial weights of the generator. The recipes

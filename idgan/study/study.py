@@ -75,7 +75,7 @@ class Study:
         """The run directory of `method` on the recipe `name`, trained if it is missing. None if it must not be trained.
 
         Args:
-            encoder: method of the run whose VAE replaces stage 1, for methods with two stages.
+            encoder: method of the run that provides the VAE, for methods with two stages.
             settings: settings with "__" for dots. A value that the recipe has already changes nothing.
 
         Raises:
@@ -156,7 +156,7 @@ def check_run(directory: Path, recipe: Recipe, encoder: Path | None = None) -> N
     """Check that the finished run in `directory` is of `recipe`.
 
     Args:
-        encoder: checkpoint whose VAE replaced stage 1. It is not compared if the file does not exist.
+        encoder: checkpoint that provided the VAE instead of stage 1. It is not compared if the file does not exist.
 
     Raises:
         RunMismatchError: it is another run. The message lists the differences. A setting that is newer than the run

@@ -37,7 +37,7 @@ def command_of(recipe: Recipe, *, origin: str | None = None, vae: str | None = N
 
     Args:
         origin: name or "module:name" of the recipe that `recipe` derives from, see `derivation`.
-        vae: model or run whose VAE replaces stage 1.
+        vae: model or run that provides the VAE instead of stage 1.
         data: path of the images.
     """
     origin = origin or (recipe.name if recipe.name in RECIPES else None)
@@ -57,7 +57,7 @@ def command_of(recipe: Recipe, *, origin: str | None = None, vae: str | None = N
 def public_path(path: str) -> str:
     """`path` as it may be published: only its last component if it is absolute or begins with ~ or .. ."""
     private = Path(path).is_absolute() or path.startswith(("~", ".."))
-    return Path(path).name if private else path
+    return (Path(path).name or "PATH") if private else path
 
 
 def _public(value: Any) -> Any:
@@ -80,12 +80,13 @@ def _own_code(recipe: Recipe, origin: str | None, method: str | None, changes: d
 
 
 def _foreign_modules(recipe: Recipe, origin: str, method: str) -> list[str]:
-    """Modules outside the package that register what the command names."""
+    """Modules outside the package that register what the command names. An `origin` "module:name" imports its own."""
     entries = [_entry(origin), METHODS[method]]
     if isinstance(recipe.data, str) and recipe.data in DATASETS:
         entries.append(DATASETS[recipe.data])
+    known = ("", origin.partition(":")[0]) if ":" in origin else ("",)
     modules = dict.fromkeys(map(_module, entries))
-    return [module for module in modules if module and module.partition(".")[0] != "idgan"]
+    return [module for module in modules if module not in known and module.partition(".")[0] != "idgan"]
 
 
 def _entry(origin: str) -> Any:

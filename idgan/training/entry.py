@@ -63,7 +63,7 @@ def train(
         recipe: a name (see `idgan.recipes.RECIPES`), "module:name" of a recipe of your own, or a `Recipe`.
         method: name of the method, see `idgan.recipes.METHODS`. It trains with the recipe's settings.
         stage: "all", "vae" or "gan".
-        vae: a VAE that replaces stage 1: anything `idgan.load` takes, or a run directory whose stage 1 is finished.
+        vae: a VAE that replaces stage 1: anything `idgan.load` takes, or a run directory with a finished stage 1.
         settings: dotted path in the recipe -> value, such as {"gan_stage.steps": 5000, "seed": 1}.
         data: a path for the recipe's data set, or a `Dataset` object that replaces it.
         device: "auto" (CUDA if available), "cpu", "cuda", "cuda:1". Under torchrun, each process takes its own.
@@ -150,5 +150,5 @@ def check_stage(recipe: Recipe, stage: str, vae: str | Path | None = None) -> No
         (only,) = recipe.stages
         raise InvalidInputError(f"this method has no stage {stage!r}; its only stage is {only!r}")
     if vae is not None and (stage == "vae" or len(recipe.stages) < 2):
-        left = "stage 1 is all there is to train" if stage == "vae" else "this method has no stage 2"
+        left = "stage 'vae' has nothing left to train" if stage == "vae" else "this method has no stage 2"
         raise InvalidInputError(f"the VAE {vae} replaces stage 1, but {left}")

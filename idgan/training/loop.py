@@ -51,7 +51,7 @@ class Trainer:
         report: None for a trainer that only takes steps.
         select_score: function without arguments for `stage.select_every`. It returns the current score (higher is
             better) and values to record.
-        selected_network: network whose best weights are kept.
+        selected_network: the best weights of this network are kept.
         save_seconds: time between two saves of the state. It does not influence the result.
         leader: whether this process writes files.
         compile: True, or a backend of `torch.compile`, computes with compiled networks. Phases that differentiate twice

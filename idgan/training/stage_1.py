@@ -47,7 +47,7 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
     """Fill `vae` with the weights of another VAE.
 
     Args:
-        where: anything `idgan.load` takes, or a run directory whose stage 1 is finished.
+        where: anything `idgan.load` takes, or a run directory with a finished stage 1.
 
     Returns:
         What stage 1 did there, if that is known: steps, seconds, and `where` as "from".

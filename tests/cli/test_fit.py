@@ -106,7 +106,7 @@ def test_train_refuses(fail):
         assert "no stage 'gan'; its only stage is 'vae'" in fail(
             "train", "dsprites", "--method", "vae", "--stage", "gan", *dry
         )
-        assert "stage 1 is all there is to train" in fail(
+        assert "stage 'vae' has nothing left to train" in fail(
             "train", "dsprites", "--stage", "vae", "--vae", "dsprites", *dry
         )
     assert not Path("runs/dsprites").exists()

@@ -85,7 +85,7 @@ def test_vaes_that_do_not_fit_are_refused_before_anything_is_written(finished, t
         train(recipe, out, vae=finished, **stage_2_only)
     with pytest.raises(NotTrainedError, match="celeba-128"):
         train("dsprites", out, vae="celeba-128", **stage_2_only)
-    with pytest.raises(InvalidInputError, match="stage 1 is all there is to train"):
+    with pytest.raises(InvalidInputError, match="stage 'vae' has nothing left to train"):
         train("dsprites", out, vae=finished, stage="vae", **stage_2_only)
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="no finished run"):
