@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import safetensors.torch
 import torch
@@ -28,7 +28,7 @@ __all__ = [
     "FORMAT",
     "CheckpointFile",
     "build_sampler",
-    "check_size",
+    "build_without_memory",
     "check_tensors",
     "golden_differences",
     "part_of",
@@ -80,6 +80,7 @@ class CheckpointFile:
     data: bytes = field(repr=False)
     config: ModelConfig
     info: dict[str, Any] = field(repr=False)
+    specs: dict[str, Spec] = field(repr=False)
 
 
 # ------------------------------------------------------------------ writing
@@ -173,7 +174,7 @@ def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: in
         if bytes not in (None, size):
             _raise_corrupt(path, find_fault(path, sha256, bytes))
         try:
-            head, config, info = _read_header(path, file, size)
+            head, config, info, specs = _read_header(path, file, size)
         except CheckpointError:
             if (sha256 or bytes is not None) and (fault := find_fault(path, sha256, bytes)):
                 _raise_corrupt(path, fault)
@@ -182,10 +183,10 @@ def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: in
     digest = hashlib.sha256(data).hexdigest()
     if fault := describe_fault(data, len(data), digest, sha256, bytes):
         _raise_corrupt(path, fault)
-    return CheckpointFile(path, digest, data, config, info)
+    return CheckpointFile(path, digest, data, config, info, specs)
 
 
-def _raise_corrupt(path: Path, fault: str | None) -> None:
+def _raise_corrupt(path: Path, fault: str | None) -> NoReturn:
     raise CorruptWeightsError(f"{path.name} is not what was promised: {fault} ({printable(path)}).")
 
 
@@ -224,8 +225,7 @@ def _read_tensors(file: CheckpointFile) -> dict[str, torch.Tensor]:
         tensors = safetensors.torch.load(file.data)
     except SafetensorError as error:
         raise CheckpointError(f"{printable(file.path)} is not a whole safetensors file: {error}") from error
-    specs = {name: spec_of(tensor) for name, tensor in tensors.items()}
-    check_tensors(file.path, tensors, _expected_specs(file.path, file.config, specs))
+    check_tensors(file.path, tensors, file.specs)
     return tensors
 
 
@@ -233,7 +233,10 @@ def _build_sampler(file: CheckpointFile, tensors: dict[str, torch.Tensor]) -> Sa
     config = file.config
     networks = {part: _build_network(getattr(config, part), part_of(tensors, f"{part}.")) for part in PARTS}
     bank = Posterior(tensors["bank.mean"], tensors["bank.logvar"])
-    return Sampler(config, **networks, bank=bank, info=copy.deepcopy(file.info))
+    try:
+        return Sampler(config, **networks, bank=bank, info=copy.deepcopy(file.info))
+    except InvalidInputError as error:
+        raise CheckpointError(f"{printable(file.path)} does not describe an idgan model: {printable(error)}") from error
 
 
 def _build_network(config: Any, state: dict[str, torch.Tensor]) -> nn.Module:
@@ -257,11 +260,11 @@ def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch
 # ------------------------------------------------------------------ the header
 
 
-def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelConfig, dict[str, Any]]:
+def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelConfig, dict[str, Any], dict[str, Spec]]:
     """Read and check the header of a safetensors file of `size` bytes.
 
     Returns:
-        (bytes read so far, config, info).
+        (bytes read so far, config, info, specs of the tensors by name).
     """
     start = file.read(8)
     length = int.from_bytes(start, "little")
@@ -290,25 +293,25 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
         raise CheckpointError(
             f"{printable(path)} is not an idgan checkpoint (format {file_format!r:.100}, not {FORMAT!r})"
         )
-    config, info = _read_metadata(path, metadata)
-    _check_specs(path, specs, _expected_specs(path, config, specs))
-    return start + raw, config, info
+    config, info, networks = _read_metadata(path, metadata)
+    _check_specs(path, specs, _expected_specs(path, config, networks, specs))
+    return start + raw, config, info, specs
 
 
-def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:
-    """Config and info in the `metadata` of the file at `path`."""
+def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any], dict[str, nn.Module]]:
+    """Config and info in the `metadata` of the file at `path`, and the networks of the config without memory."""
     try:
         for key in ("config", "info"):
             if key not in metadata:
                 raise ValueError(f"{key!r} is missing")
         config, info = ModelConfig.from_dict(json.loads(metadata["config"])), json.loads(metadata["info"])
-        check_size(config)
+        networks = build_without_memory(config)
         _check_info(info)
     except (TypeError, ValueError, RecursionError) as error:  # InvalidInputError is a ValueError
         raise CheckpointError(
             f"{printable(path)}: its metadata does not describe an idgan model ({printable(error)})"
         ) from error
-    return config, info
+    return config, info, networks
 
 
 def _check_info(info: object) -> None:
@@ -322,29 +325,25 @@ def _check_info(info: object) -> None:
     TrainingRecord.from_dict(info.get("training"))
 
 
-def check_size(config: ModelConfig) -> None:
-    """Check that the networks of `config` and their images have a size that a machine can hold. No memory is taken.
+def build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
+    """Both networks of `config` on the meta device, which stores shapes only, and a check of their size.
 
     Raises:
-        InvalidInputError: they have not, or the networks cannot be built.
+        InvalidInputError: no machine can hold the networks or their images, or the networks cannot be built.
     """
     for part in PARTS:
         resolution = getattr(config, part).resolution
         if resolution > MAX_RESOLUTION:
             raise InvalidInputError(f"{part}.resolution must be at most {MAX_RESOLUTION}, got {resolution}")
-    networks = _build_without_memory(config)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            networks: dict[str, nn.Module] = {part: getattr(config, part).build() for part in PARTS}
+    except Exception as error:  # the code of another package may raise anything
+        raise InvalidInputError(f"its networks cannot be built: {type(error).__name__}: {error}") from error
     needed = sum(p.numel() * p.element_size() for network in networks.values() for p in network.parameters())
     if needed > MAX_PARAMETER_BYTES:
         raise InvalidInputError(f"its networks need {needed:,} bytes; at most {MAX_PARAMETER_BYTES:,} are accepted")
-
-
-def _build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
-    """Both networks of `config` on the meta device, which stores shapes only."""
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return {part: getattr(config, part).build() for part in PARTS}
-    except Exception as error:  # the code of another package may raise anything
-        raise InvalidInputError(f"its networks cannot be built: {type(error).__name__}: {error}") from error
+    return networks
 
 
 # ------------------------------------------------------------------ tensors
@@ -355,13 +354,14 @@ def spec_of(tensor: torch.Tensor) -> Spec:
     return tensor.dtype, tuple(tensor.shape)
 
 
-def _expected_specs(path: Path, config: ModelConfig, found: Mapping[str, Spec]) -> dict[str, Spec]:
+def _expected_specs(
+    path: Path, config: ModelConfig, networks: Mapping[str, nn.Module], found: Mapping[str, Spec]
+) -> dict[str, Spec]:
     """What a file with `config` must hold: tensor name -> spec.
 
     `found` tells the rows of the bank and whether there are golden outputs. Floating point tensors are float32. Others,
     such as the counters of BatchNorm, keep the type that they have in the network.
     """
-    networks = _build_without_memory(config)
     expected: dict[str, Spec] = {}
     for part, network in networks.items():
         for name, tensor in network.state_dict().items():
