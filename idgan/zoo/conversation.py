@@ -129,11 +129,9 @@ class Conversation:
                 limit = self.patience + self.margin
                 if self.silent > limit or self.waited() > max(MAX_WAIT, limit):
                     raise errors.HubUnreachableError(
-                        f"{self.remote}: {self.remote.host} did not answer within {self.patience:g} s, and no whole "
-                        "copy is cached. Check "
-                        "the connection (on a slow line, set HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to more "
-                        "seconds), or load a "
-                        "model that is embedded or cached."
+                        f"{self.remote}: {self.remote.host} did not answer within {self.patience:g} s, "
+                        "and no whole copy is cached. Check the connection (on a slow line, set HF_HUB_ETAG_TIMEOUT "
+                        "and HF_HUB_DOWNLOAD_TIMEOUT to more seconds), or load a model that is embedded or cached."
                     )
             return outcome.result()
         finally:

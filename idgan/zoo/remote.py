@@ -100,8 +100,8 @@ class Remote:
         """
         if self.offline:
             raise errors.HubOfflineError(
-                f"{self} is not cached, and offline mode (HF_HUB_OFFLINE or local_files_only) is on. Load it once "
-                "with a connection."
+                f"{self} is not cached, and offline mode (HF_HUB_OFFLINE or local_files_only) is on. "
+                "Load it once with a connection."
             )
         check_token(self.token)
         conversation = Conversation(self)
@@ -166,8 +166,8 @@ class Remote:
         self.size, self.etag = answer.size, answer.etag
         if None not in (self.expected_size, self.size) and self.expected_size != self.size:
             raise errors.CorruptWeightsError(
-                f"{self} is not what was promised: expected {self.expected_size:,} bytes, found {self.size:,} on "
-                f"{self.host}."
+                f"{self} is not what was promised: expected {self.expected_size:,} bytes, "
+                f"found {self.size:,} on {self.host}."
             )
 
 
@@ -190,8 +190,7 @@ def _checked_endpoint(endpoint: object) -> str:
     if has_credentials:
         raise errors.InvalidInputError(
             "the endpoint of the hub (HF_ENDPOINT) has a user name or a password in it, which would show in logs; "
-            "leave them out, and pass "
-            "a token instead (HF_TOKEN, or `hf auth login`)"
+            "leave them out, and pass a token instead (HF_TOKEN, or `hf auth login`)"
         )
     if not valid or not isinstance(endpoint, str):
         shown = str(endpoint).rpartition("@")[2]
@@ -278,8 +277,8 @@ def translated(error: BaseException, remote: Remote) -> Exception:
         return hub_error(f"{remote}: {remote.host} answered {status}: {advice}.")
     if is_broken_connection(cause):
         return errors.HubUnreachableError(
-            f"{remote}: {remote.host} cannot be reached ({printable(cause)}), and no whole copy is cached. Check the "
-            "connection and any proxy "
+            f"{remote}: {remote.host} cannot be reached ({printable(cause)}), and no whole copy is cached. "
+            "Check the connection and any proxy "
             "(on a slow line, set HF_HUB_ETAG_TIMEOUT to more seconds), or load a model that is embedded or cached."
         )
     if isinstance(cause, OSError) and cause.errno is not None:

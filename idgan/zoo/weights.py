@@ -22,6 +22,7 @@ from idgan.record import TrainingRecord
 from idgan.sampler import Sampler
 from idgan.zoo.download import describe_fault, find_fault
 from idgan.zoo.manifest import printable
+from idgan.zoo.tensors import DTYPES, Spec, check_specs, check_tensors, check_values
 
 __all__ = [
     "CHECKPOINT_FILE",
@@ -29,12 +30,10 @@ __all__ = [
     "CheckpointFile",
     "build_sampler",
     "build_without_memory",
-    "check_tensors",
     "golden_differences",
     "part_of",
     "read_checkpoint",
     "read_file",
-    "spec_of",
     "write_checkpoint",
 ]
 
@@ -42,33 +41,11 @@ FORMAT = "idgan-1"
 CHECKPOINT_FILE = "model.safetensors"
 """Name of the checkpoint file in a run directory and in a hub repository."""
 PARTS = ("vae", "generator")
-GOLDEN_CODES = ("c", "s")
 GOLDEN_COUNT = 4
 
 MAX_HEADER_BYTES = 8 << 20
 MAX_PARAMETER_BYTES = 32 << 30
 MAX_RESOLUTION = 4096
-MAX_MAGNITUDE = 1e6
-"""Largest absolute value of a weight."""
-LOGVAR_RANGE = (-100.0, 20.0)
-"""Range of the log-variances in the bank of posteriors."""
-
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""Data type in a safetensors header -> PyTorch's."""
-
-Spec = tuple[object, tuple[int, ...]]
-"""Data type and shape of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +82,7 @@ def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
     goldens = {"c": c, "s": s, **_golden_outputs(sampler, c, s)}
     tensors |= {f"golden.{name}": tensor for name, tensor in goldens.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _check_values(path, tensors)
+    check_values(path, tensors)
     return write_atomically(path, _with_sorted_header(safetensors.torch.save(tensors, metadata)))
 
 
@@ -294,7 +271,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
             f"{printable(path)} is not an idgan checkpoint (format {file_format!r:.100}, not {FORMAT!r})"
         )
     config, info, networks = _read_metadata(path, metadata)
-    _check_specs(path, specs, _expected_specs(path, config, networks, specs))
+    check_specs(path, specs, _expected_specs(path, config, networks, specs))
     return start + raw, config, info, specs
 
 
@@ -349,11 +326,6 @@ def build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
 # ------------------------------------------------------------------ tensors
 
 
-def spec_of(tensor: torch.Tensor) -> Spec:
-    """Data type and shape of `tensor`."""
-    return tensor.dtype, tuple(tensor.shape)
-
-
 def _expected_specs(
     path: Path, config: ModelConfig, networks: Mapping[str, nn.Module], found: Mapping[str, Spec]
 ) -> dict[str, Spec]:
@@ -378,45 +350,3 @@ def _expected_specs(
             outputs["decoded"] = (config.image_channels, config.vae.resolution, config.vae.resolution)
         shapes |= {f"golden.{name}": (GOLDEN_COUNT, *shape) for name, shape in outputs.items()}
     return expected | {name: (torch.float32, shape) for name, shape in shapes.items()}
-
-
-def check_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], expected: Mapping[str, Spec]
-) -> None:
-    """Check that `tensors` are exactly the `expected` ones, and that their values are finite and not absurdly large.
-
-    Raises:
-        CheckpointError: names the file at `path`, the tensor, and what is wrong.
-    """
-    _check_specs(path, {name: spec_of(tensor) for name, tensor in tensors.items()}, expected)
-    _check_values(path, tensors)
-
-
-def _check_specs(path: str | os.PathLike[str], found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
-    if found.keys() != expected.keys():
-        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-        raise CheckpointError(f"{printable(path)}: tensors missing: {_first(missing)}; not expected: {_first(surplus)}")
-    for name, (dtype, shape) in expected.items():
-        if found[name] != (dtype, shape):
-            wanted = str(dtype).removeprefix("torch.")
-            there, size = found[name]
-            raise CheckpointError(f"{printable(path)}: {name} must be {wanted} {shape}, found {there} {size}"[:500])
-
-
-def _first(names: list[str]) -> str:
-    """The first few of `names`, for a message."""
-    return str([name[:100] for name in names[:5]] or "none")
-
-
-def _check_values(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            continue
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{printable(path)}: {name} has values that are not finite")
-        low, high = LOGVAR_RANGE if name == "bank.logvar" else (-MAX_MAGNITUDE, MAX_MAGNITUDE)
-        if tensor.numel() and not low <= tensor.min() <= tensor.max() <= high:
-            raise CheckpointError(
-                f"{printable(path)}: {name} has values from {tensor.min():g} to {tensor.max():g}; "
-                f"accepted are {low:g} to {high:g}"
-            )
