@@ -2,13 +2,14 @@
 
 import os
 import re
+import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -102,6 +103,7 @@ class Conversation:
         self.redirected_to: tuple[str, str] | None = None
         self.patience, self.margin = PATIENCE, 0.5
         self.given_up = False
+        self.stream: Any = None
 
     def run(self, call: Callable[[], Path]) -> Path:
         """`call()` in a thread of its own, until the hub is silent for too long.
@@ -117,7 +119,7 @@ class Conversation:
             except BaseException as error:
                 outcome.set_exception(error)
 
-        threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=work, name=f"download of {self.remote}", daemon=True).start()
         cpu = time.process_time()
         try:
             while not wait([outcome], TICK).done:
@@ -136,7 +138,19 @@ class Conversation:
             return outcome.result()
         finally:
             self.given_up = True
+            if not outcome.done():
+                self._hang_up()
             wait([outcome], 2 * TICK)  # lets the thread remove what it has written
+
+    def _note_stream(self, event: str, details: dict[str, Any]) -> None:
+        """Keep the stream of a new connection. The client's transport calls this for each step of a request."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.stream = details.get("return_value")
+
+    def _hang_up(self) -> None:
+        """End the connection, so that the thread stops waiting for it, and lets go of the lock of the cache."""
+        with suppress(AttributeError, OSError):  # there is no connection, or it has ended
+            self.stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> None:
         self.thread = threading.get_ident()
@@ -168,6 +182,7 @@ class Conversation:
         self.patience = timeout_from("HF_HUB_ETAG_TIMEOUT" if is_head else "HF_HUB_DOWNLOAD_TIMEOUT")
         self.margin = 0.5 if is_head else 1.5  # the client sleeps a second before it asks for content again
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.patience)
+        request.extensions["trace"] = self._note_stream
         request.headers["Accept-Encoding"] = "identity"
         if _origin(str(request.url)) not in (_origin(self.remote.endpoint), _origin(constants.ENDPOINT)):
             request.headers.pop("Authorization", None)

@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -435,6 +436,12 @@ def test_headers_that_drip_are_given_up(hub, get, monkeypatch, method):
     hub.fault = lambda request: request.command == method and drip(request, b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n")
     with pytest.raises(errors.HubUnreachableError, match="did not answer within 0.3 s"):
         get()
+    for thread in threading.enumerate():
+        if thread.name.startswith("download of"):
+            thread.join(5)
+            assert not thread.is_alive()
+    hub.fault = lambda request: False
+    assert get().read_bytes() == DATA  # nothing holds the lock of the cache
 
 
 def test_content_that_drips_is_given_up(hub, get, monkeypatch):
