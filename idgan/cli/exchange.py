@@ -40,9 +40,8 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
     click.echo(f"{path}: {shape}; {steps}. Its networks compute what the original layers compute")
     if data is None:
         click.echo(
-            "Without --data there are no posteriors of training images. Codes are drawn from the normal prior, and "
-            "every dimension counts "
-            "as active"
+            "Without --data there are no posteriors of training images. Codes are drawn from the normal prior, "
+            "and every dimension counts as active"
         )
 
 

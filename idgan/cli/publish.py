@@ -53,8 +53,8 @@ def publish(
     if manifest:  # checked now, because after the upload it would be too late
         if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
             raise InvalidInputError(
-                f"{name!r} cannot be a name in a manifest (lower-case letters, digits, dashes); give another with "
-                "--name"
+                f"{name!r} cannot be a name in a manifest (lower-case letters, digits, dashes); "
+                "give another with --name"
             )
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)

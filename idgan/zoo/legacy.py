@@ -22,7 +22,8 @@ from idgan.files import sha256_of
 from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, ResNetGeneratorConfig, VAEConfig
 from idgan.networks.conv import conv_decoder, conv_encoder
 from idgan.sampler import Sampler
-from idgan.zoo.weights import check_tensors, part_of, spec_of
+from idgan.zoo.tensors import check_tensors, spec_of
+from idgan.zoo.weights import part_of
 
 __all__ = ["convert"]
 

@@ -28,7 +28,7 @@ from idgan.zoo.weights import (
     CHECKPOINT_FILE,
     CheckpointFile,
     build_sampler,
-    check_size,
+    build_without_memory,
     golden_differences,
     read_file,
 )
@@ -119,7 +119,7 @@ def _untrained_sampler(name: str | os.PathLike[str] | ResolvedCheckpoint) -> Sam
         raise _not_trained(name, entry)
     try:
         config = ModelConfig.from_dict(entry.model)
-        check_size(config)
+        build_without_memory(config)  # checks its size
     except InvalidInputError as error:
         raise ManifestError(f"the manifest's entry {name!r} describes no model: {error}") from error
     return Sampler(config, info={"name": name, "pretrained": False})

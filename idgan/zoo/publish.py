@@ -1,4 +1,4 @@
-"""Publish a finished run: its manifest entry, its place in the package or on a hub, and its model card."""
+"""Publish a finished run: its manifest entry, and its place in the package or on a hub."""
 
 import json
 import re
@@ -13,18 +13,14 @@ from idgan.errors import HubAuthError, HubError, HubOfflineError, HubUnreachable
 from idgan.files import write_atomically
 from idgan.record import TrainingRecord
 from idgan.registry import load_plugins
-from idgan.sampler import Sampler
-from idgan.zoo.manifest import REPO_NAME, DataSet, Entry, Manifest, Weights, package_manifest, printable, write_entry
+from idgan.zoo.card import MAIN_METHOD, RECIPE_FILE, RESULTS_FILE, TITLE, model_card
+from idgan.zoo.manifest import REPO_NAME, DataSet, Entry, Manifest, Weights, package_manifest, write_entry
 from idgan.zoo.models import ResolvedCheckpoint, verify
 from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file
 
-__all__ = ["NO_COMMIT", "embed", "entry_of", "model_card", "publish"]
+__all__ = ["NO_COMMIT", "embed", "entry_of", "publish"]
 
-RESULTS_FILE = "results.json"
-RECIPE_FILE = "recipe.json"
 RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, RECIPE_FILE, "samples.png", "traversals.png")
-MAIN_METHOD, TITLE = "id-gan", "ID-GAN"
-"""The method of the package's recipes, and its name in texts."""
 ABSOLUTE = r"/|~|\\\\|[A-Za-z]:[/\\]|file:"
 """The beginning of an absolute path on any system."""
 NO_COMMIT = "0" * 40
@@ -155,8 +151,8 @@ def refuse_name(name: str | None, training: dict[str, Any]) -> None:
     method = TrainingRecord.from_dict(training).method
     if method not in (None, MAIN_METHOD) and name in Manifest.read(package_manifest()).entries:
         raise InvalidInputError(
-            f"this run is of the method {method}, and {name!r} is an {TITLE}: choose another name, such as "
-            f"{name}-{method}"
+            f"this run is of the method {method}, and {name!r} is an {TITLE}: "
+            f"choose another name, such as {name}-{method}"
         )
 
 
@@ -236,8 +232,8 @@ def publish(
         refuse_name(taken, entry.training or {})
     if not verify(ResolvedCheckpoint(repo, file.path, file.sha256, file=file))["ok"]:
         raise RunError(
-            f"the networks of {run} do not compute its golden outputs; `idgan verify {run}` tells more. Nothing was "
-            "published"
+            f"the networks of {run} do not compute its golden outputs; "
+            f"`idgan verify {run}` tells more. Nothing was published"
         )
     files = {name: (run / name).read_bytes() for name in RUN_FILES} | {CHECKPOINT_FILE: file.data}
     files[RECIPE_FILE] = _public_recipe(run / RECIPE_FILE, files[RECIPE_FILE])
@@ -281,8 +277,8 @@ def _upload(
         head = api.model_info(repo)
         if private and not head.private:
             raise HubError(
-                f"{repo} exists and is public: make it private first, or publish without --private. Nothing was "
-                "published"
+                f"{repo} exists and is public: make it private first, or publish without --private. "
+                "Nothing was published"
             )
         commit: str = api.create_commit(  # the client skips files that have not changed, and an empty commit
             repo,
@@ -294,9 +290,8 @@ def _upload(
             api.create_tag(repo, tag=tag, revision=commit, exist_ok=True)
             if (there := api.model_info(repo, revision=tag).sha) != commit:
                 raise HubError(
-                    f"the tag {tag} of {repo} is at {there} already and is not moved; {commit} is published without a "
-                    "tag. "
-                    "Choose another tag"
+                    f"the tag {tag} of {repo} is at {there} already and is not moved; {commit} "
+                    "is published without a tag. Choose another tag"
                 )
     return commit
 
@@ -311,8 +306,8 @@ def _publishing(remote: Any) -> Iterator[None]:
     except hub.client.HTTPError as error:
         if hub.is_broken_connection(error):
             raise HubUnreachableError(
-                f"{remote.repo}: the connection to {remote.host} failed ({error}). Nothing half-finished is visible "
-                "there; publish again."
+                f"{remote.repo}: the connection to {remote.host} failed ({error}). "
+                "Nothing half-finished is visible there; publish again."
             ) from error
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 403:
@@ -326,87 +321,3 @@ def _publishing(remote: Any) -> Iterator[None]:
         raise hub.translated(error, remote) from error
     except (hub.client.OfflineModeIsEnabled, hub.client.LocalTokenNotFoundError, hub.client.HFValidationError) as error:
         raise hub.translated(error, remote) from error
-
-
-# ------------------------------------------------------------------ the model card
-
-
-def model_card(entry: Entry, sampler: Sampler) -> str:
-    """The README.md of a checkpoint on a hub: Markdown after the hub's front matter."""
-    from huggingface_hub import ModelCardData
-
-    record = TrainingRecord.from_dict(entry.training)
-    repo = str(entry.weights and entry.weights.repo)
-    is_spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.license) is not None
-    front = ModelCardData(
-        license=entry.license.lower() if is_spdx else "other",
-        license_name=None if is_spdx else entry.license.lower(),
-        library_name="idgan",
-        pipeline_tag="unconditional-image-generation",
-        tags=["idgan", "gan", "vae", "disentanglement"],
-    )
-    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    return "\n".join(
-        [
-            "---",
-            front.to_yaml(),
-            "---",
-            f"# {repo.partition('/')[2]}",
-            f"\n{entry.description}. {_kind(entry, sampler)}",
-            "\n![samples](samples.png)\n\n![what each dimension does](traversals.png)",
-            "\n## Use\n\n```python\nimport idgan\n",
-            f'model = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
-            "\n## Measured\n\n| metric | value | samples | seed | protocol |\n|---|---|---|---|---|",
-            *map(_metric_row, entry.metrics),
-            f"\nDetails are in {RESULTS_FILE}. Values compare only with values of the same protocol and number of "
-            "samples.",
-            f"\n## Training\n\n    {printable(record.command)}",
-            f"\nSteps {json.dumps(record.steps)}, seed {record.seed}, {(record.wall_time_seconds or 0) / 3600:.1f} "
-            "hours on"
-            f" {printable(record.hardware)}, with {printable(versions)}. All settings are in {RECIPE_FILE}.",
-            "\n## License and limits\n",
-            *_limits(entry, sampler),
-            "",
-        ]
-    )
-
-
-def _limits(entry: Entry, sampler: Sampler) -> list[str]:
-    """License and limits of a checkpoint, as lines of a list."""
-    license = f"- Weights: {entry.license}. Data: {entry.data.name}, {entry.data.license}; its terms also apply."
-    meaning = "- The meaning of a dimension of c was found without labels: one dimension need not be one property."
-    lines = [license, meaning]
-    if inactive := entry.c_dim - len(sampler.active_dims):
-        lines += [f"- {inactive} of {entry.c_dim} dimensions of c are inactive: they carry no information."]
-    if "encoder" not in sampler.untrained:
-        lines += [
-            f"- The encoder knows only {entry.data.name}. It encodes other images as if they came from there, with "
-            "its biases.",
-            "- Encoding keeps only what c holds: an image is not reproduced exactly.",
-        ]
-    return lines
-
-
-def _kind(entry: Entry, sampler: Sampler) -> str:
-    """The method of the checkpoint, and what it generates from what, in a few sentences."""
-    method = TrainingRecord.from_dict(entry.training).method
-    active = f" ({len(sampler.active_dims)} carry information)" if any(sampler.dim_kl) else ""
-    code = f"code c of {entry.c_dim} dimensions{active}"
-    images = f"{entry.resolution}x{entry.resolution} {'color' if entry.image_channels == 3 else 'gray'} images"
-    nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
-    if method == MAIN_METHOD:
-        return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN generates sharp {images} from c{nuisance}."
-    which = (
-        f"This is no {TITLE} but the method `{printable(method)}`, which {TITLE} is compared with."
-        if method
-        else "It follows no recipe of the package."
-    )
-    untrained = f" Not trained, and not served: its {' and '.join(sampler.untrained)}." if sampler.untrained else ""
-    return f"{which}\nIt generates {images} from a {code}{nuisance}.{untrained}"
-
-
-def _metric_row(metric: dict[str, Any]) -> str:
-    confidence = metric.get("confidence")
-    value = f"{metric['value']:.4f}" + ("" if confidence is None else f" ± {confidence:.4f}")
-    cells = (metric["name"], value, metric["samples"], metric["seed"], metric["protocol"])
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import safetensors.torch
 import torch
@@ -22,19 +22,18 @@ from idgan.record import TrainingRecord
 from idgan.sampler import Sampler
 from idgan.zoo.download import describe_fault, find_fault
 from idgan.zoo.manifest import printable
+from idgan.zoo.tensors import DTYPES, Spec, check_specs, check_tensors, check_values
 
 __all__ = [
     "CHECKPOINT_FILE",
     "FORMAT",
     "CheckpointFile",
     "build_sampler",
-    "check_size",
-    "check_tensors",
+    "build_without_memory",
     "golden_differences",
     "part_of",
     "read_checkpoint",
     "read_file",
-    "spec_of",
     "write_checkpoint",
 ]
 
@@ -42,33 +41,11 @@ FORMAT = "idgan-1"
 CHECKPOINT_FILE = "model.safetensors"
 """Name of the checkpoint file in a run directory and in a hub repository."""
 PARTS = ("vae", "generator")
-GOLDEN_CODES = ("c", "s")
 GOLDEN_COUNT = 4
 
 MAX_HEADER_BYTES = 8 << 20
 MAX_PARAMETER_BYTES = 32 << 30
 MAX_RESOLUTION = 4096
-MAX_MAGNITUDE = 1e6
-"""Largest absolute value of a weight."""
-LOGVAR_RANGE = (-100.0, 20.0)
-"""Range of the log-variances in the bank of posteriors."""
-
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""Data type in a safetensors header -> PyTorch's."""
-
-Spec = tuple[object, tuple[int, ...]]
-"""Data type and shape of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +57,7 @@ class CheckpointFile:
     data: bytes = field(repr=False)
     config: ModelConfig
     info: dict[str, Any] = field(repr=False)
+    specs: dict[str, Spec] = field(repr=False)
 
 
 # ------------------------------------------------------------------ writing
@@ -104,7 +82,7 @@ def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
     goldens = {"c": c, "s": s, **_golden_outputs(sampler, c, s)}
     tensors |= {f"golden.{name}": tensor for name, tensor in goldens.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _check_values(path, tensors)
+    check_values(path, tensors)
     return write_atomically(path, _with_sorted_header(safetensors.torch.save(tensors, metadata)))
 
 
@@ -173,7 +151,7 @@ def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: in
         if bytes not in (None, size):
             _raise_corrupt(path, find_fault(path, sha256, bytes))
         try:
-            head, config, info = _read_header(path, file, size)
+            head, config, info, specs = _read_header(path, file, size)
         except CheckpointError:
             if (sha256 or bytes is not None) and (fault := find_fault(path, sha256, bytes)):
                 _raise_corrupt(path, fault)
@@ -182,10 +160,10 @@ def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: in
     digest = hashlib.sha256(data).hexdigest()
     if fault := describe_fault(data, len(data), digest, sha256, bytes):
         _raise_corrupt(path, fault)
-    return CheckpointFile(path, digest, data, config, info)
+    return CheckpointFile(path, digest, data, config, info, specs)
 
 
-def _raise_corrupt(path: Path, fault: str | None) -> None:
+def _raise_corrupt(path: Path, fault: str | None) -> NoReturn:
     raise CorruptWeightsError(f"{path.name} is not what was promised: {fault} ({printable(path)}).")
 
 
@@ -224,8 +202,7 @@ def _read_tensors(file: CheckpointFile) -> dict[str, torch.Tensor]:
         tensors = safetensors.torch.load(file.data)
     except SafetensorError as error:
         raise CheckpointError(f"{printable(file.path)} is not a whole safetensors file: {error}") from error
-    specs = {name: spec_of(tensor) for name, tensor in tensors.items()}
-    check_tensors(file.path, tensors, _expected_specs(file.path, file.config, specs))
+    check_tensors(file.path, tensors, file.specs)
     return tensors
 
 
@@ -233,7 +210,10 @@ def _build_sampler(file: CheckpointFile, tensors: dict[str, torch.Tensor]) -> Sa
     config = file.config
     networks = {part: _build_network(getattr(config, part), part_of(tensors, f"{part}.")) for part in PARTS}
     bank = Posterior(tensors["bank.mean"], tensors["bank.logvar"])
-    return Sampler(config, **networks, bank=bank, info=copy.deepcopy(file.info))
+    try:
+        return Sampler(config, **networks, bank=bank, info=copy.deepcopy(file.info))
+    except InvalidInputError as error:
+        raise CheckpointError(f"{printable(file.path)} does not describe an idgan model: {printable(error)}") from error
 
 
 def _build_network(config: Any, state: dict[str, torch.Tensor]) -> nn.Module:
@@ -257,11 +237,11 @@ def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch
 # ------------------------------------------------------------------ the header
 
 
-def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelConfig, dict[str, Any]]:
+def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelConfig, dict[str, Any], dict[str, Spec]]:
     """Read and check the header of a safetensors file of `size` bytes.
 
     Returns:
-        (bytes read so far, config, info).
+        (bytes read so far, config, info, specs of the tensors by name).
     """
     start = file.read(8)
     length = int.from_bytes(start, "little")
@@ -290,25 +270,25 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
         raise CheckpointError(
             f"{printable(path)} is not an idgan checkpoint (format {file_format!r:.100}, not {FORMAT!r})"
         )
-    config, info = _read_metadata(path, metadata)
-    _check_specs(path, specs, _expected_specs(path, config, specs))
-    return start + raw, config, info
+    config, info, networks = _read_metadata(path, metadata)
+    check_specs(path, specs, _expected_specs(path, config, networks, specs))
+    return start + raw, config, info, specs
 
 
-def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any]]:
-    """Config and info in the `metadata` of the file at `path`."""
+def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any], dict[str, nn.Module]]:
+    """Config and info in the `metadata` of the file at `path`, and the networks of the config without memory."""
     try:
         for key in ("config", "info"):
             if key not in metadata:
                 raise ValueError(f"{key!r} is missing")
         config, info = ModelConfig.from_dict(json.loads(metadata["config"])), json.loads(metadata["info"])
-        check_size(config)
+        networks = build_without_memory(config)
         _check_info(info)
     except (TypeError, ValueError, RecursionError) as error:  # InvalidInputError is a ValueError
         raise CheckpointError(
             f"{printable(path)}: its metadata does not describe an idgan model ({printable(error)})"
         ) from error
-    return config, info
+    return config, info, networks
 
 
 def _check_info(info: object) -> None:
@@ -322,46 +302,38 @@ def _check_info(info: object) -> None:
     TrainingRecord.from_dict(info.get("training"))
 
 
-def check_size(config: ModelConfig) -> None:
-    """Check that the networks of `config` and their images have a size that a machine can hold. No memory is taken.
+def build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
+    """Both networks of `config` on the meta device, which stores shapes only, and a check of their size.
 
     Raises:
-        InvalidInputError: they have not, or the networks cannot be built.
+        InvalidInputError: no machine can hold the networks or their images, or the networks cannot be built.
     """
     for part in PARTS:
         resolution = getattr(config, part).resolution
         if resolution > MAX_RESOLUTION:
             raise InvalidInputError(f"{part}.resolution must be at most {MAX_RESOLUTION}, got {resolution}")
-    networks = _build_without_memory(config)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            networks: dict[str, nn.Module] = {part: getattr(config, part).build() for part in PARTS}
+    except Exception as error:  # the code of another package may raise anything
+        raise InvalidInputError(f"its networks cannot be built: {type(error).__name__}: {error}") from error
     needed = sum(p.numel() * p.element_size() for network in networks.values() for p in network.parameters())
     if needed > MAX_PARAMETER_BYTES:
         raise InvalidInputError(f"its networks need {needed:,} bytes; at most {MAX_PARAMETER_BYTES:,} are accepted")
-
-
-def _build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
-    """Both networks of `config` on the meta device, which stores shapes only."""
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return {part: getattr(config, part).build() for part in PARTS}
-    except Exception as error:  # the code of another package may raise anything
-        raise InvalidInputError(f"its networks cannot be built: {type(error).__name__}: {error}") from error
+    return networks
 
 
 # ------------------------------------------------------------------ tensors
 
 
-def spec_of(tensor: torch.Tensor) -> Spec:
-    """Data type and shape of `tensor`."""
-    return tensor.dtype, tuple(tensor.shape)
-
-
-def _expected_specs(path: Path, config: ModelConfig, found: Mapping[str, Spec]) -> dict[str, Spec]:
+def _expected_specs(
+    path: Path, config: ModelConfig, networks: Mapping[str, nn.Module], found: Mapping[str, Spec]
+) -> dict[str, Spec]:
     """What a file with `config` must hold: tensor name -> spec.
 
     `found` tells the rows of the bank and whether there are golden outputs. Floating point tensors are float32. Others,
     such as the counters of BatchNorm, keep the type that they have in the network.
     """
-    networks = _build_without_memory(config)
     expected: dict[str, Spec] = {}
     for part, network in networks.items():
         for name, tensor in network.state_dict().items():
@@ -378,45 +350,3 @@ def _expected_specs(path: Path, config: ModelConfig, found: Mapping[str, Spec]) 
             outputs["decoded"] = (config.image_channels, config.vae.resolution, config.vae.resolution)
         shapes |= {f"golden.{name}": (GOLDEN_COUNT, *shape) for name, shape in outputs.items()}
     return expected | {name: (torch.float32, shape) for name, shape in shapes.items()}
-
-
-def check_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], expected: Mapping[str, Spec]
-) -> None:
-    """Check that `tensors` are exactly the `expected` ones, and that their values are finite and not absurdly large.
-
-    Raises:
-        CheckpointError: names the file at `path`, the tensor, and what is wrong.
-    """
-    _check_specs(path, {name: spec_of(tensor) for name, tensor in tensors.items()}, expected)
-    _check_values(path, tensors)
-
-
-def _check_specs(path: str | os.PathLike[str], found: Mapping[str, Spec], expected: Mapping[str, Spec]) -> None:
-    if found.keys() != expected.keys():
-        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-        raise CheckpointError(f"{printable(path)}: tensors missing: {_first(missing)}; not expected: {_first(surplus)}")
-    for name, (dtype, shape) in expected.items():
-        if found[name] != (dtype, shape):
-            wanted = str(dtype).removeprefix("torch.")
-            there, size = found[name]
-            raise CheckpointError(f"{printable(path)}: {name} must be {wanted} {shape}, found {there} {size}"[:500])
-
-
-def _first(names: list[str]) -> str:
-    """The first few of `names`, for a message."""
-    return str([name[:100] for name in names[:5]] or "none")
-
-
-def _check_values(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            continue
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{printable(path)}: {name} has values that are not finite")
-        low, high = LOGVAR_RANGE if name == "bank.logvar" else (-MAX_MAGNITUDE, MAX_MAGNITUDE)
-        if tensor.numel() and not low <= tensor.min() <= tensor.max() <= high:
-            raise CheckpointError(
-                f"{printable(path)}: {name} has values from {tensor.min():g} to {tensor.max():g}; "
-                f"accepted are {low:g} to {high:g}"
-            )

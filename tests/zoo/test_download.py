@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from local_hub import LocalHub
 
 from idgan import errors
-from idgan.zoo import download, remote
+from idgan.zoo import conversation, download
 from idgan.zoo.download import fetch, locate
 from idgan.zoo.manifest import Weights
 
@@ -265,7 +266,7 @@ def test_a_dead_proxy_is_no_connection(get, monkeypatch):
 
 
 def test_a_hub_that_never_answers_is_given_up(hub, get, monkeypatch):
-    assert remote.PATIENCE < 5
+    assert conversation.PATIENCE < 5
     monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "0.2")
     hub.fault = lambda request: time.sleep(1) or request.hang_up()
     with pytest.raises(errors.HubUnreachableError, match="HF_HUB_ETAG_TIMEOUT"):
@@ -391,7 +392,7 @@ def test_a_download_that_is_always_cut_is_given_up_and_leaves_nothing_that_loads
     with pytest.raises(errors.DownloadInterruptedError, match="broke 3 times") as error:
         get()
     assert error.value.__cause__ is not None
-    assert hub.count("GET") == remote.TRIES
+    assert hub.count("GET") == conversation.TRIES
     assert [path for path in cache.glob("models--org--name/*/**/*") if path.is_file() and path.stat().st_size] == []
     hub.cuts = []
     assert get().read_bytes() == DATA
@@ -402,7 +403,7 @@ def test_a_download_that_stalls_is_given_up(hub, get, monkeypatch):
     hub.fault = lambda request: request.command == "GET" and (time.sleep(2) or request.hang_up())
     with pytest.raises(errors.DownloadInterruptedError):
         get()
-    assert hub.count("GET") == remote.TRIES
+    assert hub.count("GET") == conversation.TRIES
 
 
 @pytest.mark.parametrize("answers", [1, 2])
@@ -435,10 +436,16 @@ def test_headers_that_drip_are_given_up(hub, get, monkeypatch, method):
     hub.fault = lambda request: request.command == method and drip(request, b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n")
     with pytest.raises(errors.HubUnreachableError, match="did not answer within 0.3 s"):
         get()
+    for thread in threading.enumerate():
+        if thread.name.startswith("download of"):
+            thread.join(5)
+            assert not thread.is_alive()
+    hub.fault = lambda request: False
+    assert get().read_bytes() == DATA  # nothing holds the lock of the cache
 
 
 def test_content_that_drips_is_given_up(hub, get, monkeypatch):
-    monkeypatch.setattr(remote, "SLOWEST_SECONDS", 0.5)
+    monkeypatch.setattr(conversation, "SLOWEST_SECONDS", 0.5)
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(DATA)}\r\n\r\n".encode()
     hub.fault = lambda request: request.command == "GET" and drip(request, head, b"x")
     with pytest.raises(errors.DownloadInterruptedError, match="sent only .* bytes in"):
@@ -446,7 +453,7 @@ def test_content_that_drips_is_given_up(hub, get, monkeypatch):
 
 
 def test_slow_content_that_comes_is_waited_for(hub, get, monkeypatch):
-    monkeypatch.setattr(remote, "SLOWEST_SECONDS", 0.2)
+    monkeypatch.setattr(conversation, "SLOWEST_SECONDS", 0.2)
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "2")
     hub.pause = 0.05
     data = BIG[: 20 * (64 << 10)]
@@ -494,8 +501,8 @@ def test_a_promise_that_the_hub_does_not_make_costs_no_transfer(hub, get):
 def test_time_in_which_this_process_computes_is_not_silence(hub, get, monkeypatch):
     """A thread that computes takes the time of the one that talks to the hub."""
     monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "0.3")
-    monkeypatch.setattr(remote._Conversation, "_after", busy(remote._Conversation._after))
-    monkeypatch.setattr(remote._Conversation, "_before", busy(remote._Conversation._before, after=True))
+    monkeypatch.setattr(conversation.Conversation, "_after", busy(conversation.Conversation._after))
+    monkeypatch.setattr(conversation.Conversation, "_before", busy(conversation.Conversation._before, after=True))
     assert get().read_bytes() == DATA
 
 
