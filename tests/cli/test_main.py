@@ -64,7 +64,7 @@ def test_help_does_not_import_torch():
         "heavy = {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    for arguments in (["--help"], ["sample", "--help"], ["train", "--help"], ["--version"], ["list"]):
+    for arguments in (["--help"], ["sample", "--help"], ["edit", "--help"], ["--version"], ["list"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout
