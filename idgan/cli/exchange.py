@@ -4,20 +4,19 @@ from collections.abc import Iterable
 
 import click
 
-from idgan.cli.options import model_argument
-
-existing_file = click.Path(exists=True, dir_okay=False)
+from idgan.cli.options import InputPath, OutputFile, model_argument, threads_option
 
 
 @click.command()
-@click.option("--vae", required=True, type=existing_file, help="The reference's stage-1 checkpoint.")
+@click.option("--vae", required=True, type=InputPath(), help="The reference's stage-1 checkpoint.")
 @click.option(
-    "--gan", required=True, type=existing_file, help="The reference's stage-2 checkpoint. Its moving average is used."
+    "--gan", required=True, type=InputPath(), help="The reference's stage-2 checkpoint. Its moving average is used."
 )
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="The .safetensors file to write.")
+@click.option("--out", required=True, type=OutputFile(".safetensors"), help="The .safetensors file to write.")
 @click.option("--name", help="What to call the model.  [default: the file's name]")
 @click.option("--data", metavar="NAME", help="The data set it was trained on, for the bank of posteriors.")
-@click.option("--data-path", type=click.Path(exists=True), help="Path of the data set's files, if it has any.")
+@click.option("--data-path", type=InputPath(dir_okay=True), help="Path of the data set's files, if it has any.")
+@threads_option
 def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, data_path: str | None) -> None:
     """Import checkpoints of the reference implementation.
 
@@ -26,7 +25,7 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
     nothing in them is run.
 
     \b
-    idgan convert --vae vae/last --gan gan/model.pt --data dsprites --out dsprites.safetensors
+    idgan convert --vae vae/last --gan gan/model.pt --out mine.safetensors
     """
     from idgan.zoo import legacy
     from idgan.zoo.weights import write_checkpoint
@@ -51,7 +50,8 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
     "--format", type=click.Choice(["onnx", "torchscript", "exported-program"]), default="onnx", show_default=True
 )
 @click.option("--part", type=click.Choice(["generator", "encoder"]), default="generator", show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
+@click.option("--out", required=True, type=OutputFile(), help="The file to write.")
+@threads_option
 def export(model: str, format: str, part: str, out: str) -> None:
     """Write a network of MODEL for other runtimes.
 
@@ -61,7 +61,7 @@ def export(model: str, format: str, part: str, out: str) -> None:
 
     \b
     idgan export dsprites --out dsprites.onnx
-    idgan export dsprites --part encoder --format exported-program --out encoder.pt2
+    idgan export dsprites --part encoder --format torchscript --out encoder.pt
     """
     from idgan import zoo
     from idgan.zoo.export import export as write

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import data_option, device_option
+from idgan.cli.options import OutputDirectory, data_option, device_option
 
 MAX_SEED = 2**64 - 1
 
@@ -36,9 +36,7 @@ class TrainCommand(click.Command):
 
 @click.command(cls=TrainCommand)
 @click.argument("recipe", metavar="RECIPE")
-@click.option(
-    "--out", type=click.Path(file_okay=False), help="Run directory.  [default: runs/RECIPE, runs/RECIPE-METHOD]"
-)
+@click.option("--out", type=OutputDirectory(), help="Run directory.  [default: runs/RECIPE, runs/RECIPE-METHOD]")
 @click.option(
     "--method", default="id-gan", show_default=True, help="Method to train with RECIPE's settings, listed below."
 )

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import data_option, default_out, device_option, model_argument, results_table
+from idgan.cli.options import (
+    OutputFile,
+    data_option,
+    default_out,
+    device_option,
+    model_argument,
+    results_table,
+    threads_option,
+)
 
 
 class EvaluateCommand(click.Command):
@@ -16,7 +24,7 @@ class EvaluateCommand(click.Command):
         from idgan.evaluation.extractors import extractor_usages
         from idgan.evaluation.measure import METRICS
 
-        with formatter.section("Metrics (* only if named, + needs pip install 'idgan[metrics]')"):
+        with formatter.section("Metrics (* only if named, + needs the extra metrics)"):
             formatter.write_dl([(_marked(metric), metric.summary) for metric in METRICS.values()])
         with formatter.section("Extractors"):
             formatter.write_dl(list(extractor_usages().items()))
@@ -64,10 +72,10 @@ def _names(context: click.Context, parameter: click.Parameter, text: str | None)
 @data_option
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False),
+    type=OutputFile(),
     help="JSON file to write.  [default: results.json of a run, MODEL-results.json]",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@threads_option
 @device_option
 def evaluate(
     model: str,
@@ -78,7 +86,6 @@ def evaluate(
     seed: int,
     data: str | None,
     out: str | None,
-    threads: int | None,
     device: str,
 ) -> None:
     """Measure MODEL. Prints a table and writes JSON with the protocol, samples, seed and versions of every value.
@@ -99,12 +106,8 @@ def evaluate(
     idgan evaluate dsprites --metrics fid,r_id --prior aggregated,normal
     idgan evaluate runs/faces --metrics fid --extractor efficientnet-lite0
     """
-    import torch
-
     from idgan.zoo.evaluate import iter_results
 
-    if threads:
-        torch.set_num_threads(threads)
     path = out or (Path(model) / "results.json" if Path(model).is_dir() else default_out(model, "results.json"))
     results: list[dict[str, Any]] = []
     with warnings.catch_warnings():

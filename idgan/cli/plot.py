@@ -4,16 +4,18 @@ from pathlib import Path
 
 import click
 
+from idgan.cli.options import InputPath, OutputDirectory
+
 
 @click.command()
-@click.argument("run", metavar="RUN", type=click.Path(exists=True, file_okay=False))
-@click.option("--out", type=click.Path(file_okay=False), help="Directory of the plots.  [default: RUN]")
+@click.argument("run", metavar="RUN", type=InputPath(dir_okay=True))
+@click.option("--out", type=OutputDirectory(), help="Directory of the plots.  [default: RUN]")
 def plot(run: str, out: str | None) -> None:
     """Plot what a run logged and measured. RUN is a directory of `idgan train`, finished or not.
 
     Writes curves-vae.png and curves-gan.png: every logged scalar over the steps. If results.json has the MIG, it also
-    writes information.png: the mutual information of each code dimension and each factor. Needs matplotlib: pip install
-    'idgan[plots]'.
+    writes information.png: the mutual information of each code dimension and each factor. Needs the
+    extra plots.
 
     \b
     idgan train dsprites --out runs/mine

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from idgan.cli.options import OutputDirectory
+
 if TYPE_CHECKING:
     from idgan.data import ImageSet
     from idgan.registry import Registry
@@ -76,7 +78,7 @@ def _image_command(image_set: ImageSet) -> click.Command:
 
     @click.command(kind, help=text)
     @click.argument("source", metavar="SOURCE")
-    @click.option("--out", type=click.Path(file_okay=False), help=f"The directory to make.  [default: {name}]")
+    @click.option("--out", type=OutputDirectory(), help=f"The directory to make.  [default: {name}]")
     @click.option(
         "--resolution",
         type=click.IntRange(8, 4096),

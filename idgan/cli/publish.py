@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import say_json
+from idgan.cli.options import InputPath, OutputDirectory, OutputFile, say_json
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.argument("run", type=InputPath(dir_okay=True))
 @click.option("--repo", required=True, metavar="ORG/NAME", help="The hub repository. A missing one is made.")
 @click.option("--private", is_flag=True, help="Make the repository private.")
 @click.option("--revision", metavar="TAG", help="Tag what is published.")
 @click.option("--dry-run", is_flag=True, help="Show what would be published, and send nothing.")
-@click.option("--manifest", type=click.Path(dir_okay=False), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
+@click.option("--manifest", type=OutputFile(), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
 @click.option("--description", help="One line of text.  [default of this and the next two: that of the recipe]")
@@ -74,10 +74,12 @@ def publish(
 @click.command()
 @click.option("--verify", is_flag=True, help="Hash every file. Exits with 1 if one is damaged.")
 @click.option("--clean", is_flag=True, help="Delete the leftovers of interrupted or failed downloads.")
-@click.option("--cache-dir", type=click.Path(file_okay=False), help="The cache.  [default: HF_HUB_CACHE]")
+@click.option("--cache-dir", type=OutputDirectory(), help="The cache.  [default: HF_HUB_CACHE]")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def cache(verify: bool, clean: bool, cache_dir: str | None, as_json: bool) -> None:
-    """Show the checkpoints of idgan in the hub cache: their size, and leftovers of interrupted or failed downloads.
+    """Show the checkpoints of idgan in the hub cache.
+
+    Shows their size, and leftovers of interrupted or failed downloads.
 
     \b
     idgan cache

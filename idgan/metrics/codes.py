@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from idgan.data.factors import FactorGrid
-from idgan.errors import InvalidInputError, MissingDependencyError
+from idgan.errors import InvalidInputError, MissingDependencyError, missing_extra
 
 __all__ = ["Encode", "code_array", "encode_indices", "sample_codes", "sample_factors", "sklearn", "varying_factors"]
 
@@ -81,7 +81,7 @@ def sklearn(module: str) -> Any:
     try:
         return import_module(f"sklearn.{module}")
     except ImportError as error:
-        raise MissingDependencyError("this metric needs scikit-learn: pip install 'idgan[metrics]'") from error
+        raise MissingDependencyError(missing_extra("this metric needs scikit-learn", "metrics")) from error
 
 
 def sklearn_seed(seed: int) -> int:

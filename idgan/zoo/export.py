@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from idgan.errors import IdganError, InvalidInputError, MissingDependencyError
+from idgan.errors import IdganError, InvalidInputError, MissingDependencyError, missing_extra
 from idgan.files import write_atomically
 from idgan.images import to_unit
 from idgan.sampler import Sampler
@@ -216,7 +216,7 @@ def _import(library: str) -> Any:
     try:
         return import_module(library)
     except ImportError as error:
-        raise MissingDependencyError(f"exporting to ONNX needs {library}: pip install 'idgan[export]'") from error
+        raise MissingDependencyError(missing_extra(f"exporting to ONNX needs {library}", "export")) from error
 
 
 class Format(NamedTuple):

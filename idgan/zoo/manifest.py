@@ -12,10 +12,22 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from idgan.errors import ManifestError, UnknownModelError
+from idgan.errors import InvalidInputError, ManifestError, UnknownModelError
 from idgan.files import write_atomically
+from idgan.registry import load_plugins
 
-__all__ = ["SCHEMA", "DataSet", "Entry", "Manifest", "Weights", "package_manifest", "printable", "write_entry"]
+__all__ = [
+    "SCHEMA",
+    "DataSet",
+    "Entry",
+    "Manifest",
+    "Weights",
+    "info",
+    "list_models",
+    "package_manifest",
+    "printable",
+    "write_entry",
+]
 
 SCHEMA = 1
 MAX_BYTES = 4 << 20
@@ -393,3 +405,20 @@ def _brief(value: object) -> str:
     except (ValueError, RecursionError):  # thousands of digits, or of nested lists
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def list_models(*, status: str | None = None) -> list[str]:
+    """Names of all checkpoints in the manifest, sorted.
+
+    `status` "released" or "recipe" selects those with that status.
+    """
+    if status not in (None, "released", "recipe"):
+        raise InvalidInputError(f"status must be released, recipe or None, got {status!r}")
+    load_plugins()
+    manifest = Manifest.load()
+    return [name for name in manifest.names() if status in (None, manifest[name].status)]
+
+
+def info(name: str) -> dict[str, Any]:
+    """The manifest entry of checkpoint `name` as a dict: status, licenses, shapes, training, metrics."""
+    return Manifest.load()[name].to_json()

@@ -33,7 +33,7 @@ from idgan.zoo.weights import (
     read_file,
 )
 
-__all__ = ["TOLERANCES", "ResolvedCheckpoint", "info", "list_models", "load", "resolve", "verify"]
+__all__ = ["TOLERANCES", "ResolvedCheckpoint", "load", "resolve", "verify"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
@@ -94,21 +94,23 @@ def load(
         HubError: the hub could not serve it. Subclasses say why.
     """
     load_plugins()
-    torch_dtype, torch_device = _find_dtype(dtype), usable_device(device)
-    if not pretrained:
-        return _untrained_sampler(name).to(torch_device, torch_dtype)
-    found = resolve(
-        name,
-        revision=revision,
-        cache_dir=cache_dir,
-        endpoint=endpoint,
-        token=token,
-        local_files_only=local_files_only,
-    )
-    sampler = build_sampler(found.file or read_file(found.path, found.sha256))
-    if sampler.info.get("name") is None:
-        sampler.info["name"] = found.name
-    return sampler.to(torch_device, torch_dtype)
+    # Inference mode and a default device of the caller must not reach the tensors.
+    with torch.inference_mode(False), torch.device("cpu"):
+        torch_dtype, torch_device = _find_dtype(dtype), usable_device(device)
+        if not pretrained:
+            return _untrained_sampler(name).to(torch_device, torch_dtype)
+        found = resolve(
+            name,
+            revision=revision,
+            cache_dir=cache_dir,
+            endpoint=endpoint,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        sampler = build_sampler(found.file or read_file(found.path, found.sha256))
+        if sampler.info.get("name") is None:
+            sampler.info["name"] = found.name
+        return sampler.to(torch_device, torch_dtype)
 
 
 def _untrained_sampler(name: str | os.PathLike[str] | ResolvedCheckpoint) -> Sampler:
@@ -193,23 +195,6 @@ def _read_from_hub(repo: str, revision: str, options: dict[str, Any]) -> Checkpo
     except (RepoNotFoundError, HubUnreachableError, HubOfflineError) as error:  # perhaps it was meant as a path
         raise type(error)(f"{error} (There is no directory {repo} here either.)") from error
     return file
-
-
-def list_models(*, status: str | None = None) -> list[str]:
-    """Names of all checkpoints in the manifest, sorted.
-
-    `status` "released" or "recipe" selects those with that status.
-    """
-    if status not in (None, "released", "recipe"):
-        raise InvalidInputError(f"status must be released, recipe or None, got {status!r}")
-    load_plugins()
-    manifest = Manifest.load()
-    return [name for name in manifest.names() if status in (None, manifest[name].status)]
-
-
-def info(name: str) -> dict[str, Any]:
-    """The manifest entry of checkpoint `name` as a dict: status, licenses, shapes, training, metrics."""
-    return Manifest.load()[name].to_json()
 
 
 def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) -> dict[str, Any]:

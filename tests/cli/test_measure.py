@@ -212,6 +212,8 @@ def test_evaluate_refuses(fail, directory):
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(fail, directory, quick):
     (directory / "file").write_text("x")
-    assert "cannot be written" in fail("evaluate", "small.safetensors", "--metrics", "quick", "--out", "file/r.json")
+    assert "cannot write to file/r.json" in fail(
+        "evaluate", "small.safetensors", "--metrics", "quick", "--out", "file/r.json", code=2
+    )
     assert "is a directory" in fail("evaluate", "small.safetensors", "--out", "runs", code=2)
     assert quick == []
