@@ -1,12 +1,13 @@
-"""Files are whole or absent, and what a kill leaves is cleaned up."""
+"""Atomic writes: a file is whole or absent, and temporary files of killed processes are deleted."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from idgan.files import write_atomically
+from idgan.files import read_regular_file, sha256_of, user_path, write_atomically
 
 WRITER = """
 import os, sys
@@ -23,7 +24,7 @@ files.write_atomically(sys.argv[1], "new")
 
 @pytest.fixture
 def writer():
-    """`writer(path)`: a process that is about to put its temporary in the place of `path`, and waits for a line."""
+    """`writer(path)`: a process that has written its temporary file for `path` and waits for a line."""
     started = []
 
     def start(path):
@@ -76,3 +77,21 @@ def test_an_earlier_process_of_this_ones_id_is_no_more(tmp_path):
     leftover.write_text("half")
     write_atomically(path, "whole")
     assert not leftover.exists()
+
+
+def test_only_regular_files_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_regular_file("~/a", max_bytes=5) == b"12345"
+    with pytest.raises(OSError, match="its 5 bytes are more than 4"):
+        read_regular_file(tmp_path / "a", max_bytes=4)
+    for path in tmp_path, "/dev/zero":
+        with pytest.raises(OSError, match="it is (not a regular file|a directory)"):
+            read_regular_file(path)
+
+
+def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write_atomically("~/new/a", b"x") == tmp_path / "new" / "a"
+    assert sha256_of("~/new/a") == sha256_of(tmp_path / "new" / "a")
+    assert user_path("~no-such-user/a") == Path("~no-such-user/a")

@@ -1,4 +1,4 @@
-"""Images in and out: every kind gives the same pixels, or one clear error."""
+"""Images in and out: every kind gives the same pixels or one clear error."""
 
 import gc
 import io
@@ -45,7 +45,7 @@ def pixels(*shape):
 
 
 def color_of(image, **options):
-    """The one color a flat image becomes, as 0 to 255."""
+    """The color of a flat image after `as_batch`, from 0 to 255."""
     batch = as_batch(image, **{"channels": 3, "resolution": 8, **options})
     assert torch.allclose(batch, batch[:, :, :1, :1].expand_as(batch), atol=1e-6)
     return pytest.approx((batch[0, :, 0, 0] * 255).tolist(), abs=0.01)
@@ -78,7 +78,7 @@ def test_encoder_view_is_the_identity_at_its_resolution():
 def test_area_average_of_any_factor_keeps_the_mean(size):
     x = torch.rand(2, 1, size, size, dtype=torch.float64)
     assert torch.allclose(encoder_view(x).mean(dim=(2, 3)), x.mean(dim=(2, 3)), atol=1e-12)
-    # Enlarged by a whole factor to a common multiple, then block means: the same area average by another road.
+    # Enlarged by a whole factor to a common multiple, then block means: the same area average, computed in another way.
     finer = x.repeat_interleave(64, dim=2).repeat_interleave(64, dim=3)[:1]
     assert torch.allclose(encoder_view(x)[:1], F.avg_pool2d(finer, size), atol=1e-12)
 

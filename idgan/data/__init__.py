@@ -1,7 +1,10 @@
 """Data sets. Each satisfies `Dataset`: `images(indices, rng)` gives (N, C, H, W) float32 in [0, 1]."""
 
-from idgan.data import cars, celeba, celeba_hq, chairs
 from idgan.data.batches import Batch, Batches, Prefetcher
+from idgan.data.cars import CARS
+from idgan.data.celeba import CELEBA
+from idgan.data.celeba_hq import CELEBA_HQ
+from idgan.data.chairs import CHAIRS
 from idgan.data.dataset import DATASETS, Dataset, check_dataset, content_key, register_dataset
 from idgan.data.dsprites import DSprites
 from idgan.data.dsprites_variants import ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
@@ -12,6 +15,10 @@ from idgan.data.opening import open_dataset
 from idgan.data.prepare import prepare_images
 
 __all__ = [
+    "CARS",
+    "CELEBA",
+    "CELEBA_HQ",
+    "CHAIRS",
     "DATASETS",
     "IMAGE_SETS",
     "Batch",
@@ -29,10 +36,6 @@ __all__ = [
     "PreparedImages",
     "ScreamDSprites",
     "Whole",
-    "cars",
-    "celeba",
-    "celeba_hq",
-    "chairs",
     "check_dataset",
     "content_key",
     "open_dataset",

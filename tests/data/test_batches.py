@@ -12,7 +12,7 @@ DATASETS = [DSprites, ColorDSprites, NoisyDSprites]
 
 
 class Plain(Dataset):
-    """Ten gray images, each of one level and with its left half darker, so that a flip and an index can be read off."""
+    """Ten gray images of one level each, with a darker left half. A test can tell indices and flips from them."""
 
     resolution, image_channels = 8, 3
 
@@ -207,7 +207,7 @@ def test_a_batch_that_cannot_be_parted_equally_is_refused():
 
 
 class Streaming(Plain):
-    """`Plain` that streams. It notes which threads read it. One image in the middle of a batch cannot be read."""
+    """`Plain`, as if from a disk. It notes the threads that read it, and cannot read the batch number `damaged`."""
 
     streams = True
 

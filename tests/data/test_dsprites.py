@@ -11,8 +11,8 @@ from idgan.errors import DataError, InvalidInputError
 SQUARE, ELLIPSE, HEART = range(3)
 FACTORS = DSprites.factors
 
-# (factors, (top, left), sprite): each was verified pixel by pixel against the published image. In the last two, the
-# outline runs exactly through a pixel center: a bottom edge, where the pixel is on, and a right edge, where it is off.
+# (factors, (top, left), sprite): each verified pixel by pixel against the published image. In the last two, the outline
+# runs exactly through a pixel center: a bottom edge, where the pixel is on, and a right edge, where it is off.
 GOLDEN = [
     (
         (SQUARE, 0, 9, 5, 5),
@@ -253,7 +253,7 @@ def test_the_last_orientation_is_the_first():
 
 
 def test_opposite_orientations_are_mirror_images():
-    """The outlines are symmetric about their vertical axis. Only pixel centers on an outline may differ."""
+    """The outlines are symmetric about their vertical axis. Only pixels with centers on an outline may differ."""
     x = images(poses(0, 0)).view(18, 40, 64, 64)[..., :32]
     differing = (x != x.flip(1).flip(3)).sum((2, 3))
     assert differing.max() <= 2 and (differing == 0).float().mean() > 0.95

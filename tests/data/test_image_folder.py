@@ -35,7 +35,7 @@ def unit(image):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five pictures of 40 x 32 and below, whose center squares differ."""
+    """Five pictures of 40 x 32 with different pixels."""
     path = tmp_path / "pictures"
     path.mkdir()
     for i in range(5):

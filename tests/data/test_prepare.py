@@ -28,7 +28,7 @@ LANCZOS = Image.Resampling.LANCZOS
 
 
 def noise(width, height, seed=0):
-    """A picture whose every part is different."""
+    """A picture with different pixels everywhere."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
@@ -63,7 +63,7 @@ def write_tar(path, files, mode="w"):
 
 
 def faces(n, width=89, height=109):
-    """What CelebA's archive holds, in small: `n` JPEGs."""
+    """The content of a small CelebA archive: `n` JPEG files."""
     return {f"img_align_celeba/{i:06d}.jpg": encoded(noise(width, height, i), "JPEG") for i in range(1, n + 1)}
 
 
@@ -113,7 +113,7 @@ def test_the_crop_of_celeba_is_torchvisions(shared, tmp_path):
             assert (found == np.asarray(face.resize((64, 64), LANCZOS))).all()
 
 
-def test_images_of_another_shape_are_odd(tmp_path):
+def test_images_of_another_shape_are_refused(tmp_path):
     source = write_tree(tmp_path / "source", {"000001.png": encoded(noise(178, 178))})
     with pytest.raises(DataError, match=r"000001.png \(it is 178 x 178, not 178 x 218"):
         prepare_images("celeba", source, tmp_path / "out")
@@ -190,7 +190,7 @@ def test_the_source_is_not_touched(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["celeba", "celebahq", "chairs", "cars"])
-def test_what_is_missing_is_said_with_where_to_get_it(tmp_path, kind):
+def test_errors_about_missing_images_say_where_to_get_them(tmp_path, kind):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="https://"):
         prepare_images(kind, tmp_path / "empty", tmp_path / "out")
@@ -235,7 +235,7 @@ def test_missing_images_are_named(tmp_path):
 
 @pytest.fixture
 def damaged():
-    """250 small photos, of which two are damaged; and a third that would be one too many."""
+    """250 small photos. Two of them are damaged."""
     files = {f"{i:03d}.jpg": encoded(noise(20, 20, i), "JPEG") for i in range(250)}
     return files | {"010.jpg": files["010.jpg"][:300], "200.jpg": b"<html>"}
 
@@ -272,7 +272,7 @@ def test_a_damaged_member_of_an_archive_is_left_out(tmp_path, damaged):
     assert "CRC" in made.skipped["100.jpg"]
 
 
-def test_tiny_images_are_odd_and_small_ones_are_enlarged(tmp_path):
+def test_tiny_images_are_refused_and_small_ones_are_enlarged(tmp_path):
     source = write_tree(tmp_path / "source", {"a.png": encoded(noise(32, 40)), "b.png": encoded(noise(64, 64))})
     assert prepare_images("folder", source, tmp_path / "out").notes == [
         "1 images were cut from less than 64 px, and enlarged"
@@ -302,7 +302,7 @@ prepare_images("celeba", sys.argv[1], sys.argv[2])
 
 @pytest.fixture
 def converted(monkeypatch):
-    """The names of the images that are converted, as it happens."""
+    """The names of the images that are converted, in order."""
     names, convert = [], Preparation._convert
     monkeypatch.setattr(
         Preparation, "_convert", lambda self, name, content: (names.append(name), convert(self, name, content))[1]
@@ -321,7 +321,7 @@ def assert_same(made, whole):
     )
 
 
-def test_a_killed_preparation_goes_on_where_it_was(tmp_path, converted):
+def test_a_killed_preparation_continues(tmp_path, converted):
     source = write_zip(tmp_path / "a.zip", faces(110) | {"img_align_celeba/000003.jpg": b"no picture"})
     command = [sys.executable, "-c", KILLED, str(source), str(tmp_path / "out")]
     killed = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2])
@@ -332,14 +332,14 @@ def test_a_killed_preparation_goes_on_where_it_was(tmp_path, converted):
     made = prepare_images("celeba", source, tmp_path / "out")
     assert sorted(converted) == [
         f"img_align_celeba/{i:06d}.jpg" for i in range(41, 111)
-    ]  # 45 were done, 40 of them noted
+    ]  # 45 were done, and the last note of progress was after 40
     assert list(made.skipped) == ["img_align_celeba/000003.jpg"]
     assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out"}
     assert_same(made, prepare_images("celeba", source, tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("last", [13, 20])
-def test_an_interrupted_preparation_of_files_goes_on_where_it_was(tmp_path, converted, monkeypatch, last):
+def test_an_interrupted_preparation_of_files_continues(tmp_path, converted, monkeypatch, last):
     source, out = write_zip(tmp_path / "a.zip", faces(20)), tmp_path / "out"
     deal_with = Preparation._deal_with
 
