@@ -113,7 +113,7 @@ def test_which_networks_a_joint_method_has_moved(short, tiny, tmp_path):
     for method in JOINT:
         recipe = apply_method(recipe_of("dsprites"), method)
         with process_group("cpu") as group:
-            before = Run(recipe, tmp_path / method, [0], group).vae.state_dict()
+            before = Run(recipe, tmp_path / method, open_dataset("dsprites"), group).vae.state_dict()
         after = part_of(load_file(short(method) / "model.safetensors"), "vae.")
         changed = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
         assert changed == {"encoder", "decoder"} - set(UNTRAINED.get(method, []))
@@ -226,8 +226,8 @@ def test_pictures_have_a_panel_of_the_decoder_if_it_is_trained(short, method, tm
     with Image.open(out / "samples.png") as made, Image.open(out / "traversals.png") as traversals:
         assert (made.width, traversals.width) == (panels * 1042 + 8 * (panels + 1), panels * 912 + 8 * (panels + 1))
     for option, decoder in (
-        ((), "; left the generator's images, right the VAE decoder's"),
-        (("--grid",), "; left the VAE decoder's images"),
+        ((), "; left: generator, right: VAE decoder"),
+        (("--grid",), "; left: VAE decoder"),
     ):
         result = CliRunner().invoke(main, ["sample", str(out), "--seeds", "0-3", *option])
         assert result.exit_code == 0 and (decoder in result.output) == (method == "id-gan")
