@@ -1,7 +1,7 @@
 """A FactorVAE with a growing code: two dimensions first, and more once these are in place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor, nn
@@ -93,39 +93,52 @@ def _ramp(start: float, end: float, steps: int, step: int) -> float:
 
 
 def growing_phases(steps: int = 9_000) -> tuple[Phase, ...]:
-    """The schedule that finds the factors of dSprites.
+    """The schedule for dSprites. It lasts for `steps`, and for 4,700 steps at least.
 
-    The last phase lowers the learning rate. It lasts for the rest of `steps`, and for 1,000 steps at least.
+    Two dimensions learn position, and a third learns scale. The fourth learns shape and the orientation of the longest
+    shape. It learns fast and alone, because two dimensions at once would share this information in a ring. Then the
+    four settle for the remaining time. The last two are unlocked slowly, so that the others keep their information.
     """
-    phases = (
+    before = (
         Phase(steps=700, dims=2, beta_start=8.0, beta_end=8.0, align=True),
         Phase(steps=500, dims=2, beta_start=8.0, beta_end=4.0, beta_steps=500, align=True),
         Phase(steps=1_400, dims=3, unlock="cold", tc_weight_end=20.0, tc_weight_steps=400),
         Phase(
-            steps=1_500,
-            dims=6,
+            steps=500,
+            dims=4,
             unlock="hot",
             beta_start=2.0,
             beta_end=2.0,
             tc_weight_end=15.0,
-            tc_weight_steps=1_000,
+            tc_weight_steps=300,
+            warmup_steps=100,
         ),
         Phase(
-            steps=800,
-            dims=6,
+            steps=200,
+            dims=4,
             beta_start=2.0,
-            beta_end=6.0,
-            beta_steps=800,
+            beta_steps=200,
             tc_weight_start=15.0,
             tc_weight_end=35.0,
-            tc_weight_steps=500,
+            tc_weight_steps=200,
+            warmup_steps=100,
         ),
     )
-    last = Phase(
-        steps=max(1_000, steps - sum(phase.steps for phase in phases)),
-        dims=6,
-        beta_start=6.0,
-        beta_end=6.0,
+    late = Phase(
+        steps=450,
+        dims=5,
+        unlock="hot",
+        tc_weight_end=35.0,
+        tc_weight_steps=100,
+        lr_start=0.5,
+        lr_end=0.05,
+        warmup_steps=50,
+        settle_every=500,
+    )
+    after = (late, replace(late, dims=6))
+    rest = Phase(
+        steps=max(500, steps - sum(phase.steps for phase in before + after)),
+        dims=4,
         tc_weight_start=35.0,
         tc_weight_end=35.0,
         lr_end=0.05,
@@ -133,7 +146,7 @@ def growing_phases(steps: int = 9_000) -> tuple[Phase, ...]:
         fresh=False,
         settle_every=500,
     )
-    return (*phases, last)
+    return (*before, rest, *after)
 
 
 @register_objective()

@@ -48,7 +48,7 @@ SYNTHETIC_BETA = 8.0
 """beta of the paper's beta-VAE on dSprites and its variants."""
 TC_DISCRIMINATOR_OPTIMIZER = Adam(1e-4, 0.5, 0.9)
 BASELINE_OPTIMIZER = Adam(5e-4)
-"""Optimizer of other VAEs if that of the recipe belongs to the schedule of a growing VAE."""
+"""Optimizer of other VAEs if the recipe has `GROWING_OPTIMIZERS`, which fit the schedule of a growing VAE only."""
 GROWING_OPTIMIZERS = {"vae": Adam(1e-3), "tc_discriminator": Adam(3e-4, 0.5, 0.9)}
 
 
@@ -163,7 +163,7 @@ def growing_vae(recipe: Recipe) -> Recipe:
     stage = _vae_stage(recipe)
     if not isinstance(stage.objective, GrowingVAEConfig):
         objective = GrowingVAEConfig(likelihood=_likelihood(recipe), phases=growing_phases(stage.steps))
-        stage = replace(stage, objective=objective, optimizers=GROWING_OPTIMIZERS)
+        stage = replace(stage, objective=objective, optimizers=dict(GROWING_OPTIMIZERS))
     one_stage = replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from="")
     return _with_decoder_as_generator(one_stage, "growing-vae", None)
 
@@ -229,11 +229,13 @@ def _optimizer(recipe: Recipe, stage: str, phase: str) -> Any:
 
 
 def _baseline_optimizers(recipe: Recipe) -> dict[str, Any]:
-    """Phase -> optimizer of stage 1, with an optimizer of "vae". A growing VAE leaves its own to no other method."""
+    """Phase -> optimizer of stage 1, with an optimizer of "vae". `GROWING_OPTIMIZERS` of a growing VAE are left out."""
+    _optimizer(recipe, "vae", "vae")  # raises if the recipe lacks it
     stage = _vae_stage(recipe)
-    if isinstance(stage.objective, GrowingVAEConfig):
-        return {"vae": BASELINE_OPTIMIZER}
-    return stage.optimizers | {"vae": _optimizer(recipe, "vae", "vae")}
+    if not isinstance(stage.objective, GrowingVAEConfig):
+        return stage.optimizers
+    changed = {phase: each for phase, each in stage.optimizers.items() if each != GROWING_OPTIMIZERS.get(phase)}
+    return {"vae": BASELINE_OPTIMIZER} | changed
 
 
 def _kind(config: object) -> str:
