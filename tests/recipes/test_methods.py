@@ -161,6 +161,7 @@ def test_every_phase_has_the_optimizer_that_moves_the_same_network_in_the_parent
 
 def test_what_is_compared_with_a_growing_vae_does_not_have_its_learning_rates():
     parent = recipe_of("dsprites")
+    parent = dataclasses.replace(parent, vae_stage=apply_method(parent, "growing-vae").vae_stage)
     for method in ("beta-vae", "factor-vae", "end-to-end", "vae-gan"):
         (stage,) = apply_method(parent, method).stages.values()
         assert stage.optimizers["vae"] == Adam(5e-4)
