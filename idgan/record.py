@@ -12,6 +12,8 @@ OLD_FIELDS = {"system": "method"}
 OLD_SETTINGS = {
     "accumulate": "accumulation_steps",
     "dequantise": "dequantize",
+    "generator_from": "init_generator_from",
+    "generator_from_sha256": "init_generator_from_sha256",
     "r1_every": "r1_interval",
     "vae_from": "init_vae_from",
     "vae_from_sha256": "init_vae_from_sha256",

@@ -21,6 +21,7 @@ from idgan.objectives.objective import (
     register_objective,
 )
 from idgan.objectives.pairwise_tc import PairwiseTCVAE, PairwiseTCVAEConfig
+from idgan.objectives.projected import ProjectedIDGAN, ProjectedIDGANConfig
 from idgan.objectives.vae import (
     BetaVAE,
     BetaVAEConfig,
@@ -62,6 +63,8 @@ __all__ = [
     "PairwiseTCVAE",
     "PairwiseTCVAEConfig",
     "Phases",
+    "ProjectedIDGAN",
+    "ProjectedIDGANConfig",
     "TrainingBatch",
     "TrainingObjective",
     "VAEGANConfig",

@@ -137,6 +137,8 @@ class Recipe:
             the aggregated posterior.
         init_vae_from: model (anything `idgan.load` takes) or run directory that provides the initial VAE of stage 1. ""
             starts from random weights.
+        init_generator_from: model (anything `idgan.load` takes) that provides the initial generator of stage 2. It must
+            be distilled from the same encoder. "" starts from random weights.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
             which gives first images with texture.
 
@@ -154,6 +156,7 @@ class Recipe:
     seed: int = 0
     bank_size: int = 4096
     init_vae_from: str = ""
+    init_generator_from: str = ""
     generator_init: str = "torch"
 
     def __post_init__(self) -> None:
