@@ -38,6 +38,8 @@ class TrainingRecord:
         untrained: parts of the VAE ("encoder", "decoder") that the method does not train.
         command: the command line that repeats the training, or a sentence that says why no command can.
         settings: dotted path in the recipe -> plain value.
+        identity: what else the result depends on, such as the hash of frozen weights: name -> plain value. None if
+            nothing.
         seed: seed of the run.
         images: number of training images.
         data: path of the user's own images, without private directories. None for the recipe's data set.
@@ -54,6 +56,7 @@ class TrainingRecord:
     untrained: tuple[str, ...] = ()
     command: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] | None = None
     seed: int | None = None
     images: int | None = None
     data: str | None = None
@@ -122,6 +125,7 @@ ACCEPTED = {
     "untrained": ('a list of "encoder" and "decoder"', _parts),
     "command": ("text", _text),
     "settings": ("an object", _table_of(object)),
+    "identity": ("an object", lambda value: value is None or isinstance(value, dict)),
     "seed": ("an integer", _integer),
     "images": ("an integer", _integer),
     "data": ("text", _text),

