@@ -31,7 +31,7 @@ from idgan.rng import make_rng
 from idgan.training.bundle import versions
 from idgan.training.loop import Trainer
 from idgan.training.report import Report
-from idgan.training.run import cpu, seeded
+from idgan.training.setup import cpu_settings, seeded
 
 __all__ = ["OUTPUTS", "accuracy", "train_feature_net"]
 
@@ -92,7 +92,7 @@ def train_feature_net(
     batches = MixedBatches(datasets, shown, batch_size, seed, device)
     stage = Stage(FactorObjective, {"network": Adam(2e-3)}, steps, batch_size, ema_decay=0.999)
     identity = {"seed": seed, "batch_size": batch_size, "version": VERSION}
-    with cpu(threads):
+    with cpu_settings(threads):
         with seeded(seed):
             objective = FactorObjective(with_batch_norm(conv_encoder(3, OUTPUTS))).to(device)
         report = Report(out, NAME, quiet=not progress)

@@ -157,6 +157,21 @@ class Batches:
             x = x + noise.to(x.device) / 256
         return Batch(x, step, rng, self.rows, self.batch_size, len(self.dataset))
 
+    def rng(self, step: int) -> torch.Generator:
+        """A CPU generator for random numbers drawn before `step`. Its numbers are not those of the batch.
+
+        It is the same on every process.
+        """
+        return make_rng(self.seed, step, 1)
+
+    def images(self, count: int, rng: torch.Generator) -> Tensor:
+        """`count` images (N, C, H, W) of the data set, drawn by `rng` with replacement, without flips or added noise.
+
+        They are the same on every process.
+        """
+        indices = torch.randint(len(self.dataset), (count,), generator=rng, device="cpu").to(self.device)
+        return self.dataset.images(indices, rng) if self.dataset.stochastic else self.dataset.images(indices)
+
 
 class BatchFunction(Protocol[B_co]):
     """A function of the step, such as `Batches`. `streams`: whether reading ahead pays."""

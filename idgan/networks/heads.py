@@ -14,14 +14,14 @@ MAX_FEATURES = 65_536
 
 
 class TCDiscriminator(nn.Module):
-    """The discriminator of FactorVAE (Table A.2).
+    """The discriminator of FactorVAE (Table A.2), with `depth` hidden layers.
 
     It separates codes drawn from q(c) from codes drawn from the product of its marginals.
     """
 
-    def __init__(self, c_dim: int, width: int = 1000) -> None:
+    def __init__(self, c_dim: int, width: int = 1000, depth: int = 6) -> None:
         super().__init__()
-        widths = (c_dim, *[width] * 6)
+        widths = (c_dim, *[width] * depth)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]

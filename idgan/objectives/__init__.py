@@ -7,6 +7,7 @@ see `TrainingObjective` and `register_objective`.
 from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
 from idgan.objectives.factor_vae import CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
 from idgan.objectives.gan import GAN, GANConfig, GANObjective
+from idgan.objectives.growing_vae import GrowingVAE, GrowingVAEConfig, Phase, growing_phases
 from idgan.objectives.id_gan import IDGAN, ConditionalGAN, ConditionalGANConfig, IDGANConfig
 from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
 from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
@@ -17,6 +18,7 @@ from idgan.objectives.objective import (
     ObjectiveConfig,
     Phases,
     TrainingBatch,
+    TrainingImages,
     TrainingObjective,
     register_objective,
 )
@@ -54,6 +56,8 @@ __all__ = [
     "FactorVAEConfig",
     "GANConfig",
     "GANObjective",
+    "GrowingVAE",
+    "GrowingVAEConfig",
     "IDGANConfig",
     "InfoGAN",
     "InfoGANConfig",
@@ -62,13 +66,16 @@ __all__ = [
     "ObjectiveConfig",
     "PairwiseTCVAE",
     "PairwiseTCVAEConfig",
+    "Phase",
     "Phases",
     "ProjectedIDGAN",
     "ProjectedIDGANConfig",
     "TrainingBatch",
+    "TrainingImages",
     "TrainingObjective",
     "VAEGANConfig",
     "VAEObjective",
     "VAEObjectiveConfig",
+    "growing_phases",
     "register_objective",
 ]

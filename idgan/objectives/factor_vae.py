@@ -12,7 +12,7 @@ from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Phases, TrainingBatch, register_objective
 from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
-__all__ = ["CapacityFactorVAEConfig", "FactorVAE", "FactorVAEConfig"]
+__all__ = ["CapacityFactorVAEConfig", "FactorVAE", "FactorVAEConfig", "tc_discriminator_losses"]
 
 MIN_BATCH = 2
 """Smallest batch: the discriminator compares its two halves."""
@@ -102,14 +102,22 @@ class FactorVAE(VAEObjective):
         return Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, "tc": tc})
 
     def tc_discriminator_losses(self, batch: TrainingBatch) -> Losses:
-        if len(batch.x) < MIN_BATCH:
-            raise InvalidInputError(
-                f"FactorVAE compares the two halves of a batch, so each part of a batch (batch_size / "
-                f"accumulation_steps) needs {MIN_BATCH} images or more, got {len(batch.x)}"
-            )
-        half = len(batch.x) // 2
-        _, c = self.codes(batch)
-        c = c.detach()
-        permuted = terms.permute_dims(c[half:], batch.uniform(c.shape[1])[half:])
-        loss = terms.tc_discriminator_loss(self.tc_discriminator(c[:half]), self.tc_discriminator(permuted))
-        return Losses(loss, {"tc_discriminator_loss": loss})
+        return tc_discriminator_losses(self.tc_discriminator, self.codes(batch)[1], batch)
+
+
+def tc_discriminator_losses(discriminator: TCDiscriminator, c: Tensor, batch: TrainingBatch) -> Losses:
+    """Losses of the TC discriminator for the codes `c` (N, c_dim) of a batch.
+
+    Raises:
+        InvalidInputError: the batch has fewer than two images.
+    """
+    if len(c) < MIN_BATCH:
+        raise InvalidInputError(
+            f"FactorVAE compares the two halves of a batch, so each part of a batch (batch_size / "
+            f"accumulation_steps) needs {MIN_BATCH} images or more, got {len(c)}"
+        )
+    half = len(c) // 2
+    c = c.detach()
+    permuted = terms.permute_dims(c[half:], batch.uniform(c.shape[1])[half:])
+    loss = terms.tc_discriminator_loss(discriminator(c[:half]), discriminator(permuted))
+    return Losses(loss, {"tc_discriminator_loss": loss})

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
 
 from idgan.networks.modules import check_config_class, in_build_mode
 from idgan.networks.protocols import Network
@@ -17,6 +18,7 @@ __all__ = [
     "ObjectiveConfig",
     "Phases",
     "TrainingBatch",
+    "TrainingImages",
     "TrainingObjective",
     "register_objective",
 ]
@@ -73,11 +75,26 @@ class TrainingBatch(Protocol):
         ...
 
 
+class TrainingImages(Protocol):
+    """Images and random numbers for changes between two steps, see `idgan.data.Batches`."""
+
+    def rng(self, step: int) -> Generator:
+        """A CPU generator that is a function of the seed and the step."""
+        ...
+
+    def images(self, count: int, rng: Generator) -> Tensor:
+        """`count` images (N, C, H, W) in [0, 1], drawn by `rng`."""
+        ...
+
+
 class TrainingObjective(Protocol):
     """What the training loop needs. An objective is a `torch.nn.Module` with these attributes.
 
     `Objective` has defaults for all of them except `phases`. All adaptive state must be in buffers, so that
     `state_dict()` is enough to resume. If a stage keeps a moving average, the objective has the attribute `generator`.
+
+    An objective may also have the methods `lr_factor(phase, step)` and `between_steps(step, batches, optimizers)`.
+    `Objective` describes them. Without them, learning rates are constant and networks change in steps only.
 
     Attributes:
         prior: source of the generator's codes: "aggregated" (the encoder's aggregated posterior) or "normal" (N(0, I)).
@@ -167,6 +184,28 @@ class Objective(nn.Module):
     def differentiates_twice(self, phase: str, step: int) -> bool:
         """Whether the losses of `phase` at `step` contain gradients (R1). Compiled networks do not support that."""
         return False
+
+    def lr_factor(self, phase: str, step: int) -> float:
+        """Factor of the learning rate of `phase` at `step`."""
+        return 1.0
+
+    def between_steps(
+        self, step: int, batches: TrainingImages, optimizers: Mapping[str, Optimizer]
+    ) -> dict[str, object]:
+        """Change the networks without gradients. By default, nothing changes.
+
+        The training loop calls it before the first step and after each step. A change must be a function of the state,
+        the seed and the step. Then a resumed run ends with the same bits.
+
+        Args:
+            step: number of finished steps.
+            batches: source of images and random numbers.
+            optimizers: phase -> optimizer.
+
+        Returns:
+            Name -> plain value, for the log.
+        """
+        return {}
 
     def networks(self, phase: str) -> Sequence[Network]:
         """The networks that `phase` updates. All other networks get no gradients in it."""

@@ -14,7 +14,6 @@ from idgan.errors import InvalidInputError
 from idgan.networks import (
     BottleneckDiscriminatorConfig,
     ConvDiscriminatorConfig,
-    ConvGeneratorConfig,
     LogitHeadConfig,
     ProjectedDiscriminatorConfig,
     ProjectionDiscriminatorConfig,
@@ -28,11 +27,13 @@ from idgan.objectives import (
     EndToEndIDGANConfig,
     FactorVAEConfig,
     GANConfig,
+    GrowingVAEConfig,
     InfoGANConfig,
     ProjectedIDGANConfig,
     VAEGANConfig,
+    growing_phases,
 )
-from idgan.recipes.recipe import Adam, Recipe, Stage
+from idgan.recipes.recipe import Adam, Recipe, Stage, decoder_config
 from idgan.recipes.settings import describe
 from idgan.registry import Registry
 
@@ -48,6 +49,9 @@ register_method = METHODS.register
 SYNTHETIC_BETA = 8.0
 """beta of the paper's beta-VAE on dSprites and its variants."""
 TC_DISCRIMINATOR_OPTIMIZER = Adam(1e-4, 0.5, 0.9)
+BASELINE_OPTIMIZER = Adam(5e-4)
+"""Optimizer of other VAEs if the recipe has `GROWING_OPTIMIZERS`, which fit the schedule of a growing VAE only."""
+GROWING_OPTIMIZERS = {"vae": Adam(1e-3), "tc_discriminator": Adam(3e-4, 0.5, 0.9)}
 
 
 @register_method("id-gan")
@@ -91,7 +95,7 @@ def projected(recipe: Recipe) -> Recipe:
 @register_method("end-to-end")
 def end_to_end(recipe: Recipe) -> Recipe:
     """ID-GAN in one stage. The encoder is trained as a beta-VAE and by the GAN at the same time."""
-    optimizers = {"vae": _optimizer(recipe, "vae", "vae"), **_gan_stage(recipe).optimizers}
+    optimizers = {"vae": _baseline_optimizers(recipe)["vae"], **_gan_stage(recipe).optimizers}
     id_weight = _field(recipe, "gan", "id_weight")
     objective = _adversarial(
         EndToEndIDGANConfig, recipe, "end-to-end", id_weight=id_weight, stage_1=_beta_vae_config(recipe)
@@ -103,7 +107,7 @@ def end_to_end(recipe: Recipe) -> Recipe:
 def vae_gan(recipe: Recipe) -> Recipe:
     """beta-VAE with an adversarial loss on its decoder, which is the generator."""
     optimizers = {
-        "vae": _optimizer(recipe, "vae", "vae"),
+        "vae": _baseline_optimizers(recipe)["vae"],
         "discriminator": _optimizer(recipe, "gan", "discriminator"),
     }
     objective = _adversarial(VAEGANConfig, recipe, "vae-gan", stage_1=_beta_vae_config(recipe))
@@ -166,6 +170,17 @@ def beta_tcvae(recipe: Recipe) -> Recipe:
     return _stage_1_only(recipe, "beta-tcvae", BetaTCVAEConfig(likelihood=_likelihood(recipe)))
 
 
+@register_method("growing-vae")
+def growing_vae(recipe: Recipe) -> Recipe:
+    """A VAE with a growing code alone. If stage 1 of the recipe is one, it stays as it is."""
+    stage = _vae_stage(recipe)
+    if not isinstance(stage.objective, GrowingVAEConfig):
+        objective = GrowingVAEConfig(likelihood=_likelihood(recipe), phases=growing_phases(stage.steps))
+        stage = replace(stage, objective=objective, optimizers=dict(GROWING_OPTIMIZERS))
+    one_stage = replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from="")
+    return _with_decoder_as_generator(one_stage, "growing-vae", None)
+
+
 def apply_method(recipe: Recipe, method: str) -> Recipe:
     """The recipe of `method` that derives from `recipe`.
 
@@ -226,6 +241,16 @@ def _optimizer(recipe: Recipe, stage: str, phase: str) -> Any:
     return optimizers[phase]
 
 
+def _baseline_optimizers(recipe: Recipe) -> dict[str, Any]:
+    """Phase -> optimizer of stage 1, with an optimizer of "vae". `GROWING_OPTIMIZERS` of a growing VAE are left out."""
+    _optimizer(recipe, "vae", "vae")  # raises if the recipe lacks it
+    stage = _vae_stage(recipe)
+    if not isinstance(stage.objective, GrowingVAEConfig):
+        return stage.optimizers
+    changed = {phase: each for phase, each in stage.optimizers.items() if each != GROWING_OPTIMIZERS.get(phase)}
+    return {"vae": BASELINE_OPTIMIZER} | changed
+
+
 def _kind(config: object) -> str:
     return type(config).__name__.removesuffix("Config")
 
@@ -250,11 +275,9 @@ def _stage_1_only(recipe: Recipe, method: str, objective: Any, **optimizers: Any
 
     `optimizers` are those of phases besides "vae". The parent's optimizer of a phase takes precedence.
     """
-    parent = _vae_stage(recipe)
-    chosen = {"vae": _optimizer(recipe, "vae", "vae")} | {
-        phase: parent.optimizers.get(phase, optimizer) for phase, optimizer in optimizers.items()
-    }
-    stage = replace(parent, objective=objective, optimizers=chosen)
+    given = _baseline_optimizers(recipe)
+    chosen = {"vae": given["vae"]} | {phase: given.get(phase, optimizer) for phase, optimizer in optimizers.items()}
+    stage = replace(_vae_stage(recipe), objective=objective, optimizers=chosen)
     one_stage = replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from="")
     return _with_decoder_as_generator(one_stage, method, None)
 
@@ -266,8 +289,7 @@ def _with_decoder_as_generator(recipe: Recipe, method: str, discriminator: Any) 
         raise InvalidInputError(
             f"method {method!r} generates {size}x{size} images; recipe {recipe.name} needs {resolution}x{resolution}"
         )
-    generator = ConvGeneratorConfig(recipe.vae.c_dim, 0, recipe.vae.image_channels)
-    return replace(recipe, generator=generator, discriminator=discriminator, init_generator_from="")
+    return replace(recipe, generator=decoder_config(recipe.vae), discriminator=discriminator, init_generator_from="")
 
 
 def _likelihood(recipe: Recipe) -> str:

@@ -14,9 +14,9 @@ from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConf
 from idgan.objectives import Objective
 from idgan.rng import MAX_SEED
 
-__all__ = ["INITS", "PRECISIONS", "Adam", "RMSprop", "Recipe", "Stage"]
+__all__ = ["INITS", "PRECISIONS", "Adam", "RMSprop", "Recipe", "Stage", "decoder_config"]
 
-INITS = ("torch", "he")
+INITS = ("torch", "he", "decoder")
 PRECISIONS = ("fp32", "tf32", "bf16")
 REQUIRED_FIELDS = {
     "vae": ("c_dim", "image_channels", "resolution"),
@@ -138,12 +138,14 @@ class Recipe:
         init_vae_from: model (anything `idgan.load` takes) or run directory that provides the initial VAE of stage 1. ""
             starts from random weights.
         init_generator_from: model (anything `idgan.load` takes) that provides the initial generator of stage 2. It must
-            be distilled from the same encoder. "" starts from random weights.
+            be distilled from the same encoder. "" starts as `generator_init` says.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
-            which gives first images with texture.
+            whose first images have texture. "decoder" starts stage 2 with the decoder of the VAE, for a generator of
+            its shape.
 
     Raises:
-        InvalidInputError: both stages are None, a value is out of range, or a network config lacks an attribute.
+        InvalidInputError: there is no stage, a value is out of range, a network config lacks an attribute, or
+            `generator_init` is "decoder" and the generator has another shape.
     """
 
     name: str
@@ -179,6 +181,13 @@ class Recipe:
                 raise InvalidInputError(
                     f"{part} must have the attributes {', '.join(names)}; {kind} has no {', '.join(missing)}"
                 )
+        if self.generator_init == "decoder" and not (
+            type(self.vae) is VAEConfig and self.generator == decoder_config(self.vae)
+        ):
+            raise InvalidInputError(
+                f"generator_init 'decoder' needs a generator of the shape of the decoder; "
+                f"recipe {self.name} has {self.generator!r:.200}"
+            )
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -206,3 +215,8 @@ class Recipe:
         networks = (vae,) if stage == "vae" else (vae, generator, discriminator)
         objective: Objective = self.stages[stage].objective.build(*networks)
         return objective
+
+
+def decoder_config(vae: VAEConfig) -> ConvGeneratorConfig:
+    """Config of a generator of the shape of the VAE's decoder."""
+    return ConvGeneratorConfig(vae.c_dim, 0, vae.image_channels)

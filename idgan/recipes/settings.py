@@ -76,9 +76,14 @@ def _type_name(part: Any) -> str:
 
 
 def _children(part: Any) -> dict[str, Any] | None:
-    """The named children of a part of a recipe. None for a value without children: plain values and data sets."""
+    """The named children of a part of a recipe. None for a value without children: plain values and data sets.
+
+    The children of a tuple of dataclasses have the names "0", "1", ...
+    """
     if dataclasses.is_dataclass(part) and not _is_dataset(part):
         return {item.name: getattr(part, item.name) for item in dataclasses.fields(part)}
+    if isinstance(part, tuple) and part and all(map(dataclasses.is_dataclass, part)):
+        return {str(number): item for number, item in enumerate(part)}
     return part if isinstance(part, dict) else None
 
 
@@ -97,6 +102,8 @@ def _with_setting(part: Any, names: list[str], value: Any, path: str) -> Any:
         accepted = f"{name!r} is not one of {', '.join(children)}" if children else f"{parent!r} is a single value"
         raise InvalidInputError(f"no setting {path!r}: {accepted}")
     child = _with_setting(children[name], rest, value, path)
+    if isinstance(part, tuple):
+        return tuple({**children, name: child}.values())
     return {**part, name: child} if isinstance(part, dict) else dataclasses.replace(part, **{name: child})
 
 

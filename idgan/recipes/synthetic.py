@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
-from idgan.objectives import BetaVAEConfig, CapacityFactorVAEConfig, IDGANConfig, PairwiseTCVAEConfig
+from idgan.objectives import BetaVAEConfig, GrowingVAEConfig, IDGANConfig, PairwiseTCVAEConfig, growing_phases
 from idgan.recipes.recipe import Adam, Recipe, Stage
 from idgan.recipes.registry import register_recipe
 
@@ -15,15 +15,15 @@ __all__ = ["color_dsprites", "dsprites", "noisy_dsprites", "scream_dsprites"]
 def dsprites() -> Recipe:
     """dSprites.
 
-    Stage 1 is FactorVAE with capacity annealing, chosen in docs/results.md. The paper allows any disentangling encoder.
+    Stage 1 is a FactorVAE with a growing code. The paper allows any disentangling encoder.
     """
     return Recipe(
         name="dsprites",
         data="dsprites",
         vae_stage=Stage(
-            objective=CapacityFactorVAEConfig(tc_weight=20.0, capacity=7.0, capacity_steps=5_250, weight=100.0),
-            optimizers={"vae": Adam(5e-4), "tc_discriminator": Adam(1e-4, 0.5, 0.9)},
-            steps=9_000,
+            objective=GrowingVAEConfig(phases=growing_phases(10_000)),
+            optimizers={"vae": Adam(1e-3), "tc_discriminator": Adam(3e-4, 0.5, 0.9)},
+            steps=10_000,
             precision="bf16",
             select_every=1000,
         ),

@@ -88,6 +88,8 @@ class Trainer:
             warnings.warn("this device has no bf16 arithmetic; training uses fp32 instead", stacklevel=3)
         self.parameters = {phase: objective.parameters_of(phase) for phase in objective.phases}
         self.optimizers = {phase: stage.optimizers[phase].build(self.parameters[phase]) for phase in objective.phases}
+        # Before `restore`, because a state has the rates of its own step.
+        self.rates = {name: [group["lr"] for group in each.param_groups] for name, each in self.optimizers.items()}
         self.ema = None
         if stage.ema_decay:
             average = get_ema_multi_avg_fn(stage.ema_decay)
@@ -167,6 +169,7 @@ class Trainer:
             with nullcontext() if self.objective.differentiates_twice(phase, batch.step) else self.compiled:
                 logged |= gradients(self.objective, phase, parts, self.parameters[phase], self.bf16)
             distributed.average_gradients(self.parameters[phase])
+            self.set_rates(phase, batch.step)
             self.optimizers[phase].step()
         if self.ema:
             self.ema.update_parameters(self.objective.generator)
@@ -176,6 +179,19 @@ class Trainer:
         """The phases that run at `step`, in order."""
         skips = getattr(self.objective, "skips_phase", None)
         return [phase for phase in self.objective.phases if skips is None or not skips(phase, step)]
+
+    def set_rates(self, phase: str, step: int) -> None:
+        """Set the learning rate of `phase` for `step`, if the objective changes it."""
+        if hasattr(self.objective, "lr_factor"):
+            for group, rate in zip(self.optimizers[phase].param_groups, self.rates[phase], strict=True):
+                group["lr"] = rate * self.objective.lr_factor(phase, step)
+
+    def between_steps(self) -> dict[str, Any]:
+        """Let the objective change its networks, if it does that. The result is for the log."""
+        if not hasattr(self.objective, "between_steps"):
+            return {}
+        changes: dict[str, Any] = self.objective.between_steps(self.step, self.batches, self.optimizers)
+        return changes
 
     def fit(self) -> None:
         """Train from the current step to `stage.steps`.
@@ -193,9 +209,12 @@ class Trainer:
             Prefetcher(self.batches, self.stage.steps) as batches,
             _Signals() as signals,
         ):
+            if self.step == 0:
+                self.between_steps()
             while self.step < self.stage.steps:
                 logged = self.train_step(batches(self.step))
                 self.step += 1
+                changes = self.between_steps()
                 self.seconds = before + time.monotonic() - started
                 finished = self.step == self.stage.steps
                 stopping = distributed.any_process(signals.received is not None)
@@ -205,6 +224,8 @@ class Trainer:
                 if recording or selecting or saving:
                     self.check_losses(logged)
                 self.report.step(self.step, logged, record=recording)
+                if changes:
+                    self.report.record({"step": self.step, **changes})
                 if selecting:
                     self.select_weights()
                 if saving:

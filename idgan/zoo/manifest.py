@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from idgan.errors import InvalidInputError, ManifestError, UnknownModelError
 from idgan.files import write_atomically
-from idgan.registry import load_plugins
 
 __all__ = [
     "SCHEMA",
@@ -414,7 +413,6 @@ def list_models(*, status: str | None = None) -> list[str]:
     """
     if status not in (None, "released", "recipe"):
         raise InvalidInputError(f"status must be released, recipe or None, got {status!r}")
-    load_plugins()
     manifest = Manifest.load()
     return [name for name in manifest.names() if status in (None, manifest[name].status)]
 

@@ -12,6 +12,7 @@ def test_tc_discriminator_has_the_parameters_of_table_a2():
     # dim -> 6 x FC 1000 -> FC 2
     assert count(TCDiscriminator(10)) == (10 * 1000 + 1000) + 5 * (1000 * 1000 + 1000) + (1000 * 2 + 2)
     assert count(TCDiscriminator(3, width=8)) == (3 * 8 + 8) + 5 * (8 * 8 + 8) + (8 * 2 + 2)
+    assert count(TCDiscriminator(3, width=8, depth=2)) == (3 * 8 + 8) + (8 * 8 + 8) + (8 * 2 + 2)
 
 
 def test_tc_discriminator_is_leaky_between_its_layers():

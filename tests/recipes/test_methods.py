@@ -13,7 +13,7 @@ SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
 LARGE_PICTURES = ("celeba-128", "celeba-256")
 TWO_STAGES = ("id-gan", "without-distillation", "cgan", "projected")
-DECODERS = ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae")
+DECODERS = ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae", "growing-vae")
 
 
 def exists(method, name):
@@ -111,7 +111,7 @@ def test_betas_are_the_paper_s():
 
 def test_likelihoods_are_the_data_set_s():
     for name, likelihood in {"dsprites": "bernoulli", "chairs-64": "squared-error"}.items():
-        for method in ("vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"):
+        for method in ("vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae", "growing-vae"):
             assert apply_method(recipe_of(name), method).vae_stage.objective.likelihood == likelihood
         assert apply_method(recipe_of(name), "vae-gan").gan_stage.objective.stage_1.likelihood == likelihood
 
@@ -143,22 +143,32 @@ def test_joint_methods_train_their_vae_as_the_beta_vae_that_they_are_compared_wi
 
 
 def test_the_capacity_annealed_vae_is_not_the_recipe_s_factor_vae():
-    stage = apply_method(recipe_of("dsprites"), "capacity-vae").vae_stage
+    stage = apply_method(recipe_of("scream-dsprites"), "capacity-vae").vae_stage
     assert stage.objective == CapacityVAEConfig(likelihood="bernoulli")
-    assert stage.optimizers == {"vae": recipe_of("dsprites").vae_stage.optimizers["vae"]}
+    assert stage.optimizers == {"vae": recipe_of("scream-dsprites").vae_stage.optimizers["vae"]}
 
 
 def test_every_phase_has_the_optimizer_that_moves_the_same_network_in_the_parent():
-    parent = recipe_of("dsprites")
+    parent = recipe_of("color-dsprites")
     known = {**parent.vae_stage.optimizers, **parent.gan_stage.optimizers}
     for method in (name for name in METHODS if name != "projected"):  # another kind of discriminator
         recipe = apply_method(parent, method)
         for stage in recipe.stages:
             optimizers = recipe.stages[stage].optimizers
-            assert optimizers == {phase: known[phase] for phase in optimizers}
+            expected = known if method != "growing-vae" else {"vae": Adam(1e-3)}
+            assert optimizers == {phase: expected.get(phase, optimizer) for phase, optimizer in optimizers.items()}
     assert apply_method(recipe_of("chairs-64"), "factor-vae").vae_stage.optimizers["tc_discriminator"] == Adam(
         1e-4, 0.5, 0.9
     )
+
+
+def test_what_is_compared_with_a_growing_vae_does_not_have_its_learning_rates():
+    parent = recipe_of("dsprites")
+    for method in ("beta-vae", "factor-vae", "end-to-end", "vae-gan"):
+        (stage,) = apply_method(parent, method).stages.values()
+        assert stage.optimizers["vae"] == Adam(5e-4)
+        assert stage.optimizers.get("tc_discriminator", Adam(1e-4, 0.5, 0.9)) == Adam(1e-4, 0.5, 0.9)
+    assert apply_method(parent, "growing-vae").vae_stage == parent.vae_stage
 
 
 def test_cgan_puts_the_code_beside_the_recipe_s_discriminator():

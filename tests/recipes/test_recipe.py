@@ -157,6 +157,7 @@ def test_booleans_are_read_as_in_python():
         ("gan_stage.objective.type", r"'type' is not one of r1_weight"),
         ("seed.deeper", r"'seed' is a single value"),
         ("name.upper", r"'name' is a single value"),
+        ("vae_stage.objective.phases.99.steps", r"'99' is not one of 0, 1, 2, 3"),
         ("vae.build", r"'build' is not one of c_dim, image_channels"),
         ("vae.__class__", r"'__class__' is not one of c_dim"),
     ],
@@ -196,6 +197,7 @@ def test_a_value_of_the_wrong_kind_is_refused(path, value, kind):
         ("vae", "vae.c_dim, vae.image_channels"),
         ("gan_stage.optimizers", "gan_stage.optimizers.discriminator, gan_stage.optimizers.generator"),
         ("gan_stage.optimizers.generator", "gan_stage.optimizers.generator.lr, "),
+        ("vae_stage.objective.phases", "vae_stage.objective.phases.0, vae_stage.objective.phases.1, "),
     ],
 )
 def test_a_group_cannot_be_set_and_the_message_lists_it(path, members):
@@ -220,7 +222,9 @@ def test_a_group_cannot_be_set_and_the_message_lists_it(path, members):
         ("vae_stage.optimizers.vae.lr", "1e999", "lr must be more than 0 and less than inf, got inf"),
         ("vae_stage.optimizers.vae.beta1", 1.0, "beta1 must be 0 or more and less than 1, got 1.0"),
         ("gan_stage.optimizers.generator.beta2", -0.5, "beta2 must be 0 or more and less than 1, got -0.5"),
-        ("vae_stage.objective.capacity", -7.0, "capacity must be 0 or more, got -7.0"),
+        ("vae_stage.objective.images", 1, "images must be an integer of 2 or more, got 1"),
+        ("vae_stage.objective.phases.2.unlock", "warm", "unlock must be one of none, cold, hot, got 'warm'"),
+        ("vae_stage.objective.phases.0.dims", 0, "dims must be an integer of 1 or more, got 0"),
     ],
 )
 def test_a_value_that_training_could_not_use_is_refused_at_once(path, value, message):
@@ -288,5 +292,22 @@ def test_generator_init_touches_the_generator_alone():
 
 
 def test_an_unknown_generator_init_is_refused():
-    with pytest.raises(InvalidInputError, match="generator_init must be one of torch, he, got 'xavier'"):
+    with pytest.raises(InvalidInputError, match="generator_init must be one of torch, he, decoder, got 'xavier'"):
         override(recipe_of("dsprites"), {"generator_init": "xavier"})
+
+
+def test_only_a_generator_of_its_shape_can_start_as_the_decoder():
+    assert override(recipe_of("dsprites"), {"generator_init": "decoder"}).generator_init == "decoder"
+    for name, settings in ("dsprites", {"generator.s_dim": 2}), ("celeba-64", {}):
+        with pytest.raises(InvalidInputError, match="needs a generator of the shape of the decoder; recipe"):
+            override(recipe_of(name), settings | {"generator_init": "decoder"})
+
+
+def test_one_phase_of_a_schedule_can_be_set():
+    """A tuple of dataclasses is described and changed by number."""
+    parent = recipe_of("dsprites")
+    recipe = override(parent, {"vae_stage.objective.phases.1.steps": "7"})
+    before, after = parent.vae_stage.objective.phases, recipe.vae_stage.objective.phases
+    assert after == (before[0], dataclasses.replace(before[1], steps=7), *before[2:])
+    path = "vae_stage.objective.phases.1"
+    assert (describe(recipe)[f"{path}.type"], describe(recipe)[f"{path}.steps"]) == ("Phase", 7)

@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from idgan.data import Batches, DSprites
 from idgan.errors import DivergedError
@@ -18,7 +19,7 @@ from idgan.networks import (
     VAEConfig,
 )
 from idgan.objectives import BetaVAEConfig, BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
-from idgan.recipes import recipe_of
+from idgan.recipes import apply_method, recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import step_of
 from idgan.training.loop import gradients
@@ -37,7 +38,7 @@ def test_a_divergence_is_an_error_and_the_last_saved_state_is_finite(tmp_path, t
 
 def test_a_loss_beyond_reason_stops_at_once(tmp_path, tiny):
     with pytest.raises(DivergedError, match=r"the loss of phase 'vae' is .* at step 1: .*none yet"):
-        train("dsprites", tmp_path, **tiny(vae_stage__objective__tc_weight=1e30))
+        train("dsprites", tmp_path, **tiny(vae_stage__objective__phases__0__beta_end=1e30))
     assert not (tmp_path / "vae" / "state.safetensors").exists()
 
 
@@ -55,6 +56,40 @@ def test_images_that_are_not_numbers_are_a_divergence(tmp_path, tiny):
 
     with pytest.raises(DivergedError, match="is nan at step 1"):
         train(dataclasses.replace(recipe_of("dsprites"), data=Broken()), tmp_path, **tiny())
+
+
+# ------------------------------------------------------------------ optional methods of an objective
+
+
+class Bare(nn.Module):
+    """A beta-VAE with the required attributes of an objective alone: no `lr_factor`, no `between_steps`."""
+
+    prior = "aggregated"
+
+    def __init__(self, inner):
+        super().__init__()
+        self.vae = inner.vae
+        self.phases = inner.phases
+        self.losses = inner.losses
+        self.parameters_of = inner.parameters_of
+        self.differentiates_twice = inner.differentiates_twice
+
+
+@dataclasses.dataclass(frozen=True)
+class BareConfig:
+    def build(self, vae):
+        return Bare(BetaVAEConfig().build(vae))
+
+
+def test_an_objective_without_the_optional_methods_trains_the_same(tmp_path, tiny):
+    weights = []
+    for name, config in {"bare": BareConfig(), "whole": BetaVAEConfig()}.items():
+        recipe = apply_method(recipe_of("dsprites"), "beta-vae")
+        recipe = dataclasses.replace(recipe, vae_stage=dataclasses.replace(recipe.vae_stage, objective=config))
+        settings = {path: value for path, value in tiny()["settings"].items() if not path.startswith("gan_stage")}
+        path = train(recipe, tmp_path / name, **tiny() | {"settings": settings | {"vae_stage.steps": 3}})
+        weights.append(load_file(path))
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items() if "bank" not in name)
 
 
 # ------------------------------------------------------------------ a batch in parts

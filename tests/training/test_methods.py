@@ -89,7 +89,9 @@ def test_the_recipe_of_a_run_tells_methods_apart(short):
     assert len(set(recipes)) == len(METHODS)
 
 
-@pytest.mark.parametrize("method", ["vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae"])
+@pytest.mark.parametrize(
+    "method", ["vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae", "growing-vae"]
+)
 def test_where_the_decoder_is_the_generator_they_draw_the_same(short, method):
     """But for VAE-GAN's, whose generator is a moving average of the decoder."""
     sampler = idgan.load(short(method), device="cpu")

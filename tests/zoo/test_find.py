@@ -122,8 +122,6 @@ def test_plugins_are_loaded_before_a_file_is_read(monkeypatch):
             call()
         assert called
         called.clear()
-    idgan.list_models()
-    assert called
 
 
 def test_a_tilde_is_the_home_directory(monkeypatch, tmp_path):

@@ -1,0 +1,338 @@
+"""A FactorVAE with a growing code: two dimensions first, and more once these are in place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from idgan.errors import InvalidInputError, check_integer, check_range
+from idgan.images import encoder_view
+from idgan.networks.heads import TCDiscriminator
+from idgan.networks.posterior import Posterior
+from idgan.networks.protocols import VAENetwork, check_methods
+from idgan.networks.vae import VAE
+from idgan.objectives import alignment, terms
+from idgan.objectives.factor_vae import tc_discriminator_losses
+from idgan.objectives.objective import Losses, Phases, TrainingBatch, TrainingImages, register_objective
+from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
+
+__all__ = ["GrowingVAE", "GrowingVAEConfig", "Phase", "growing_phases"]
+
+UNLOCKS = ("none", "cold", "hot")
+ENCODED_BATCH = 64
+"""Images in a batch that is encoded between two steps."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase in the schedule of `GrowingVAE`.
+
+    Attributes:
+        steps: length of the phase.
+        dims: number of unlocked dimensions, with those of earlier phases.
+        unlock: initial weights of new dimensions. "cold" draws small random weights. "hot" reads what the code does not
+            contain yet. "none" adds no dimensions.
+        beta_start, beta_end, beta_steps: weight of the KL. It changes linearly in the first `beta_steps` steps and is
+            constant afterwards.
+        tc_weight_start, tc_weight_end, tc_weight_steps: weight of the total correlation, in the same way.
+        lr_start, lr_end: learning rate of the VAE, as factors of that of its optimizer. It changes linearly over the
+            phase.
+        warmup_steps: number of first steps in which the learning rate rises from 0.
+        fresh: whether the phase starts with a new TC discriminator and new moments of the optimizers.
+        align: whether the two dimensions of highest KL are rotated onto the axes of a square at the end of the phase.
+        settle_every: interval in steps between clearings of the inactive dimensions, each followed by a rotation as for
+            `align`. The last step of the phase has one too. 0 does neither.
+
+    Raises:
+        InvalidInputError: `unlock` is unknown, or a number is out of range.
+    """
+
+    steps: int
+    dims: int
+    unlock: str = "none"
+    beta_start: float = 4.0
+    beta_end: float = 4.0
+    beta_steps: int = 0
+    tc_weight_start: float = 0.0
+    tc_weight_end: float = 0.0
+    tc_weight_steps: int = 0
+    lr_start: float = 1.0
+    lr_end: float = 1.0
+    warmup_steps: int = 200
+    fresh: bool = True
+    align: bool = False
+    settle_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unlock not in UNLOCKS:
+            raise InvalidInputError(f"unlock must be one of {', '.join(UNLOCKS)}, got {self.unlock!r:.100}")
+        check_integer(1, steps=self.steps, dims=self.dims)
+        check_range(0, beta_start=self.beta_start, beta_end=self.beta_end, lr_start=self.lr_start, lr_end=self.lr_end)
+        check_range(0, tc_weight_start=self.tc_weight_start, tc_weight_end=self.tc_weight_end)
+        check_integer(0, beta_steps=self.beta_steps, tc_weight_steps=self.tc_weight_steps)
+        check_integer(0, warmup_steps=self.warmup_steps, settle_every=self.settle_every)
+
+    def beta(self, step: int) -> float:
+        """Weight of the KL at `step` of the phase."""
+        return _ramp(self.beta_start, self.beta_end, self.beta_steps, step)
+
+    def tc_weight(self, step: int) -> float:
+        """Weight of the total correlation at `step` of the phase."""
+        return _ramp(self.tc_weight_start, self.tc_weight_end, self.tc_weight_steps, step)
+
+    def lr_factor(self, step: int) -> float:
+        """Factor of the VAE's learning rate at `step` of the phase."""
+        warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        return warmup * _ramp(self.lr_start, self.lr_end, self.steps, step)
+
+
+def _ramp(start: float, end: float, steps: int, step: int) -> float:
+    return start + (end - start) * (min(1.0, step / steps) if steps else 1.0)
+
+
+def growing_phases(steps: int = 9_000) -> tuple[Phase, ...]:
+    """The schedule for dSprites. It lasts for `steps`, and for 4,700 steps at least.
+
+    Two dimensions learn position, and a third learns scale. The fourth learns shape and the orientation of the longest
+    shape. It learns fast and alone, because two dimensions at once would share this information in a ring. Then the
+    four settle for the remaining time. The last two are unlocked slowly, so that the others keep their information.
+    """
+    before = (
+        Phase(steps=700, dims=2, beta_start=8.0, beta_end=8.0, align=True),
+        Phase(steps=500, dims=2, beta_start=8.0, beta_end=4.0, beta_steps=500, align=True),
+        Phase(steps=1_400, dims=3, unlock="cold", tc_weight_end=20.0, tc_weight_steps=400),
+        Phase(
+            steps=500,
+            dims=4,
+            unlock="hot",
+            beta_start=2.0,
+            beta_end=2.0,
+            tc_weight_end=15.0,
+            tc_weight_steps=300,
+            warmup_steps=100,
+        ),
+        Phase(
+            steps=200,
+            dims=4,
+            beta_start=2.0,
+            beta_steps=200,
+            tc_weight_start=15.0,
+            tc_weight_end=35.0,
+            tc_weight_steps=200,
+            warmup_steps=100,
+        ),
+    )
+    late = Phase(
+        steps=450,
+        dims=5,
+        unlock="hot",
+        tc_weight_end=35.0,
+        tc_weight_steps=100,
+        lr_start=0.5,
+        lr_end=0.05,
+        warmup_steps=50,
+        settle_every=500,
+    )
+    after = (late, replace(late, dims=6))
+    rest = Phase(
+        steps=max(500, steps - sum(phase.steps for phase in before + after)),
+        dims=4,
+        tc_weight_start=35.0,
+        tc_weight_end=35.0,
+        lr_end=0.05,
+        warmup_steps=0,
+        fresh=False,
+        settle_every=500,
+    )
+    return (*before, rest, *after)
+
+
+@register_objective()
+@dataclass(frozen=True, kw_only=True)
+class GrowingVAEConfig(VAEObjectiveConfig):
+    """Config of `GrowingVAE`.
+
+    Attributes:
+        phases: the schedule. Training after the last phase continues with its final values. A phase with more
+            dimensions than the code unlocks all.
+        critic_width, critic_depth: width and number of the hidden layers of the TC discriminator (1000 and 6 in
+            Table A.2).
+        images: number of images from which axes and hot dimensions are computed.
+        inactive_kl: a dimension with a mean KL below this, in nats, is inactive.
+
+    Raises:
+        InvalidInputError: there are no phases, or a number is out of range.
+    """
+
+    phases: tuple[Phase, ...] = field(default_factory=growing_phases)
+    critic_width: int = 256
+    critic_depth: int = 3
+    images: int = 6_000
+    inactive_kl: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer(1, critic_width=self.critic_width, critic_depth=self.critic_depth)
+        check_integer(2, images=self.images)
+        check_range(0, inactive_kl=self.inactive_kl)
+        if not self.phases:
+            raise InvalidInputError("phases must contain one Phase or more, got none")
+
+    def build(self, vae: VAENetwork) -> "GrowingVAE":
+        """The `GrowingVAE` of this config, for `vae`, with a new TC discriminator."""
+        return GrowingVAE(vae, self)
+
+
+class GrowingVAE(VAEObjective):
+    """min E[-log p(x|c)] + beta KL + tc_weight TC(q(c)) over the dimensions that are unlocked.
+
+    The loss is that of FactorVAE (Kim & Mnih 2018, Eq. 2) with a weight of the KL (Eq. 1). A locked dimension has c = 0
+    and no KL.
+
+    A code of two dimensions is nearly linear in the position of a sprite, so its mean codes fill a square. The square
+    is rotated onto the axes of the code (`idgan.objectives.alignment`). Later dimensions find the position encoded.
+
+    Every change between two steps is a function of the state, the seed and the step.
+
+    Raises:
+        InvalidInputError: `vae` does not have the linear layers that `idgan.objectives.alignment` changes.
+    """
+
+    vae: VAE
+
+    def __init__(self, vae: VAENetwork, config: GrowingVAEConfig) -> None:
+        super().__init__(vae)
+        check_methods(vae, "features", "encoder", "decoder", needed_by="GrowingVAE")
+        for name, layer in {"encoder[-1]": self.vae.encoder[-1], "decoder[0]": self.vae.decoder[0]}.items():
+            if not isinstance(layer, nn.Linear):
+                raise InvalidInputError(f"GrowingVAE needs a linear layer {name}, got {type(layer).__name__}")
+        self.config = config
+        self.tc_discriminator = TCDiscriminator(vae.config.c_dim, config.critic_width, config.critic_depth)
+
+    @property
+    def phases(self) -> Phases:
+        return {"vae": self.vae_losses, "tc_discriminator": self.tc_discriminator_losses}
+
+    # -------------------------------------------------------------- the schedule
+
+    def phase_at(self, step: int) -> tuple[Phase, int]:
+        """The phase of the schedule at `step`, and the number of the step in that phase."""
+        start = 0
+        for phase in self.config.phases[:-1]:
+            if step < start + phase.steps:
+                return phase, step - start
+            start += phase.steps
+        return self.config.phases[-1], step - start
+
+    def unlocked_dims(self, phase: Phase) -> int:
+        """Number of dimensions of the code that are unlocked in `phase`."""
+        return min(phase.dims, int(self.vae.config.c_dim))
+
+    def lr_factor(self, phase: str, step: int) -> float:
+        if phase != "vae":
+            return 1.0
+        current, phase_step = self.phase_at(step)
+        return current.lr_factor(phase_step)
+
+    # -------------------------------------------------------------- losses
+
+    def codes(self, batch: TrainingBatch) -> tuple[Posterior, Tensor]:
+        """(q(c|x), c ~ q(c|x)) for the images of the batch, computed once. Locked dimensions have N(0, 1) and 0."""
+
+        def encode() -> tuple[Posterior, Tensor]:
+            posterior = self.vae.encode(self.encoder_images(batch))
+            mean = posterior.mean
+            phase, _ = self.phase_at(batch.step)
+            unlocked = (torch.arange(mean.shape[1], device=mean.device) < self.unlocked_dims(phase)).to(mean.dtype)
+            posterior = Posterior(mean * unlocked, posterior.logvar * unlocked)
+            return posterior, posterior.sample(batch.normal(mean.shape[1])) * unlocked
+
+        return batch.once("codes", encode)
+
+    def vae_losses(self, batch: TrainingBatch) -> Losses:
+        posterior, c = self.codes(batch)
+        phase, step = self.phase_at(batch.step)
+        reconstruction = self.reconstruction(batch, self.config.likelihood)
+        kl = terms.kl_divergence(posterior)
+        tc = terms.tc_estimate(self.tc_discriminator(c))
+        regularizer = phase.beta(step) * kl + phase.tc_weight(step) * tc
+        return Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, "tc": tc})
+
+    def tc_discriminator_losses(self, batch: TrainingBatch) -> Losses:
+        return tc_discriminator_losses(self.tc_discriminator, self.codes(batch)[1], batch)
+
+    # -------------------------------------------------------------- changes between two steps
+
+    @torch.no_grad()
+    def between_steps(
+        self, step: int, batches: TrainingImages, optimizers: Mapping[str, Optimizer]
+    ) -> dict[str, object]:
+        if step == 0:
+            locked = range(self.unlocked_dims(self.config.phases[0]), self.vae.config.c_dim)
+            alignment.clear_dimensions(self.vae, locked)
+            return {}
+        before, last_step = self.phase_at(step - 1)
+        done = last_step + 1
+        ends = done == before.steps
+        interval = before.settle_every
+        settles = interval > 0 and (ends or (done < before.steps and done % interval == 0))
+        rng = batches.rng(step)
+        logged: dict[str, object] = {}
+        if settles or (ends and before.align):
+            logged = self.align(batches, rng, dims=self.unlocked_dims(before), clear_inactive=settles)
+        phase, phase_step = self.phase_at(step)
+        if ends and phase_step == 0:
+            self.start_phase(phase, self.unlocked_dims(before), batches, rng, optimizers)
+        return logged
+
+    def align(self, batches: TrainingImages, rng: Generator, *, dims: int, clear_inactive: bool) -> dict[str, object]:
+        """Rotate the two dimensions of highest KL among the first `dims` onto the axes of their square.
+
+        With `clear_inactive`, the inactive dimensions are cleared first.
+
+        Returns:
+            For the log: the KL of each dimension, the two dimensions, and the angle in radians.
+        """
+        _, posterior = self.encode_images(batches, rng)
+        kl = posterior.kl().mean(0)
+        if clear_inactive:
+            inactive = (kl < self.config.inactive_kl).nonzero().flatten().tolist()
+            alignment.clear_dimensions(self.vae, inactive)
+        pair = sorted(kl[:dims].topk(min(2, dims)).indices.tolist())
+        angle = alignment.square_angle(posterior.mean[:, pair].cpu()) if len(pair) == 2 else 0.0
+        if angle:
+            alignment.rotate_code(self.vae, pair, alignment.rotation(angle))
+        return {"kl_by_dimension": [round(value, 4) for value in kl.tolist()], "aligned": pair, "angle": angle}
+
+    def start_phase(
+        self,
+        phase: Phase,
+        dims: int,
+        batches: TrainingImages,
+        rng: Generator,
+        optimizers: Mapping[str, Optimizer],
+    ) -> None:
+        """Unlock the dimensions of `phase` after the first `dims`. A `fresh` phase gets a new TC discriminator too."""
+        new = range(dims, self.unlocked_dims(phase))
+        if new and phase.unlock == "hot":
+            features, posterior = self.encode_images(batches, rng)
+            alignment.unlock_hot(self.vae, new, features, rng, codes=posterior.mean[:, :dims])
+        elif new and phase.unlock == "cold":
+            alignment.unlock_cold(self.vae, new, rng)
+        if phase.fresh:
+            for layer in self.tc_discriminator.modules():
+                if isinstance(layer, nn.Linear):
+                    alignment.reset_linear(layer, rng)
+            for optimizer in optimizers.values():
+                optimizer.state.clear()
+
+    def encode_images(self, batches: TrainingImages, rng: Generator) -> tuple[Tensor, Posterior]:
+        """(last hidden layer of the encoder, q(c|x)) for `config.images` images drawn by `rng`, in float32."""
+        size = self.config.images
+        counts = [ENCODED_BATCH] * (size // ENCODED_BATCH) + [size % ENCODED_BATCH]
+        views = (encoder_view(batches.images(count, rng), self.vae.config.resolution) for count in counts if count)
+        features = torch.cat([self.vae.features(x.contiguous(memory_format=torch.channels_last)) for x in views])
+        mean, logvar = self.vae.encoder[-1](features.float()).chunk(2, 1)
+        return features.float(), Posterior(mean, logvar)
