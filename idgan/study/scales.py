@@ -13,7 +13,7 @@ __all__ = ["FULL", "GILBO", "SAMPLES", "SCALES", "SHORT", "SYNTHETIC", "TINY", "
 SCALES = ("full", "short", "tiny")
 """The paper's budget, minutes to hours on a CPU, and seconds."""
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
-TWO_STAGE = ("id-gan", "without-distillation", "cgan")
+TWO_STAGE = ("id-gan", "without-distillation", "cgan", "projected")
 """Methods that use the encoder of another run in stage 2."""
 SHORT: dict[str, Any] = {
     "vae_stage.steps": 3000,

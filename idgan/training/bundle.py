@@ -71,13 +71,15 @@ def record_of(run: "Run") -> TrainingRecord:
     origin = stages.get("vae", {}).get("from")
     if origin:
         stages["vae"]["from"] = public_path(origin)
-    settings = {path: public_path(value) if path == "init_vae_from" else value for path, value in run.settings.items()}
+    paths = ("init_vae_from", "init_generator_from")
+    settings = {path: public_path(value) if path in paths else value for path, value in run.settings.items()}
     return TrainingRecord(
         recipe=recipe.name,
         method=derivation(recipe, run.origin)[0],
         untrained=run.untrained(),
         command=command_of(recipe, origin=run.origin, vae=origin, data=run.data),
         settings=settings,
+        identity=run.objective_identity() or None,
         seed=recipe.seed,
         images=len(run.dataset),
         data=run.data and public_path(run.data),

@@ -207,9 +207,17 @@ def seconds_per_step(
     objective = objective_of(recipe, name).to(group.device)
     trainer = Trainer(stage, objective, batches, None, identity={}, report=None, compile=compile)
     interval = _r1_interval(stage)
+    start = _first_full_step(trainer, interval)
     with float32_products(tf32=stage.precision == "tf32"):
-        seconds = [_seconds(trainer, step) for step in _kinds_of_steps(interval)]
+        seconds = [_seconds(trainer, start + step) for step in _kinds_of_steps(interval)]
     return _mean(seconds, interval)
+
+
+def _first_full_step(trainer: Trainer, interval: int) -> int:
+    """The first step with R1 at which all phases run. 0 if there is none."""
+    phases = list(trainer.objective.phases)
+    steps = range(0, trainer.stage.steps, interval)
+    return next((step for step in steps if trainer.phases_at(step) == phases), 0)
 
 
 def _seconds(trainer: Trainer, step: int) -> float:
@@ -217,7 +225,7 @@ def _seconds(trainer: Trainer, step: int) -> float:
     while len(times) <= REPEATS and sum(times) < MAX_SECONDS:
         started = time.perf_counter()
         logged = trainer.train_step(trainer.batches(step))
-        for phase in trainer.objective.phases:
+        for phase in trainer.phases_at(step):
             logged[phase].item()  # waits for a GPU
         times.append(time.perf_counter() - started)
     times = sorted(times[1:] or times)

@@ -156,15 +156,15 @@ class Trainer:
     # -------------------------------------------------------------- training
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Run every phase of the objective on `batch`.
+        """Run the phases of the objective on `batch`.
 
         Returns:
-            Name -> logged scalar tensor, and each phase's loss under the name of the phase.
+            Name -> logged scalar tensor, and the loss of each phase that runs under the name of the phase.
         """
         batch.x = batch.x.contiguous(memory_format=torch.channels_last)
         parts = batch.split(self.stage.accumulation_steps) if self.stage.accumulation_steps > 1 else [batch]
         logged: dict[str, Tensor] = {}
-        for phase in self.objective.phases:
+        for phase in self.phases_at(batch.step):
             self.optimizers[phase].zero_grad()
             with nullcontext() if self.objective.differentiates_twice(phase, batch.step) else self.compiled:
                 logged |= gradients(self.objective, phase, parts, self.parameters[phase], self.bf16)
@@ -174,6 +174,11 @@ class Trainer:
         if self.ema:
             self.ema.update_parameters(self.objective.generator)
         return logged
+
+    def phases_at(self, step: int) -> list[str]:
+        """The phases that run at `step`, in order."""
+        skips = getattr(self.objective, "skips_phase", None)
+        return [phase for phase in self.objective.phases if skips is None or not skips(phase, step)]
 
     def set_rates(self, phase: str, step: int) -> None:
         """Set the learning rate of `phase` for `step`, if the objective changes it."""
@@ -237,7 +242,8 @@ class Trainer:
         Raises:
             DivergedError: names the value and the last saved state.
         """
-        values = {f"the loss of phase {phase!r}": logged[phase].item() for phase in self.objective.phases}
+        ran = [phase for phase in self.objective.phases if phase in logged]
+        values = {f"the loss of phase {phase!r}": logged[phase].item() for phase in ran}
         for phase, parameters in self.parameters.items():  # gradients can be infinite although the loss is finite
             values[f"the norm of the parameters of phase {phase!r}"] = nn.utils.get_total_norm(parameters).item()
         for what, value in values.items():

@@ -28,13 +28,14 @@ from idgan.training.loop import Trainer
 from idgan.training.report import Report
 from idgan.training.setup import STAGES, batches_of, seeded
 from idgan.training.stage_1 import load_pretrained_vae, state_dict_sha256, trained_vae, untrained_parts
+from idgan.training.warm_start import load_pretrained_generator
 from idgan.zoo.weights import CHECKPOINT_FILE
 
 __all__ = ["STAGE_1", "Run"]
 
 STAGE_1 = ("vae_stage.", "init_vae_from")
 """Settings that influence stage 1 alone."""
-STAGE_2 = ("gan_stage.", "generator.", "generator_init", "discriminator.")
+STAGE_2 = ("gan_stage.", "generator.", "generator_init", "init_generator_from", "discriminator.")
 """Settings that influence stage 2 alone."""
 BANK, SELECTION, SHOWN = -1, -2, -3
 """Keys of random numbers for the posterior bank, the selection score and the pictures.
@@ -118,6 +119,9 @@ class Run:
             self.history["vae"] = load_pretrained_vae(self.vae, vae)
             self.settings = {key: value for key, value in self.settings.items() if not key.startswith(STAGE_1)}
             self.settings["vae_sha256"] = state_dict_sha256(self.vae)
+        if recipe.init_generator_from:
+            load_pretrained_generator(self.generator, recipe.init_generator_from)
+            self.settings["init_generator_from_sha256"] = state_dict_sha256(self.generator)
         self._claim_directory()
 
     @property
@@ -175,7 +179,7 @@ class Run:
 
     def train_gan(self) -> None:
         """Stage 2 on `vae`. Leaves the moving average of the generator, or its last weights, in `generator`."""
-        if self.recipe.generator_init == "decoder":
+        if self.recipe.generator_init == "decoder" and not self.recipe.init_generator_from:
             self.generator.load_state_dict(self.vae.as_generator().state_dict())
         with seeded(self.recipe.seed):
             self.objective = self.recipe.build_objective("gan", self.vae, self.generator, self.discriminator)
@@ -199,7 +203,7 @@ class Run:
             self.objective.to(self.group.device),
             self.batches[name],
             self.out / name / STATE_FILE,
-            identity={**(identity or {}), "data": content_key(self.dataset)},
+            identity={**(identity or {}), **self.objective_identity(), "data": content_key(self.dataset)},
             report=Report(
                 self.out / name, f"{self.recipe.name} {name}", draw=draw, quiet=not self.progress, leader=leader
             ),
@@ -208,6 +212,10 @@ class Run:
             compile=self.compile,
             **options,
         )
+
+    def objective_identity(self) -> dict[str, Any]:
+        """`identity()` of the current objective. An objective of a user's own may lack the method."""
+        return dict(getattr(self.objective, "identity", dict)())
 
     # -------------------------------------------------------------- scores and pictures
 

@@ -13,6 +13,7 @@ from idgan.networks import (
     ConvDiscriminatorConfig,
     ConvGeneratorConfig,
     LogitHeadConfig,
+    ProjectedDiscriminatorConfig,
     ProjectionDiscriminatorConfig,
     TCDiscriminator,
     VAEConfig,
@@ -31,6 +32,7 @@ from idgan.objectives import (
     IDGANConfig,
     InfoGANConfig,
     PairwiseTCVAEConfig,
+    ProjectedIDGANConfig,
     VAEGANConfig,
 )
 from idgan.recipes import Adam
@@ -52,11 +54,15 @@ ADVERSARIAL = (
     VAEGANConfig,
     EndToEndIDGANConfig,
     BottleneckIDGANConfig,
+    ProjectedIDGANConfig,
 )
 DISCRIMINATORS = {
     ConditionalGANConfig: ProjectionDiscriminatorConfig(),
     InfoGANConfig: LogitHeadConfig(),
     BottleneckIDGANConfig: BottleneckDiscriminatorConfig(resolution=64, base_width=2, max_width=4, image_channels=1),
+    ProjectedIDGANConfig: ProjectedDiscriminatorConfig(
+        features="tiny", image_channels=1, base_width=4, max_width=6, head_width=8
+    ),
 }
 MOVED = {(InfoGANConfig, "discriminator"): ("discriminator.", "vae.encoder.")}
 """(config, phase) -> name prefixes of the parameters that the phase updates, if they are not those of its own name."""
@@ -69,7 +75,7 @@ def batches():
 
 
 @pytest.fixture
-def build():
+def build(tiny_pyramid):
     """`build(config)`: the objective of a config on small networks with the same weights each time."""
 
     def make(config, c_dim=C_DIM):

@@ -22,6 +22,7 @@ from idgan.objectives import (
     InfoGANConfig,
     Losses,
     Objective,
+    ProjectedIDGANConfig,
     TrainingObjective,
     VAEGANConfig,
     register_objective,
@@ -229,7 +230,9 @@ MEANS = (
 
 
 @pytest.mark.parametrize(
-    "config", [config() for config in (*MEANS, BottleneckIDGANConfig)], ids=lambda config: type(config).__name__
+    "config",
+    [config() for config in (*MEANS, BottleneckIDGANConfig, ProjectedIDGANConfig)],
+    ids=lambda config: type(config).__name__,
 )
 def test_two_processes_average_to_the_gradient_of_one(build, config, batches, gradients):
     """True if the loss is a mean over images. The estimates of TC compare the images of one process."""

@@ -32,7 +32,8 @@ def test_the_discriminator_of_a_growing_vae_is_small():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_network_of_a_method_counts_once(method):
+def test_each_network_of_a_method_counts_once(method, packages_of):
+    packages_of(method)
     found = parameters_of(apply_method(recipe_of("dsprites"), method))
     assert found["vae"] == 764_245  # table A.2, for 10 dimensions
     assert ("generator" in found) == (

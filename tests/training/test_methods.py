@@ -35,11 +35,12 @@ def settings_of(tiny, recipe, **more):
 
 
 @pytest.fixture(scope="module")
-def short(tiny, tmp_path_factory):
+def short(tiny, packages_of, tmp_path_factory):
     """`short(method)`: the directory of two real steps of each of its stages on dSprites. Trained once."""
     runs = {}
 
     def run(method):
+        packages_of(method)
         if method not in runs:
             runs[method] = tmp_path_factory.mktemp("methods") / method
             settings = settings_of(
