@@ -290,3 +290,10 @@ def test_generator_init_touches_the_generator_alone():
 def test_an_unknown_generator_init_is_refused():
     with pytest.raises(InvalidInputError, match="generator_init must be one of torch, he, got 'xavier'"):
         override(recipe_of("dsprites"), {"generator_init": "xavier"})
+
+
+def test_a_recipe_of_ones_own_that_fails_is_named(tmp_path, monkeypatch):
+    (tmp_path / "failing.py").write_text("def recipe(): return 1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInputError, match="'failing:recipe' failed: ZeroDivisionError"):
+        recipe_of("failing:recipe")
