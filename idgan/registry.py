@@ -114,7 +114,7 @@ def load_plugins() -> None:
     for point in entry_points(group=PLUGIN_GROUP):
         try:
             point.load()
-        except Exception as error:  # a plug-in may raise anything; the package works without it
+        except (Exception, SystemExit) as error:  # a plug-in may raise anything; the package works without it
             warnings.warn(f"the plug-in {point.name} ({point.value}) cannot be imported: {error}", stacklevel=2)
 
 

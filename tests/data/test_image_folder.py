@@ -247,9 +247,9 @@ def test_optional_libraries_are_asked_for(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(MissingDependencyError, match=r"idgan\[data\]"):
+    with pytest.raises(MissingDependencyError, match=r"extra 'data'"):
         open_dataset("hf:org/name")
-    with pytest.raises(MissingDependencyError, match=r"idgan\[data\]"):
+    with pytest.raises(MissingDependencyError, match=r"extra 'data'"):
         read_boxes(b"", "cars_train_annos.mat")
 
 
