@@ -1,18 +1,20 @@
 """Checks and arithmetic of codes c and nuisances s: rows of numbers, changes, sweeps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
-from idgan.errors import InvalidInputError, check_integer
+from idgan.errors import InvalidInputError, brief, check_integer
 
 __all__ = ["MAX_COUNT", "as_dims", "as_rows", "change", "common_size", "sweep"]
 
 MAX_COUNT = 2**31 - 1
 """Largest number of images, steps or restarts in one call."""
+MAX_VALUE = torch.finfo(torch.float32).max
+"""Largest number in a code."""
 
 
 def as_rows(name: str, code: object, width: int, device: torch.device) -> Tensor:
@@ -63,13 +65,15 @@ def as_dims(dims: object, c_dim: int, active_dims: Sequence[int]) -> list[int]:
     Raises:
         InvalidInputError: `dims` is not a list or is empty, or an entry is not from 0 to c_dim - 1.
     """
+    if isinstance(dims, Tensor) and not _is_plain(dims):
+        raise InvalidInputError(f"dims must be a list of code dimensions, got {_kind(dims)}")
     values = dims.tolist() if hasattr(dims, "tolist") else dims
     if not isinstance(values, Sequence | range) or isinstance(values, str) or len(values) == 0:
-        raise InvalidInputError(f"dims must be a list of code dimensions, got {dims!r:.100}")
+        raise InvalidInputError(f"dims must be a list of code dimensions, got {brief(dims)}")
     for dim in values:
         if isinstance(dim, bool) or not isinstance(dim, Integral) or not 0 <= int(dim) < c_dim:
             raise InvalidInputError(
-                f"code dimension must be an integer from 0 to {c_dim - 1}, got {dim!r:.100}; "
+                f"code dimension must be an integer from 0 to {c_dim - 1}, got {brief(dim)}; "
                 f"the active ones are {list(active_dims)}"
             )
     return [int(dim) for dim in values]
@@ -82,12 +86,14 @@ def change(c: Tensor, changes: Mapping[int, float], active_dims: Sequence[int], 
         InvalidInputError: `changes` is not a mapping, a dimension does not exist, or a value is not finite.
     """
     if not isinstance(changes, Mapping):
-        raise InvalidInputError(f"changes must map code dimensions to numbers, as {{3: 1.5}}, got {changes!r:.100}")
+        raise InvalidInputError(f"changes must map code dimensions to numbers, as {{3: 1.5}}, got {brief(changes)}")
     c = c.clone()
     for dim, value in changes.items():
         (dim,) = as_dims([dim], c.shape[1], active_dims)
         if not _is_finite(value):
-            raise InvalidInputError(f"the change of dimension {dim} must be a finite number, got {value!r:.100}")
+            raise InvalidInputError(f"the change of dimension {dim} must be a finite number, got {brief(value)}")
+        if abs(float(value)) > MAX_VALUE:
+            raise InvalidInputError("the changed c has values that are not finite")
         c[:, dim] = float(value) + (0 if absolute else c[:, dim])
     return as_rows("the changed c", c, c.shape[1], c.device)
 
@@ -107,9 +113,14 @@ def sweep(c: Tensor, dims: Sequence[int], span: Sequence[float] = (-3.0, 3.0), s
     Raises:
         InvalidInputError: `span` is not two finite numbers.
     """
-    ends = tuple(span) if isinstance(span, Iterable) else ()
+    is_list = isinstance(span, Sequence) or (hasattr(span, "tolist") and getattr(span, "ndim", 0) == 1)
+    if isinstance(span, Tensor) and not _is_plain(span):
+        raise InvalidInputError(f"span must be two finite numbers, got {_kind(span)}")
+    ends = tuple(span.tolist() if hasattr(span, "tolist") else span) if is_list else ()
     if len(ends) != 2 or not all(map(_is_finite, ends)):
-        raise InvalidInputError(f"span must be two finite numbers, got {span!r:.100}")
+        raise InvalidInputError(f"span must be two finite numbers, got {brief(span)}")
+    if max(abs(float(end)) for end in ends) > MAX_VALUE:
+        raise InvalidInputError(f"span must be two numbers up to {MAX_VALUE:g}, got {brief(span)}")
     path = c.repeat(len(dims), steps, 1)
     for row, dim in enumerate(dims):
         path[row, :, dim] = torch.linspace(float(ends[0]), float(ends[1]), steps, dtype=torch.float32, device=c.device)
@@ -124,7 +135,9 @@ def _is_finite(value: object) -> bool:
 
 
 def _is_plain(code: Tensor) -> bool:
-    return code.layout == torch.strided and not (code.is_nested or code.is_meta or code.is_complex())
+    return code.layout == torch.strided and not (
+        code.is_nested or code.is_meta or code.is_complex() or code.is_quantized
+    )
 
 
 def _kind(code: Tensor) -> str:

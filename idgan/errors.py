@@ -121,7 +121,7 @@ def check_range(minimum: float, below: float = inf, /, *, exclusive: bool = Fals
         if not number or not minimum <= value < below or (exclusive and value == minimum):
             accepted = f"more than {minimum}" if exclusive else f"{minimum} or more"
             end = f" and less than {below}" if below < inf or value == inf else ""
-            raise InvalidInputError(f"{name} must be {accepted}{end}, got {value!r:.100}")
+            raise InvalidInputError(f"{name} must be {accepted}{end}, got {brief(value)}")
 
 
 def check_integer(minimum: int, maximum: int | None = None, /, **numbers: object) -> None:
@@ -136,10 +136,18 @@ def check_integer(minimum: int, maximum: int | None = None, /, **numbers: object
         number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
         if number is None or number < minimum or (maximum is not None and number > maximum):
             accepted = f"of {minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
-            raise InvalidInputError(f"{name} must be an integer {accepted}, got {value!r:.100}")
+            raise InvalidInputError(f"{name} must be an integer {accepted}, got {brief(value)}")
 
 
 # ------------------------------------------------------------------ messages
+
+
+def brief(value: object) -> str:
+    """`repr(value)`, cut to 100 characters. A value without a `repr`, such as a huge integer, is shown by its type."""
+    try:
+        return f"{value!r:.100}"
+    except Exception:  # Python refuses integers of thousands of digits, and a user's class may raise anything
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def missing_extra(what: str, extra: str) -> str:

@@ -3,20 +3,32 @@
 import errno
 import glob
 import hashlib
+import json
 import os
 import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["read_regular_file", "sha256_of", "user_path", "write_atomically"]
+from idgan.errors import InvalidInputError, brief
 
+__all__ = ["read_json", "read_regular_file", "sha256_of", "user_path", "write_atomically"]
+
+MAX_JSON_BYTES = 1 << 28
+"""Bytes in the largest JSON file that is read."""
 PROCESS = secrets.token_hex(4)
 """Distinguishes this process from an earlier one with the same id, such as the first process of a container."""
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """The `Path` that a user gave, with a leading ~ expanded to the home directory."""
+    """The `Path` that a user gave, with a leading ~ expanded to the home directory.
+
+    Raises:
+        InvalidInputError: it is no text or path object, or has a null character.
+    """
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise InvalidInputError(f"expected the path of a file or directory, got {brief(path)}")
     return Path(os.path.expanduser(path))
 
 
@@ -37,6 +49,19 @@ def read_regular_file(path: str | os.PathLike[str], max_bytes: int | None = None
     return path.read_bytes()
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The JSON value in the file at `path`.
+
+    Raises:
+        OSError: there is no regular file, it cannot be read, or it is too large.
+        ValueError: it is not JSON in UTF-8, or is nested too deeply.
+    """
+    try:
+        return json.loads(read_regular_file(path, MAX_JSON_BYTES).decode())
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Write `data` to `path`. A reader, or a crash at any moment, sees the old file or the new one.
 
@@ -52,6 +77,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     data = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{PROCESS}-{secrets.token_hex(4)}.tmp")
     try:
+        if _is_special(path):  # the rename would put a file in the place of a device
+            raise OSError(errno.EINVAL, "it is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         with open(temporary, "xb") as file:
@@ -65,6 +92,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
         with suppress(OSError):
             temporary.unlink()
     return path
+
+
+def _is_special(path: Path) -> bool:
+    """Whether `path` is a pipe, a device or another thing that is neither a file nor a directory."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from idgan.errors import IdganError, InvalidInputError
+from idgan.errors import IdganError, InvalidInputError, brief
 
 __all__ = ["PLUGIN_GROUP", "Registry", "first_parameter", "import_object", "load_plugins"]
 
@@ -80,9 +80,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def unknown(self, name: object) -> str:
         """The message for a name that is not registered: the closest known name, and all known names."""
-        close = difflib.get_close_matches(str(name), self._entries, n=1)
+        close = difflib.get_close_matches(name[:100], self._entries, n=1) if isinstance(name, str) else []
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"no {self.kind} is called {name!r:.100}; {hint}known: {', '.join(self._entries)}"
+        return f"no {self.kind} is called {brief(name)}; {hint}known: {', '.join(self._entries)}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -114,7 +114,7 @@ def load_plugins() -> None:
     for point in entry_points(group=PLUGIN_GROUP):
         try:
             point.load()
-        except Exception as error:  # a plug-in may raise anything; the package works without it
+        except (Exception, SystemExit) as error:  # a plug-in may raise anything; the package works without it
             warnings.warn(f"the plug-in {point.name} ({point.value}) cannot be imported: {error}", stacklevel=2)
 
 
@@ -131,9 +131,10 @@ def import_object(spec: str) -> Any:
         sys.path.append("")  # a console script does not search the current directory
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise InvalidInputError(f"the module {module_name!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise InvalidInputError(f"the module {module_name!r} cannot be imported: {reason}") from error
     try:
         return getattr(module, name) if name else module
-    except AttributeError as error:
+    except Exception as error:
         raise InvalidInputError(f"the module {module_name!r} has no {name!r}") from error

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
-from idgan.errors import InvalidInputError, check_integer
+from idgan.errors import InvalidInputError, brief, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.inversion import Inversion
 from idgan.networks import ModelConfig, Posterior
@@ -292,6 +292,8 @@ class Sampler(nn.Module):
         """
         check_integer(0, MAX_COUNT, steps=steps)
         check_integer(1, MAX_COUNT, restarts=restarts)
+        if not isinstance(refine_c, bool):
+            raise InvalidInputError(f"refine_c must be True or False, got {brief(refine_c)}")
         rng = _rng(seed)
         images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop).to(self.device)
         posterior = self.posterior(x, crop=crop)
@@ -425,7 +427,7 @@ class Sampler(nn.Module):
 
 def _check_prior(prior: object) -> None:
     if prior not in PRIORS:
-        raise InvalidInputError(f"prior must be one of {', '.join(PRIORS)}, got {prior!r:.100}")
+        raise InvalidInputError(f"prior must be one of {', '.join(PRIORS)}, got {brief(prior)}")
 
 
 def _rng(seed: int | None) -> torch.Generator:

@@ -1,5 +1,6 @@
 """Atomic writes: a file is whole or absent, and temporary files of killed processes are deleted."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from idgan.files import read_regular_file, sha256_of, user_path, write_atomically
+from idgan.errors import InvalidInputError
+from idgan.files import read_json, read_regular_file, sha256_of, user_path, write_atomically
 
 WRITER = """
 import os, sys
@@ -95,3 +97,30 @@ def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
     assert write_atomically("~/new/a", b"x") == tmp_path / "new" / "a"
     assert sha256_of("~/new/a") == sha256_of(tmp_path / "new" / "a")
     assert user_path("~no-such-user/a") == Path("~no-such-user/a")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"{", b"[" * 200_000], ids=["empty", "not UTF-8", "cut", "deep"])
+def test_a_file_that_is_no_json_is_a_value_error(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes")
+def test_a_pipe_is_neither_read_nor_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        read_json(pipe)
+    for path in (pipe, tmp_path / "link"):
+        with pytest.raises(OSError, match="not a regular file") as caught:
+            write_atomically(path, "x")
+        assert caught.value.errno == errno.EINVAL
+    assert pipe.is_fifo() and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("path", [5, None, b"x", [], "a\0b"])
+def test_what_is_no_path_is_named(path):
+    with pytest.raises(InvalidInputError, match="expected the path of a file or directory, got"):
+        user_path(path)

@@ -971,3 +971,10 @@ def test_batches_of_any_resolution_have_as_many_pixels_but_one_image_at_least():
         1,
         1,
     ]
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
+    with open(tmp_path / "a.png", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InvalidInputError, match="bytes are more than"):
+        as_batch(tmp_path / "a.png", channels=1, resolution=64)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 import idgan
+from idgan import registry
 
 PLUGIN = Path(__file__).parent / "plugin"
 STEPS = ["--steps", "3", "--batch-size", "4", "--set", "vae_stage.batch_size=4", "--threads", "1"]
@@ -144,3 +146,12 @@ def test_a_module_that_is_not_installed_is_imported_on_request(run, python):
         "-m", "idgan", "train", "dsprites", *data, "--stage", "vae", "--out", "own-data", *STEPS, plugin=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_plugin_that_ends_the_process_is_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "ending.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("ending", "ending", registry.PLUGIN_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    with pytest.warns(UserWarning, match="the plug-in ending .* cannot be imported: 3"):
+        registry.load_plugins.__wrapped__()

@@ -665,6 +665,13 @@ NAN, INF = float("nan"), float("inf")
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: True}), "change of dimension 0"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: INF}), "change of dimension 0 must be a finite number, got inf"),
         (lambda g: g.edit(torch.rand(1, 64, 64), {0: 1e39}), "the changed c has values that are not finite"),
+        (lambda g: g.edit(torch.rand(1, 64, 64), {0: 1e39}, absolute=True), "the changed c has values that are not"),
+        (lambda g: g.sample(n=10**5000), "n must be an integer from 1 to 2147483647, got <int that cannot be shown>"),
+        (lambda g: g.traverse(span=(1e308, -1e308)), "span must be two numbers up to 3.40282e.38"),
+        (lambda g: g.traverse(span=np.array(3)), "span must be two finite numbers"),
+        (lambda g: g.traverse(dims=torch.ones(2).to_sparse()), "dims must be a list .*sparse_coo"),
+        (lambda g: g.traverse(dims=torch.ones(2, device="meta")), "dims must be a list .*meta"),
+        (lambda g: g.invert(torch.rand(1, 64, 64), refine_c="no"), "refine_c must be True or False, got 'no'"),
         (
             lambda g: g.edit(torch.rand(1, 64, 64), {0: 10**400}),
             "change of dimension 0 must be a finite number, got 1000",

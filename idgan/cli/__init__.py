@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from idgan import __version__
-from idgan.errors import IdganError, InvalidInputError
+from idgan.errors import IdganError
 from idgan.registry import import_object, load_plugins
 
 __all__ = ["main"]
@@ -92,14 +92,4 @@ def main(modules: tuple[str, ...]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     load_plugins()
     for module in modules:
-        _import(module)
-
-
-def _import(module: str) -> None:
-    """Import a module that the user named. Its own errors become one line."""
-    try:
         import_object(module)
-    except InvalidInputError:
-        raise
-    except Exception as error:
-        raise InvalidInputError(f"--import {module} failed: {type(error).__name__}: {error}") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from idgan.errors import InvalidInputError
+from idgan.errors import IdganError, InvalidInputError
 from idgan.registry import import_object
 
 __all__ = [
@@ -59,7 +59,14 @@ class DatasetArgument(click.ParamType):
         if not named or os.path.exists(value):
             return value
         found = import_object(value)
-        return found() if isinstance(found, type) or not hasattr(found, "images") else found
+        if not isinstance(found, type) and hasattr(found, "images"):
+            return found
+        try:
+            return found()
+        except IdganError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            raise InvalidInputError(f"--data {value} failed: {type(error).__name__}: {error}") from error
 
 
 class OutputFile(click.Path):
@@ -103,6 +110,8 @@ def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = (), *, 
     try:
         if place.exists() and place.is_dir() != directory:
             raise InvalidInputError(f"{place} is {'not ' if directory else ''}a directory")
+        if not directory and place.exists() and not place.is_file():
+            raise InvalidInputError(f"{place} is not a regular file")
         if place.exists() and not os.access(place, os.W_OK):
             raise InvalidInputError(f"{place} is read-only")
         parent = place if directory else place.parent

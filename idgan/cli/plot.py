@@ -21,9 +21,8 @@ def plot(run: str, out: str | None) -> None:
     idgan train dsprites --out runs/mine
     idgan plot runs/mine
     """
-    import json
-
     from idgan.errors import RunError
+    from idgan.files import read_json
     from idgan.images import save_png
     from idgan.plots import information_heatmap, training_curves
     from idgan.training.report import LOG_FILE, read_log
@@ -37,13 +36,13 @@ def plot(run: str, out: str | None) -> None:
             pictures[f"curves-{stage}.png"] = training_curves(records, f"{name}, {stage}")
     results = directory / "results.json"
     try:
-        found = json.loads(results.read_text())["metrics"] if results.exists() else []
+        found = read_json(results)["metrics"] if results.exists() else []
         migs = [(metric["value"], metric["details"]) for metric in found if metric["name"] == "mig"]
         parts = [
             (f"MIG {value:.3f}", *(details[key] for key in ("mutual_information", "entropy", "gaps")))
             for value, details in migs
         ]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(
             f"{results} is damaged ({error!r}); delete it, and measure again with `idgan evaluate {run}`"
         ) from error

@@ -3,7 +3,6 @@
 They are in a prepared directory, or are encoded images that are decoded at every access.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from idgan.data.factors import check_indices
 from idgan.data.image_set import IMAGE_SETS, Crop, ImageSet
 from idgan.data.sources import HUGGING_FACE, PerProcess, open_files
 from idgan.errors import DataError, check_integer
-from idgan.files import user_path
+from idgan.files import read_json, user_path
 from idgan.images import as_batch, as_rgb
 
 __all__ = ["ImageFolder", "PreparedImages", "cut", "open_images", "register_image_set"]
@@ -139,7 +138,7 @@ class PreparedImages(_Images):
     def __init__(self, path: str | Path) -> None:
         self.path = user_path(path).absolute()
         try:
-            self.index: dict[str, Any] = json.loads((self.path / INDEX_FILE).read_text())
+            self.index: dict[str, Any] = read_json(self.path / INDEX_FILE)
             self.resolution, self._count = self.index["resolution"], len(self.index["names"])
             check_integer(1, resolution=self.resolution)
             self._images: np.ndarray | ImageFolder

@@ -26,7 +26,7 @@ from idgan.data.image_set import IMAGE_SETS, Crop, few
 from idgan.data.sources import HUGGING_FACE, FileSource, is_hidden, open_files
 from idgan.data.storage import ArrayStorage, FileStorage, Storage
 from idgan.errors import DataError, InvalidInputError, check_integer
-from idgan.files import user_path, write_atomically
+from idgan.files import read_json, user_path, write_atomically
 from idgan.images import as_rgb, pixel_limit
 from idgan.progress import progress as progress_bar
 
@@ -109,7 +109,7 @@ def prepare_images(
         new = not _is_done(out, identity)
         if new:
             _Preparation(out, files, crops, identity, plan.notes).run(workers or os.cpu_count() or 1, progress)
-    index = json.loads((out / INDEX_FILE).read_text())
+    index = read_json(out / INDEX_FILE)
     return Prepared(out, len(index["names"]), int(resolution), index["skipped"], index["notes"], new)
 
 
@@ -178,7 +178,7 @@ def _remove_if_empty(directory: Path) -> None:
 def _progress(out: Path) -> dict[str, Any]:
     """The last note of progress in `out`. Empty if there is none."""
     try:
-        state = json.loads((out / PROGRESS_FILE).read_text())
+        state = read_json(out / PROGRESS_FILE)
         return state if "identity" in state else {}
     except (OSError, ValueError, TypeError):
         return {}
@@ -193,7 +193,7 @@ def _is_done(out: Path, identity: dict[str, Any]) -> bool:
     if not (out / INDEX_FILE).is_file():
         return False
     try:
-        index = json.loads((out / INDEX_FILE).read_text())
+        index = read_json(out / INDEX_FILE)
         changed = [name for name, value in identity.items() if index[name] != value]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{out} exists and was not made by `idgan prepare`: choose another directory") from None

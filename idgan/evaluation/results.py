@@ -11,7 +11,7 @@ from typing import Any
 from idgan.data import Dataset
 from idgan.errors import InvalidInputError
 from idgan.evaluation.measure import measure
-from idgan.files import write_atomically
+from idgan.files import read_json, read_regular_file, write_atomically
 from idgan.metrics import MetricResult
 from idgan.sampler import Sampler
 
@@ -85,10 +85,10 @@ def read_results(path: str | os.PathLike[str], name: str, sha256: str) -> list[M
     if not path.exists():
         return []
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
         results = [_result(item) for item in found["metrics"]]
         owner, same = found["name"], found["sha256"] == sha256
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInputError(
             f"{path} holds no results of this package, or is damaged; choose another file, or delete it to start again"
         ) from error
@@ -122,7 +122,7 @@ def write_results(path: str | os.PathLike[str], name: str, sha256: str, results:
     path = Path(path)
     if path.exists() and not _is_of(path, sha256):
         aside = next(free for n in count(1) if not (free := path.with_name(f"{path.stem}.{n}{path.suffix}")).exists())
-        write_atomically(aside, path.read_bytes())
+        write_atomically(aside, read_regular_file(path))
         warnings.warn(
             f"{path} held the results of another checkpoint file of that name; they are now in {aside}", stacklevel=3
         )
@@ -133,8 +133,8 @@ def write_results(path: str | os.PathLike[str], name: str, sha256: str, results:
 def _is_of(path: Path, sha256: str) -> bool:
     """Whether the file at `path` holds results of the checkpoint with hash `sha256`."""
     try:
-        return bool(json.loads(path.read_text())["sha256"] == sha256)
-    except (ValueError, TypeError, KeyError):
+        return bool(read_json(path)["sha256"] == sha256)
+    except (OSError, ValueError, TypeError, KeyError):
         return False
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, brief
 
 __all__ = [
     "check_dense",
@@ -150,7 +150,7 @@ def check_dense(x: np.ndarray | Tensor) -> None:
 def describe(x: Any) -> str:
     """Type, shape and value range of `x`, for error messages."""
     if not isinstance(x, (Tensor, np.ndarray)):
-        return f"{type(x).__name__} {x!r:.60}"
+        return f"{type(x).__name__} {brief(x):.60}"
     text = f"{type(x).__name__} of shape {tuple(x.shape)} and type {str(x.dtype).removeprefix('torch.')}"
     real = not x.is_complex() if isinstance(x, Tensor) else x.dtype.kind in "biuf"
     if 0 in x.shape or not real:

@@ -32,6 +32,8 @@ OTHER_IMAGE_SUFFIXES = (
 )
 """Suffixes of image files that are not read."""
 
+MAX_BYTES = 1 << 30
+"""Bytes in the largest file that is read. A larger one would fill the memory."""
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,7 +85,7 @@ def read_image(source: Path | bytes | Image.Image, fit: tuple[int, int] | None =
     try:
         if isinstance(source, Image.Image):
             return _upright(source, fit)
-        return _decode(source if isinstance(source, bytes) else read_regular_file(source), fit)
+        return _decode(source if isinstance(source, bytes) else read_regular_file(source, MAX_BYTES), fit)
     except InvalidInputError:
         raise
     except UnidentifiedImageError:  # its message shows an object

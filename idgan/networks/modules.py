@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, brief
 from idgan.networks.protocols import Network
 from idgan.registry import Registry
 
@@ -136,5 +136,5 @@ def usable_device(device: str | torch.device) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return torch.empty(0, device=torch.device(device)).device
-    except (AssertionError, RuntimeError, TypeError) as error:
-        raise InvalidInputError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"device {brief(device)} cannot be used here: {str(error).splitlines()[0]}") from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from idgan.errors import InvalidInputError, UnknownModelError
+from idgan.errors import IdganError, InvalidInputError, UnknownModelError
 from idgan.recipes.recipe import Recipe
 from idgan.registry import Registry, import_object
 
@@ -28,7 +28,12 @@ def recipe_of(name: str) -> Recipe:
     if name in RECIPES or ":" not in name:
         return RECIPES[name]()
     found = import_object(name)
-    recipe = found() if callable(found) else found
+    try:
+        recipe = found() if callable(found) else found
+    except IdganError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise InvalidInputError(f"{name!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(recipe, Recipe):
         raise InvalidInputError(
             f"{name!r} must be a Recipe or a function without arguments that returns one, got {type(recipe).__name__}"

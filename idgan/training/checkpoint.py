@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from idgan.errors import RunError
-from idgan.files import write_atomically
+from idgan.files import read_json, write_atomically
 from idgan.record import current_setting
 
 __all__ = ["SETTINGS_FILE", "STATE_FILE", "differences", "load_state", "read_settings", "save_state", "step_of"]
@@ -23,6 +23,11 @@ __all__ = ["SETTINGS_FILE", "STATE_FILE", "differences", "load_state", "read_set
 SETTINGS_FILE = "recipe.json"
 STATE_FILE = "state.safetensors"
 
+FAULTS = (
+    *(SafetensorError, OSError, LookupError, ArithmeticError),
+    *(ValueError, TypeError, AttributeError, RecursionError),
+)
+"""What reading a damaged state may raise."""
 TENSOR = "\0tensor"
 """Placeholder of a tensor in the JSON part of a state."""
 
@@ -43,9 +48,9 @@ def read_settings(run: Path) -> dict[str, Any]:
     """
     path = run / SETTINGS_FILE
     try:
-        settings = json.loads(path.read_text())
+        settings = read_json(path)
         return {current_setting(name): value for name, value in settings.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise RunError(f"{path} holds no settings of a run ({error}); choose another directory") from error
 
 
@@ -108,7 +113,9 @@ def step_of(path: Path) -> int:
 def _opened(path: Path) -> Iterator[Any]:
     """`safe_open` of a state. Every fault of the file becomes a `RunError`."""
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait without end
+            raise ValueError("it is not a regular file")
         with safe_open(path, framework="pt") as file:
             yield file
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except FAULTS as error:
         raise RunError(f"{path} is not a training state ({error}); delete it to start this stage again") from error

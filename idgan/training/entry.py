@@ -8,6 +8,7 @@ from typing import Any
 
 from idgan.data import Dataset, open_dataset
 from idgan.errors import InvalidInputError, RunError
+from idgan.files import user_path
 from idgan.networks.modules import usable_device
 from idgan.recipes import Recipe, apply_method, override, recipe_of
 from idgan.registry import load_plugins
@@ -97,7 +98,7 @@ def train(
         )
     chosen = override(apply_method(parent, method), settings or {})
     check_stage(chosen, stage, vae)
-    out = Path(out).expanduser()
+    out = user_path(out)
     _check_writable(out)
     with cpu_settings(threads), library_defaults():
         with process_group(usable_device(device)) as group:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from idgan.errors import RunError
-from idgan.files import write_atomically
+from idgan.files import read_regular_file, write_atomically
 from idgan.images import save_png
 from idgan.progress import progress
 from idgan.training.distributed import mean_over_processes
@@ -94,14 +94,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     A crash can cut the last line short. Such a line is left out.
 
     Raises:
-        RunError: another line is damaged.
+        RunError: another line is damaged, or it is not a regular file.
     """
+    try:
+        lines = read_regular_file(path).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
     records = []
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if isinstance(record, dict) and isinstance(record.get("step"), int):
             records.append(record)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError, RunError
+from idgan.files import user_path
 from idgan.networks.protocols import Network
 from idgan.training.checkpoint import STATE_FILE, load_state, read_settings, step_of
 from idgan.zoo import list_models, resolve
@@ -57,7 +58,7 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
         RunError: its stage 1 is not finished.
         UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
     """
-    run = Path(where).expanduser()
+    run = user_path(where)
     if str(where) not in list_models() and (run / "vae" / STATE_FILE).exists():
         steps = read_settings(run).get("vae_stage.steps")
         if not isinstance(steps, int):

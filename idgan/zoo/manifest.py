@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from idgan.errors import InvalidInputError, ManifestError, UnknownModelError
-from idgan.files import write_atomically
+from idgan.files import read_regular_file, write_atomically
 
 __all__ = [
     "SCHEMA",
@@ -281,8 +281,8 @@ class Manifest:
         Raises:
             ManifestError: names the file, the entry and the field.
         """
-        with _prefixing_errors(path), open(path, "rb") as file:
-            return cls(_parse(file.read(MAX_BYTES + 1)))
+        with _prefixing_errors(path):
+            return cls(_parse(read_regular_file(path, MAX_BYTES)))
 
     def names(self) -> list[str]:
         """Every name, sorted."""

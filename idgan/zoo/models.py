@@ -17,6 +17,7 @@ from idgan.errors import (
     NotTrainedError,
     RepoNotFoundError,
     UnknownModelError,
+    brief,
 )
 from idgan.networks import ModelConfig
 from idgan.networks.modules import usable_device
@@ -209,8 +210,10 @@ def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) ->
     Raises:
         CorruptWeightsError, CheckpointError: the file is damaged or malformed.
     """
-    found = resolve(name, **options)
-    differences = golden_differences(found.file or read_file(found.path, found.sha256))
+    # Inference mode and a default device of the caller must not reach the tensors.
+    with torch.inference_mode(False), torch.device("cpu"):
+        found = resolve(name, **options)
+        differences = golden_differences(found.file or read_file(found.path, found.sha256))
     return {
         "name": found.name,
         "path": str(found.path),
@@ -224,4 +227,4 @@ def _find_dtype(dtype: object) -> torch.dtype:
         return DTYPES[dtype]
     if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
         return dtype
-    raise InvalidInputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    raise InvalidInputError(f"dtype must be one of {', '.join(DTYPES)}, got {brief(dtype)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idgan.errors import HubAuthError, HubError, HubOfflineError, HubUnreachableError, InvalidInputError, RunError
-from idgan.files import write_atomically
+from idgan.files import read_json, write_atomically
 from idgan.record import TrainingRecord
 from idgan.registry import load_plugins
 from idgan.zoo.card import MAIN_METHOD, RECIPE_FILE, RESULTS_FILE, TITLE, model_card
@@ -71,9 +71,9 @@ def _entry_of(
     data: DataSet | None = None,
 ) -> Entry:
     try:
-        results = json.loads((run / RESULTS_FILE).read_text())
+        results = read_json(run / RESULTS_FILE)
         measured, metrics = results["sha256"], results["metrics"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(
             f"{run / RESULTS_FILE} has no results of this package: delete it, and measure again: `idgan evaluate {run}`"
         ) from error

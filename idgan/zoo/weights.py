@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ GOLDEN_COUNT = 4
 MAX_HEADER_BYTES = 8 << 20
 MAX_PARAMETER_BYTES = 32 << 30
 MAX_RESOLUTION = 4096
+MAX_HOLLOW_BYTES = 1 << 28
+"""A larger file must have at least a quarter of its bytes on disk."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: in
     if sha256 is not None and not path.exists():
         _raise_corrupt(path, find_fault(path, sha256, bytes))
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+        status = os.fstat(file.fileno())
+        size = status.st_size
         if bytes not in (None, size):
             _raise_corrupt(path, find_fault(path, sha256, bytes))
         try:
@@ -156,11 +160,22 @@ def read_file(path: str | os.PathLike[str], sha256: str | None = None, bytes: in
             if (sha256 or bytes is not None) and (fault := find_fault(path, sha256, bytes)):
                 _raise_corrupt(path, fault)
             raise
+        if _is_hollow(status):
+            raise CheckpointError(f"{printable(path)} is hollow: most of its {size:,} bytes are not on disk")
         data = head + file.read(size - len(head))
     digest = hashlib.sha256(data).hexdigest()
     if fault := describe_fault(data, len(data), digest, sha256, bytes):
         _raise_corrupt(path, fault)
     return CheckpointFile(path, digest, data, config, info, specs)
+
+
+def _is_hollow(status: os.stat_result) -> bool:
+    """Whether a large file is mostly holes: it would take gigabytes of memory.
+
+    Some file systems report no blocks at all, which says nothing.
+    """
+    on_disk = 512 * getattr(status, "st_blocks", 0)
+    return status.st_size > MAX_HOLLOW_BYTES and 0 < on_disk < status.st_size // 4
 
 
 def _raise_corrupt(path: Path, fault: str | None) -> NoReturn:
@@ -257,7 +272,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
             name: (DTYPES.get(entry["dtype"], entry["dtype"]), tuple(map(int, entry["shape"])))
             for name, entry in header.items()
         }
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        end = _end_of_tensors(header)
         file_format = metadata.get("format")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{printable(path)} is not a whole safetensors file: its header is damaged") from error
@@ -273,6 +288,23 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, ModelCon
     config, info, networks = _read_metadata(path, metadata)
     check_specs(path, specs, _expected_specs(path, config, networks, specs))
     return start + raw, config, info, specs
+
+
+def _end_of_tensors(header: Mapping[str, Any]) -> int:
+    """Number of bytes that the tensors in `header` take, one after the other.
+
+    Raises:
+        ValueError: they overlap, leave a hole, or take other bytes than their shapes need. The library checks this
+            only after it has read the file, so a small file could claim gigabytes.
+    """
+    end = 0
+    for entry in sorted(header.values(), key=lambda entry: entry["data_offsets"]):
+        start, stop = entry["data_offsets"]
+        size = DTYPES[entry["dtype"]].itemsize if entry["dtype"] in DTYPES else None
+        if start != end or stop < start or (size is not None and stop - start != size * math.prod(entry["shape"])):
+            raise ValueError("the offsets do not fit the shapes")
+        end = stop
+    return end
 
 
 def _read_metadata(path: Path, metadata: Mapping[str, Any]) -> tuple[ModelConfig, dict[str, Any], dict[str, nn.Module]]:

@@ -122,8 +122,9 @@ def test_modules_of_the_user_are_imported_first(run, directory):
     [
         (None, "'broken' cannot be imported: No module named 'broken'"),
         ("import no_such_module", "'broken' cannot be imported: No module named 'no_such_module'"),
-        ("1 / 0", "--import broken failed: ZeroDivisionError: division by zero"),
-        ("def", "--import broken failed: SyntaxError: "),
+        ("1 / 0", "'broken' cannot be imported: ZeroDivisionError: division by zero"),
+        ("def", "'broken' cannot be imported: SyntaxError: "),
+        ("raise SystemExit(0)", "'broken' cannot be imported: SystemExit: 0"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_named(fail, directory, content, message):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idgan.cli.options import (
+    DatasetArgument,
     InputPath,
     OutputDirectory,
     OutputFile,
@@ -159,3 +160,11 @@ def test_threads_are_set_for_the_command():
         assert CliRunner().invoke(command, ["--threads", "0"]).exit_code == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["broken:zero", "os:system"])
+def test_a_data_set_of_ones_own_that_fails_is_named(tmp_path, monkeypatch, name):
+    (tmp_path / "broken.py").write_text("def zero(): return 1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInputError, match=f"--data {name} failed: (ZeroDivisionError|TypeError)"):
+        DatasetArgument().convert(name, None, None)

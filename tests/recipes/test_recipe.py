@@ -318,3 +318,10 @@ def test_one_phase_of_a_schedule_can_be_set():
     assert after == (before[0], dataclasses.replace(before[1], steps=7), *before[2:])
     path = "vae_stage.objective.phases.1"
     assert (describe(recipe)[f"{path}.type"], describe(recipe)[f"{path}.steps"]) == ("Phase", 7)
+
+
+def test_a_recipe_of_ones_own_that_fails_is_named(tmp_path, monkeypatch):
+    (tmp_path / "failing.py").write_text("def recipe(): return 1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInputError, match="'failing:recipe' failed: ZeroDivisionError"):
+        recipe_of("failing:recipe")

@@ -1,12 +1,14 @@
 import math
+import os
 import subprocess
 import sys
 
 import pytest
+import safetensors.torch
 import torch
 
 from idgan.errors import RunError
-from idgan.training.checkpoint import differences, load_state, save_state
+from idgan.training.checkpoint import differences, load_state, read_settings, save_state, step_of
 
 
 def equal(a, b):
@@ -113,3 +115,28 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
 def test_differences_names_each_field_with_both_values():
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 2}) == ""
     assert differences({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": "x"}) == "b: 2 stored, 3 now; c: None stored, 'x' now"
+
+
+@pytest.mark.parametrize(
+    "skeleton", ['{"dict":[["step",1e999]]}', '{"dict":[[1]]}', '{"dict":[[["a"],5]]}', "[" * 200_000]
+)
+def test_a_damaged_state_is_one_error(tmp_path, skeleton):
+    safetensors.torch.save_file({}, tmp_path / "state", {"state": skeleton})
+    with pytest.raises(RunError, match="is not a training state"):
+        step_of(tmp_path / "state")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes")
+def test_a_directory_and_a_pipe_are_no_state(tmp_path):
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("directory", "pipe"):
+        for read in (load_state, step_of):
+            with pytest.raises(RunError, match="not a regular file"):
+                read(tmp_path / name)
+
+
+def test_deeply_nested_settings_are_refused(tmp_path):
+    (tmp_path / "recipe.json").write_text("[" * 200_000)
+    with pytest.raises(RunError, match="holds no settings of a run"):
+        read_settings(tmp_path)

@@ -119,3 +119,11 @@ def test_tensorboard_is_closed_on_errors_and_forgets_what_came_after_the_resumed
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def test_a_log_that_is_a_directory_or_nested_too_deeply_is_named(tmp_path):
+    with pytest.raises(RunError, match="cannot be read"):
+        read_log(tmp_path)
+    (tmp_path / "log.jsonl").write_text("[" * 200_000 + "\n{}\n")
+    with pytest.raises(RunError, match="line 1 .* is damaged"):
+        read_log(tmp_path / "log.jsonl")

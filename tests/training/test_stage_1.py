@@ -8,11 +8,19 @@ import torch
 from safetensors.torch import load_file
 
 import idgan
-from idgan.errors import CheckpointError, InvalidInputError, NotTrainedError, RunError, RunMismatchError
+from idgan.errors import (
+    CheckpointError,
+    InvalidInputError,
+    NotTrainedError,
+    RunError,
+    RunMismatchError,
+    UnknownModelError,
+)
 from idgan.networks import VAEConfig
 from idgan.recipes import METHODS, apply_method, recipe_of
 from idgan.training import train
 from idgan.training.bundle import command_of
+from idgan.training.stage_1 import load_pretrained_vae
 from idgan.zoo.weights import write_checkpoint
 
 
@@ -161,3 +169,8 @@ def test_methods_without_the_parent_s_encoder_start_from_random_weights():
     recipe = dataclasses.replace(recipe_of("dsprites"), init_vae_from="somewhere")
     kept = {name for name in METHODS if apply_method(recipe, name).init_vae_from}
     assert kept == {"id-gan", "without-distillation", "cgan", "projected"}
+
+
+def test_the_home_of_an_unknown_user_is_a_path_that_does_not_exist():
+    with pytest.raises(UnknownModelError, match="neither a directory nor a file"):
+        load_pretrained_vae(VAEConfig().build(), "~no-such-user/run/x")

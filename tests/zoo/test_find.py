@@ -112,7 +112,8 @@ def test_a_manifest_entry_that_describes_no_model_is_an_error_of_the_manifest(mo
 
 def test_plugins_are_loaded_before_a_file_is_read(monkeypatch):
     called = []
-    monkeypatch.setattr("idgan.zoo.models.load_plugins", lambda: called.append(True))
+    for module in ("models", "manifest"):
+        monkeypatch.setattr(f"idgan.zoo.{module}.load_plugins", lambda: called.append(True))
     for call in (
         lambda: idgan.load("nothing.safetensors"),
         lambda: zoo.resolve("nothing.safetensors"),
@@ -306,3 +307,8 @@ def test_verify_holds_a_checkpoint_to_its_goldens():
     result = zoo.verify("runs/mine")
     assert not result["ok"]
     assert result["differences"]["images"] > zoo.TOLERANCES["images"] >= result["differences"]["decoded"]
+
+
+def test_verify_ignores_a_default_device():
+    with torch.device("meta"):
+        assert zoo.verify("dsprites")["ok"]

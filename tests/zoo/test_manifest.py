@@ -255,7 +255,7 @@ def test_names_are_lower_case_letters_digits_and_dashes(tmp_path, name):
         ("[" * 100_000, "not valid JSON"),
         ('{"schema": ' + "1" * 5000 + ', "models": {}}', "not valid JSON"),
         ("\xff", "not valid JSON"),
-        (" " * (MAX_BYTES + 1), "larger than"),
+        (" " * (MAX_BYTES + 1), "bytes are more than"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path, text, said):

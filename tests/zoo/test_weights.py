@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import pickle
 import re
@@ -514,3 +515,37 @@ def test_a_damaged_file_loads_or_is_refused(path, tmp_path, data):
             continue
         if read is read_checkpoint:
             assert result.sample(n=1, seed=0).shape == (1, 1, 64, 64)
+
+
+def hollow(path, header, body, size):
+    """A safetensors file of `size` bytes after its header, of which only `body` is on disk."""
+    raw = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(len(raw).to_bytes(8, "little") + raw + body)
+        file.truncate(8 + len(raw) + size)
+    return path
+
+
+def test_offsets_that_claim_more_than_the_shape_are_refused_before_reading(path, tmp_path):
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header, body = json.loads(content[8:end]), content[end:]
+    last = max((entry for name, entry in header.items() if name != "__metadata__"), key=lambda e: e["data_offsets"])
+    last["data_offsets"][1] += 1 << 20
+    with pytest.raises(CheckpointError, match="its header is damaged"):
+        read_checkpoint(hollow(tmp_path / "a.safetensors", header, body, len(body) + (1 << 20)))
+
+
+def test_a_large_file_of_holes_is_refused_before_reading(path, tmp_path):
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    rows, end = 1 << 25, 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            if name.startswith("bank."):
+                entry["shape"][0] = rows
+            size = 4 * math.prod(entry["shape"])
+            entry["data_offsets"] = [end, end + size]
+            end += size
+    with pytest.raises(CheckpointError, match="hollow: most of its .* bytes are not on disk"):
+        read_checkpoint(hollow(tmp_path / "a.safetensors", header, b"", end))
