@@ -84,7 +84,9 @@ def _if_decoder(sampler: "Sampler", text: str) -> str:
     "--seeds", callback=parse_numbers, help="One image per seed, such as 0-15,42.  [default: 0-35; with --grid 0-7]"
 )
 @prior_option
-@click.option("--grid", is_flag=True, help="Cross codes and nuisances: a row shares a code, a column the rest.")
+@click.option(
+    "--grid", is_flag=True, help="Show every code with every nuisance: one code per row, one nuisance per column."
+)
 @click.option("--out", type=OutputFile(".png"), help="Picture to write.  [default: MODEL-samples.png, MODEL-grid.png]")
 @click.option("--separate", type=OutputDirectory(), help="Write one PNG per seed into this directory.")
 @threads_option
@@ -264,7 +266,7 @@ def reconstruct(
 
     The sheet shows the originals, the VAE decoder's images and the generator's images of the same codes. The decoder
     shows what the code carries. The generator adds the rest, drawn by --seed or found by --invert. The mean PSNR in
-    dB is printed; more is closer. For photos, see idgan edit --help.
+    dB is printed. Higher is better. For photos, see idgan edit --help.
 
     \b
     idgan reconstruct dsprites sprite.png

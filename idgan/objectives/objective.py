@@ -80,7 +80,8 @@ class TrainingObjective(Protocol):
     `state_dict()` is enough to resume. If a stage keeps a moving average, the objective has the attribute `generator`.
 
     Attributes:
-        prior: source of the generator's codes: "aggregated" (the encoder's aggregated posterior) or "normal" (N(0, I)).
+        prior: distribution of the generator's codes: "aggregated" (the encoder's aggregated posterior) or "normal"
+            (N(0, I)).
     """
 
     prior: str
@@ -142,7 +143,7 @@ class Objective(nn.Module):
     """
 
     prior: str = "aggregated"
-    """Source of the generator's codes: "aggregated" or "normal"."""
+    """Distribution of the generator's codes: "aggregated" or "normal"."""
 
     @property
     def phases(self) -> Phases:

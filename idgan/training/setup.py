@@ -1,7 +1,4 @@
-"""What a run, an estimate of its cost and a benchmark set up alike:
-
-PyTorch's global state, initial weights, and batches.
-"""
+"""Setup that runs, cost estimates and benchmarks share: PyTorch's global state, initial weights, and batches."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -22,7 +22,7 @@ __all__ = ["NO_COMMIT", "embed", "entry_of", "publish"]
 
 RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, RECIPE_FILE, "samples.png", "traversals.png")
 ABSOLUTE = r"/|~|\\\\|[A-Za-z]:[/\\]|file:"
-"""The beginning of an absolute path on any system."""
+"""The beginning of an absolute path on any operating system."""
 NO_COMMIT = "0" * 40
 """Takes the place of the commit in an entry until the checkpoint is published."""
 
@@ -35,7 +35,7 @@ def entry_of(
     license: str | None = None,
     data: DataSet | None = None,
 ) -> Entry:
-    """The manifest entry of the finished run in the directory `run`. `weights` tells where its file is.
+    """The manifest entry of the finished run in the directory `run`. `weights` states where its file is.
 
     Description, license and data are by default those of the recipe in the package's manifest. They must be given for a
     run on images of the user's own (`--data`). Everything else is read from the run. Absolute paths are cut to their
@@ -233,7 +233,7 @@ def publish(
     if not verify(ResolvedCheckpoint(repo, file.path, file.sha256, file=file))["ok"]:
         raise RunError(
             f"the networks of {run} do not compute its golden outputs; "
-            f"`idgan verify {run}` tells more. Nothing was published"
+            f"`idgan verify {run}` shows more. Nothing was published"
         )
     files = {name: (run / name).read_bytes() for name in RUN_FILES} | {CHECKPOINT_FILE: file.data}
     files[RECIPE_FILE] = _public_recipe(run / RECIPE_FILE, files[RECIPE_FILE])
