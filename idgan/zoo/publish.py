@@ -9,7 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from idgan.errors import HubAuthError, HubError, HubOfflineError, HubUnreachableError, InvalidInputError, RunError
+from idgan.errors import (
+    HubAuthError,
+    HubError,
+    HubOfflineError,
+    HubUnreachableError,
+    InvalidInputError,
+    RunError,
+    UnknownModelError,
+)
 from idgan.files import write_atomically
 from idgan.record import TrainingRecord
 from idgan.registry import load_plugins
@@ -87,7 +95,13 @@ def _entry_of(
                 f"{run} was trained on {record.data}, which may differ from the data of {record.recipe}: "
                 "give --description, --license and --data"
             )
-        known = Manifest.read(package_manifest())[str(record.recipe)]
+        manifest = Manifest.read(package_manifest())
+        if record.recipe not in manifest.names():
+            raise UnknownModelError(
+                f"{run} was trained by the recipe {record.recipe!r}, which the package's manifest does not describe: "
+                "give --description, --license and --data"
+            )
+        known = manifest[record.recipe]
         description, license, data = description or known.description, license or known.license, data or known.data
     config = file.config
     return Entry(
