@@ -1,4 +1,4 @@
-"""A data set whose factors can be read exactly, and a sampler that is perfect on it."""
+"""A data set with factors that can be read exactly, and a sampler that is perfect on it."""
 
 import pytest
 import torch
@@ -64,36 +64,3 @@ def perfect(bands):
     vae = BandEncoder()
     bank = vae.encode(bands.images(torch.arange(len(bands))))
     return Sampler(ModelConfig(VAEConfig(c_dim=3), ConvGeneratorConfig(c_dim=3)), vae, BandPainter(), bank)
-
-
-@pytest.fixture
-def evaluate():
-    """`evaluate(sampler, dataset, metrics, **options)`: the list of what `measure` yields."""
-    from idgan.evaluation.measure import measure
-
-    def evaluate(*arguments, **options):
-        return list(measure(*arguments, **{"progress": False, **options}))
-
-    return evaluate
-
-
-@pytest.fixture
-def add_metric(monkeypatch):
-    """`add_metric(name, compute, **options)`: registers a metric for the duration of a test."""
-    from idgan.evaluation.measure import METRICS, register_metric
-
-    monkeypatch.setattr(METRICS, "_entries", dict(METRICS))
-    return lambda name, compute, **options: register_metric(name, **options)(compute)
-
-
-@pytest.fixture
-def add_extractor(monkeypatch):
-    """`add_extractor(name, make)`: registers a feature extractor for the duration of a test."""
-    from idgan.evaluation.extractors import EXTRACTORS
-
-    monkeypatch.setattr(EXTRACTORS, "_entries", dict(EXTRACTORS))
-
-    def add(name, make):
-        EXTRACTORS._entries[name] = make
-
-    return add

@@ -47,7 +47,7 @@ def library_defaults() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Start PyTorch's global generator from `seed`, for initial weights and random layers. Its state is restored later."""
+    """Start PyTorch's global generator from `seed`, for initial weights and random layers. Restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(seeded_rng(seed).get_state())
         yield
