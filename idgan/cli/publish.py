@@ -77,7 +77,9 @@ def publish(
 @click.option("--cache-dir", type=OutputDirectory(), help="The cache.  [default: HF_HUB_CACHE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cache(verify: bool, clean: bool, cache_dir: str | None, as_json: bool) -> None:
-    """Show the checkpoints of idgan in the hub cache, and leftovers of failed downloads.
+    """Show the checkpoints of idgan in the hub cache.
+
+    Shows their size, and leftovers of interrupted or failed downloads.
 
     \b
     idgan cache
