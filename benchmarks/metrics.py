@@ -2,8 +2,8 @@
 
     python benchmarks/metrics.py [NAME ...] [--values 16]
 
-NAME is mig, fvm, sap, statistics, frechet, kid, r_id or codes; all by default. `codes` encodes all 737,280 images of
-dSprites, which takes minutes. With `--values 16` it takes at most 16 values of each factor, 73,728 images. Needs the
+NAME is mig, fvm, sap, statistics, frechet, kid, r_id or codes. The default is all. `codes` encodes all 737,280 images
+of dSprites, which takes minutes. With `--values 16` it takes at most 16 values of each factor, 73,728 images. Needs the
 extra `metrics`.
 """
 

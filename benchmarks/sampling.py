@@ -25,7 +25,7 @@ ROUNDS = 5
 
 def measured(function: Callable[[], object]) -> tuple[float, float]:
     """Seconds of one call of `function`, and peak memory in MiB beyond the memory in use before."""
-    ctypes.CDLL(None).malloc_trim(0)  # give memory that earlier calls freed back to the system
+    ctypes.CDLL(None).malloc_trim(0)  # return freed memory to the operating system
     Path("/proc/self/clear_refs").write_text("5")  # reset the high-water mark
     before, start = resident("VmRSS"), time.perf_counter()
     function()

@@ -175,7 +175,7 @@ class FactorObjective(Objective):
 
     @property
     def generator(self) -> nn.Module:
-        """The network of which the training loop keeps a moving average."""
+        """The network. The training loop keeps a moving average of it."""
         return self.network
 
     def network_losses(self, batch: FactorBatch) -> Losses:
@@ -203,7 +203,7 @@ def turned(pairs: torch.Tensor, orientation: torch.Tensor, shape: torch.Tensor) 
 def accuracy(
     network: nn.Module, dataset: Dataset, indices: torch.Tensor, rng: torch.Generator | None
 ) -> dict[str, float]:
-    """Factor name -> share of the images at `indices` of `dataset` whose factor `network` predicts.
+    """Factor name -> share of the images at `indices` of `dataset` for which `network` predicts it.
 
     An orientation counts if the angle, up to the symmetry of the shape, is within half a step of the grid
     (2 pi / 39 / 2) of the truth.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from idgan import errors
     from idgan.sampler import Sampler
-    from idgan.training.train import train
+    from idgan.training.entry import train
     from idgan.zoo import info, list_models, load
     from idgan.zoo.evaluate import evaluate
 

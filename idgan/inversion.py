@@ -1,4 +1,4 @@
-"""Inversion: find the codes at which a generator draws given images, by optimization."""
+"""Inversion: find the codes from which a generator makes given images, by optimization."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from idgan.progress import progress
 
 __all__ = ["Inversion"]
 
-MIN_DRAWS = 64
+MIN_CANDIDATES = 64
 """Number of random codes from which each image chooses its starting points."""
 LEARNING_RATE = 0.1
 """Peak learning rate of Adam, in standard deviations of the codes."""
@@ -27,7 +27,7 @@ PRIOR_WEIGHT = 0.002
 
 @dataclass(frozen=True)
 class Inversion:
-    """Search for codes (N, D) at which `render` draws each of N images. The images are independent of each other.
+    """Search for codes (N, D) from which `render` makes N given images. The images are independent of each other.
 
     Args:
         render: function of codes (M, D) -> images (M, C, H, H) in [0, 1], with gradients.
@@ -46,15 +46,15 @@ class Inversion:
     def run(self, steps: int, restarts: int, rng: torch.Generator, show_progress: bool = True) -> Tensor:
         """The best codes found, (N, D).
 
-        Adam follows the best `restarts` of 64 draws of each image for `steps` steps. The CPU generator `rng` makes the
-        draws, which are the same for every image.
+        For each image, Adam starts from the best `restarts` of 64 random codes and takes `steps` steps. The CPU
+        generator `rng` candidates these candidates, which are the same for all images.
         """
         if not self.std.any():
             return self.mean.clone()
         n, dims = self.mean.shape
-        draws = torch.randn(max(MIN_DRAWS, restarts), dims, dtype=torch.float32, device="cpu", generator=rng)
-        draws = draws.to(self.mean)
-        rows = torch.arange(n, device=draws.device).repeat_interleave(restarts)
+        candidates = torch.randn(max(MIN_CANDIDATES, restarts), dims, dtype=torch.float32, device="cpu", generator=rng)
+        candidates = candidates.to(self.mean)
+        rows = torch.arange(n, device=candidates.device).repeat_interleave(restarts)
         # Gradients need several times the memory of images alone. This takes about 1 GB for the widest generator.
         batch_size = max(1, default_batch_size(self.x.shape[-1]) // 4)
         found = []
@@ -62,7 +62,7 @@ class Inversion:
             torch.inference_mode(False),
             progress(len(rows) * steps, "inverting", "step", show_progress, leave=False) as bar,
         ):
-            starts = self._best_draws(draws, restarts, batch_size)
+            starts = self._best_candidates(candidates, restarts, batch_size)
             for batch, u in zip(rows.split(batch_size), starts.split(batch_size)):
                 found.append(self._descend(batch, u, steps, bar))
         loss, u = (torch.cat(parts) for parts in zip(*found))
@@ -70,13 +70,13 @@ class Inversion:
         return self.mean + self.std * u.unflatten(0, (n, restarts))[torch.arange(n, device=u.device), best]
 
     @torch.no_grad()
-    def _best_draws(self, draws: Tensor, restarts: int, batch_size: int) -> Tensor:
-        """The `restarts` best of `draws` for each image, best first: (N * restarts, D)."""
+    def _best_candidates(self, candidates: Tensor, restarts: int, batch_size: int) -> Tensor:
+        """The `restarts` best of `candidates` for each image, best first: (N * restarts, D)."""
         best = []
         for row in range(len(self.x)):
-            target = self._target(torch.full((1,), row, device=draws.device, dtype=torch.int64))
-            loss = torch.cat([self._loss(part, *target) for part in draws.split(batch_size)])
-            best.append(draws[loss.argsort(stable=True)[:restarts]])
+            target = self._target(torch.full((1,), row, device=candidates.device, dtype=torch.int64))
+            loss = torch.cat([self._loss(part, *target) for part in candidates.split(batch_size)])
+            best.append(candidates[loss.argsort(stable=True)[:restarts]])
         return torch.cat(best)
 
     def _descend(self, rows: Tensor, u: Tensor, steps: int, bar: tqdm) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ class TrainingRecord:
 
     Attributes:
         recipe: name of the recipe.
-        method: name of the method; None if the networks follow no recipe of the package.
+        method: name of the method. None if the networks follow no recipe of the package.
         untrained: parts of the VAE ("encoder", "decoder") that the method does not train.
         command: the command line that repeats the training, or a sentence that says why no command can.
         settings: dotted path in the recipe -> plain value.
@@ -69,7 +69,7 @@ class TrainingRecord:
 
     @classmethod
     def from_dict(cls, values: object) -> "TrainingRecord":
-        """From the JSON object in a file. Unknown fields are left out; names of older versions are read.
+        """From the JSON object in a file. Unknown fields are left out. Names of older versions are read.
 
         Raises:
             InvalidInputError: `values` is no object, or a field is of another type.

@@ -3,7 +3,6 @@
 The package draws from PyTorch's global generator only where a caller asks for it.
 """
 
-import numpy as np
 import torch
 
 from idgan.errors import check_integer
@@ -13,31 +12,18 @@ __all__ = ["MAX_SEED", "make_rng", "seeded_rng"]
 MAX_SEED = 2**64 - 1
 """The largest seed."""
 
-STATE_WORDS = 624
-"""Length of the Mersenne Twister's state, in words of 32 bits."""
-STATE_START = 3
-"""Position of that state in `torch.Generator.get_state()`, in words of 64 bits."""
-
 
 def seeded_rng(seed: int) -> torch.Generator:
     """A CPU `torch.Generator` for `seed`, an integer from 0 to 2**64 - 1. Every bit of the seed counts.
 
-    Below 2**32 it equals `torch.Generator().manual_seed(seed)`. PyTorch ignores the higher bits of a larger seed.
-    This function expands such a seed to the full state of the generator.
+    Below 2**32 it equals `torch.Generator().manual_seed(seed)`. PyTorch ignores the higher bits of a larger seed, so
+    `make_rng` mixes them into the lower ones.
 
     Raises:
         InvalidInputError: the seed is not an integer in that range.
     """
     check_integer(0, MAX_SEED, seed=seed)
-    seed = int(seed)
-    rng = torch.Generator().manual_seed(seed)
-    if seed >= 2**32:
-        state = rng.get_state()
-        words = np.random.SeedSequence(seed).generate_state(STATE_WORDS).astype(np.int64)
-        words[0] |= 1 << 31  # a state of zeros would stay zero
-        state.view(torch.int64)[STATE_START : STATE_START + STATE_WORDS] = torch.from_numpy(words)
-        rng.set_state(state)
-    return rng
+    return torch.Generator().manual_seed(int(seed)) if seed < 2**32 else make_rng(seed)
 
 
 def make_rng(*key: int) -> torch.Generator:

@@ -37,7 +37,7 @@ class Sampler(nn.Module):
     Args:
         config: shapes of the networks.
         vae: encoder and decoder. They are frozen in place, not copied. None builds them with random weights.
-        generator: the generator G, treated likewise.
+        generator: the generator G, frozen or built in the same way.
         bank: posteriors of M training images. Prior "aggregated" draws c from them. None means N(0, I).
         info: JSON object with what the checkpoint and the manifest know about the model.
 
@@ -66,7 +66,7 @@ class Sampler(nn.Module):
         self.generator = freeze(generator if generator is not None else config.generator.build())
         if bank is None:
             bank = Posterior(*torch.zeros(2, 1, config.c_dim, dtype=torch.float32, device="cpu"))
-        # The bank stays on the CPU in float32, so that draws are the same on every device.
+        # The bank stays on the CPU in float32, so that codes are the same on every device.
         self.bank = Posterior(bank.mean.detach().float().cpu(), bank.logvar.detach().float().cpu())
         self.info = info or {}
         self.record = TrainingRecord.from_dict(self.info.get("training"))
@@ -134,7 +134,7 @@ class Sampler(nn.Module):
     def codes(self, n: int = 1, seed: int | None = None, prior: str = "aggregated") -> tuple[Tensor, Tensor]:
         """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim). The device does not change them.
 
-        The n pairs are one draw: a smaller `n` with the same seed does not give the first of them.
+        The n pairs are drawn together. With the same seed, a smaller `n` gives other pairs.
 
         Args:
             n: number of pairs.
@@ -177,7 +177,7 @@ class Sampler(nn.Module):
             drawn_c, drawn_s = self.codes(size, seed, prior)
         else:
             given = self.active | (given_c != 0)
-            if given_s is not None and given.all():  # no draw, so that seed=None leaves the global generator alone
+            if given_s is not None and given.all():  # draws nothing, so seed=None leaves the global generator alone
                 return given_c.expand(size, -1), given_s.expand(size, -1)
             drawn_c, drawn_s = self.codes(size, seed, prior)
             drawn_c = torch.where(given, given_c, drawn_c)
@@ -275,7 +275,7 @@ class Sampler(nn.Module):
         crop: bool | int = False,
         progress: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Find the pair (c, s), (N, c_dim) and (N, s_dim), whose images G(s, c) are closest to images `x`.
+        """Find codes c (N, c_dim) and nuisances s (N, s_dim) such that the images G(s, c) are close to images `x`.
 
         The encoder gives the active dimensions of c. Optimization finds s and the inactive dimensions, see
         `idgan.inversion`. It keeps them near N(0, I), because edits do not work far from it. Images are independent of
@@ -283,10 +283,10 @@ class Sampler(nn.Module):
 
         Args:
             x: images in any form that `as_batch` takes.
-            steps: steps of the optimizer. 0 keeps the best draw.
-            restarts: number of draws that the optimizer starts from. The best result is kept.
+            steps: steps of the optimizer. 0 keeps the best of the random codes.
+            restarts: number of random codes that the optimizer starts from. The best result is kept.
             refine_c: optimize the active dimensions as well, within the width of q(c|x).
-            seed: seed of the draws.
+            seed: seed of the random numbers.
             crop: cut images to their center square, see `as_batch`.
             progress: show progress on stderr.
         """
@@ -342,7 +342,7 @@ class Sampler(nn.Module):
             changes: code dimension -> number to add.
             absolute: the numbers are the new values.
             s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
-            seed: seed of the draws.
+            seed: seed of the random numbers.
             crop: cut images to their center square, see `as_batch`.
             invert: find s and the inactive dimensions by optimization, which takes seconds per image.
         """
@@ -376,7 +376,7 @@ class Sampler(nn.Module):
             dims: D code dimensions. By default `active_dims`.
             span: first and last value.
             steps: number of images per dimension.
-            seed: seed of the draws.
+            seed: seed of the random numbers.
 
         Returns:
             (D, steps, C, H, W)
@@ -399,7 +399,7 @@ class Sampler(nn.Module):
             a, b: codes (c_dim,) or (1, c_dim).
             steps: number of images, both ends included.
             s: nuisance (s_dim,) or (1, s_dim). By default drawn by `seed`.
-            seed: seed of the draws.
+            seed: seed of the random numbers.
         """
         check_integer(1, MAX_COUNT, steps=steps)
         (start, nuisance), (end, _) = self.complete(a, s, seed=seed), self.complete(b, s, seed=seed)

@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import os
+import sys
 from pathlib import Path
 
 # Libraries read these when they are first imported. Uploads by xet need a service that the local hub does not have.
@@ -14,6 +15,8 @@ os.environ.update(
 
 import pytest
 import torch
+
+sys.path.append(str(Path(__file__).parent))  # tests are no package; this finds bands.py
 
 torch.set_num_threads(1)
 

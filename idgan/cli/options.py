@@ -6,21 +6,27 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from idgan.errors import IdganError, InvalidInputError
 from idgan.registry import import_object
 
+if TYPE_CHECKING:
+    from idgan.sampler import Sampler
+
 __all__ = [
     "DatasetArgument",
     "InputPath",
     "OutputDirectory",
     "OutputFile",
+    "crop_options",
     "data_option",
     "default_out",
     "device_option",
+    "if_decoder",
+    "load_model",
     "model_argument",
     "parse_changes",
     "parse_numbers",
@@ -161,6 +167,35 @@ def threads_option(command: Command) -> Command:
         return command(**options)
 
     return with_threads
+
+
+def crop_options(command: Command) -> Command:
+    """`--crop` and `--crop-side`, as one parameter `crop` of `as_batch`."""
+
+    @click.option("--crop", is_flag=True, help="Cut images that are not square to their center square.")
+    @click.option(
+        "--crop-side", type=click.IntRange(min=1), metavar="PX", help="Cut images to a center square of PX pixels."
+    )
+    @wraps(command)
+    def with_crop(crop: bool, crop_side: int | None, **options: Any) -> Any:
+        return command(crop=crop_side or crop, **options)
+
+    return with_crop
+
+
+# ------------------------------------------------------------------ models
+
+
+def load_model(model: str, device: str) -> "Sampler":
+    """The `Sampler` called `model`."""
+    import idgan
+
+    return idgan.load(model, device=device)
+
+
+def if_decoder(sampler: "Sampler", text: str) -> str:
+    """`text` about the decoder's panel, or "" without a trained decoder."""
+    return "" if "decoder" in sampler.untrained else text
 
 
 # ------------------------------------------------------------------ values

@@ -75,7 +75,7 @@ def publish(
 @click.option("--verify", is_flag=True, help="Hash every file. Exits with 1 if one is damaged.")
 @click.option("--clean", is_flag=True, help="Delete the leftovers of interrupted or failed downloads.")
 @click.option("--cache-dir", type=OutputDirectory(), help="The cache.  [default: HF_HUB_CACHE]")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cache(verify: bool, clean: bool, cache_dir: str | None, as_json: bool) -> None:
     """Show the checkpoints of idgan in the hub cache.
 

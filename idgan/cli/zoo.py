@@ -1,4 +1,4 @@
-"""`idgan list`, `info`, `verify`: the models, what is known of them, and whether they are sound."""
+"""`idgan list`, `info`, `verify`: the models, their entries, and checks of their files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from idgan.cli.options import model_argument, results_table, say_json
 @click.option(
     "--status", type=click.Choice(["released", "recipe"]), help="Only those with weights, or only those without."
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="A table with the paper's two metrics, for a README.")
 def list_(status: str | None, as_json: bool, markdown: bool) -> None:
     """List the models. A "released" one has weights, a "recipe" has to be trained.
@@ -62,11 +62,11 @@ def _metric_value(entry: dict[str, Any], name: str, protocol: str) -> str:
 
 @click.command()
 @model_argument
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(model: str, as_json: bool) -> None:
-    """Show what is known about MODEL.
+    """Show the facts about MODEL.
 
-    That is its shapes, active code dimensions, licenses, training and metrics.
+    These are its shapes, active code dimensions, licenses, training and metrics.
 
     \b
     idgan info dsprites
@@ -122,13 +122,12 @@ def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
 
 @click.command()
 @model_argument
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(model: str, as_json: bool) -> None:
-    """Check MODEL.
+    """Check the file of MODEL.
 
-    Checks its hash, its format, and that its networks compute the golden outputs in the file.
-
-    Exits with 1 if they do not.
+    Checks its hash, its format, and that its networks compute the golden outputs in the file. Exits with 1 if a check
+    fails.
 
     \b
     idgan verify dsprites

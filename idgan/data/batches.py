@@ -95,7 +95,7 @@ class Batches:
     Args:
         dataset: the data set.
         batch_size: images in the global batch, over all processes.
-        seed: seed of all draws.
+        seed: seed of all random numbers.
         rank: number of this process. It takes its share of the rows.
         world_size: number of processes.
         parts: number of equal parts that `Batch.split` will make of a batch.

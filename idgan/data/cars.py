@@ -85,7 +85,7 @@ def read_boxes(content: bytes, name: str) -> dict[str, Box]:
 class Cars(ImageSet):
     """An image set with crops from annotation files.
 
-    These are among the images, beside them, or beside their archive.
+    These are among the images, or in the folder that holds the images or their archive.
     """
 
     def plan(self, files: FileSource) -> Plan:
@@ -96,7 +96,7 @@ class Cars(ImageSet):
         if not boxes:
             raise DataError(
                 "the annotations of these images, such as cars_train_annos.mat, are neither in the source "
-                f"nor beside it. {self.origin}"
+                f"nor in the folder that holds it. {self.origin}"
             )
         known = {name: boxes[key] for key, name in images.items() if key in boxes}
         crops: dict[str, Crop] = {name: box for name, box in known.items() if box.side >= SMALLEST}
@@ -112,7 +112,7 @@ class Cars(ImageSet):
 def _annotations(files: FileSource, folders: set[str]) -> Iterator[tuple[str, bytes]]:
     """Name and content of the annotation files for images in `folders`.
 
-    Those of the source come before those beside it.
+    Those of the source come before those in the folder that holds it.
     """
     for name in files.names:
         if _annotates(PurePosixPath(name), folders):
@@ -146,7 +146,7 @@ CARS = register_image_set(
         "cars",
         crop=None,
         title="Stanford Cars: the bounding boxes of at least 64 px, resized by Lanczos. The annotation files "
-        "(cars_train_annos.mat, ...) are looked for in SOURCE and beside it.",
+        "(cars_train_annos.mat, ...) are looked for in SOURCE and in its folder.",
         example="stanford_cars/",
         count=16_185,
         origin="Stanford Cars is cars_train.tgz, cars_test.tgz, car_devkit.tgz and cars_test_annos_withlabels.mat, or "

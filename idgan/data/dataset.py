@@ -1,4 +1,4 @@
-"""What a data set is: any object that satisfies the `Dataset` protocol. And the registry of data sets by name."""
+"""The `Dataset` protocol, and the registry of data sets."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Dataset(Protocol):
     Attributes:
         resolution: height and width of an image, in pixels.
         image_channels: 1 (gray) or 3 (RGB).
-        factors: the `FactorGrid` of ground-truth factors, one grid point for each image. None if there are none.
+        factors: the `FactorGrid` of ground-truth factors, one grid point for each image, or None.
         stochastic: whether `images` draws random numbers, so that two accesses to one image differ.
         streams: whether `images` reads from a disk or decodes files, so that reading ahead pays.
     """
@@ -85,7 +85,7 @@ def check_dataset(dataset: object) -> Dataset:
 
 
 def content_key(dataset: Dataset) -> str:
-    """Hex sha256 of 16 images spread over `dataset`. It tells apart two data sets of one name and size."""
+    """Hex sha256 of 16 images spread over `dataset`. It distinguishes data sets of one name and size."""
     indices = torch.linspace(0, len(dataset) - 1, PROBED_IMAGES, dtype=torch.float64, device="cpu").long()
     images = dataset.images(indices, make_rng(PROBE))
     return hashlib.sha256((255 * images).round().byte().cpu().numpy().tobytes()).hexdigest()

@@ -19,8 +19,8 @@ class HuggingFaceFiles(FileSource):
     A row holds the content of its image, or the path of a file. Only files in the data set's own directory are read.
 
     Args:
-        spec: "hf:org/name", "hf:org/name@revision" or "hf:org/name:split"; or "hf:" and the path of a parquet file or a
-            folder. The split is "train" unless another is named ("all", "train+test").
+        spec: "hf:org/name", "hf:org/name@revision", "hf:org/name:split", or "hf:" and the path of a parquet file or
+            a folder. The split is "train" unless another is named ("all", "train+test").
 
     Raises:
         InvalidInputError: another form of `spec`.

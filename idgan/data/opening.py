@@ -16,12 +16,12 @@ def open_dataset(dataset: str | Dataset, path: str | Path | None = None, resolut
     """The data set of a name, or the given `Dataset` object itself.
 
     Args:
-        dataset: a key of `DATASETS`; "folder" for any images at `path`; "hf:org/name" for one of the Hugging Face Hub;
-            or a `Dataset` object, which is checked and returned.
+        dataset: a key of `DATASETS`, "folder" for any images at `path`, "hf:org/name" for a data set of the Hugging
+            Face Hub, or a `Dataset` object, which is checked and returned.
         path: the data set's files. None if the package makes or finds them. For natural images: a prepared directory,
             or unprepared images (a folder, a zip archive, "hf:org/name"), which are cropped as the data set's images
             are.
-        resolution: of "folder" and "hf:". A prepared directory must have it.
+        resolution: height and width for "folder" and "hf:", in pixels. A prepared directory must have it.
 
     Raises:
         InvalidInputError: an unknown name, a path that the data set does not take, or an object that is not a data set.

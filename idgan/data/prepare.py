@@ -176,7 +176,7 @@ def _remove_if_empty(directory: Path) -> None:
 
 
 def _progress(out: Path) -> dict[str, Any]:
-    """The last note of progress in `out`. Empty if there is none."""
+    """The last note of progress in `out`, or an empty dict."""
     try:
         state = read_json(out / PROGRESS_FILE)
         return state if "identity" in state else {}
@@ -215,7 +215,7 @@ class _Preparation:
     """The work on one directory.
 
     Attributes:
-        done: number of images that are dealt with, the first ones.
+        done: number of images that are finished, the first ones.
         skipped: name -> reason, for those of them that were left out.
         enlarged: number of those that were enlarged.
     """
@@ -235,11 +235,11 @@ class _Preparation:
         self.storage: Storage = storage(out, self.resolution)
 
     def run(self, workers: int, progress: bool) -> None:
-        """Do what is left of the work.
+        """Prepare the remaining images.
 
         Raises:
-            DataError: too many images cannot be used, and everything stored is deleted; or writing failed, and it is
-                kept.
+            DataError: too many images cannot be used. Everything stored is deleted then. Or writing failed. What is
+                stored is kept then.
         """
         self._resume()
         self._check_disk()

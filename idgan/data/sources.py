@@ -55,7 +55,7 @@ class FileSource:
         images: the names of those that are images.
         sizes: name -> bytes.
         notes: sentences on what was left out.
-        around: the folder in which a companion file may lie. None if there is none.
+        around: the folder in which a companion file may lie. None if there is no such folder.
         sequential: whether reading out of order is slow.
     """
 

@@ -17,6 +17,7 @@ from idgan.evaluation.subject import MAX_SAMPLES, Subject
 from idgan.images import encoder_view
 from idgan.metrics import MetricResult
 from idgan.networks import Posterior
+from idgan.rng import seeded_rng
 
 __all__ = ["FreshEncoder", "check_gilbo_options"]
 
@@ -53,7 +54,7 @@ def beta_vae(subject: Subject) -> MetricResult:
 
 @register_metric("dci", needs_factors=True, part="encoder", extra="metrics")
 def dci(subject: Subject) -> MetricResult:
-    """disentanglement, completeness and informativeness; takes minutes"""
+    """disentanglement, completeness and informativeness (takes minutes)"""
     return subject.on_grid(metrics.dci, progress=subject.progress)
 
 
@@ -81,10 +82,10 @@ def r_id(subject: Subject) -> MetricResult:
 
 @register_metric("gilbo", reads_data=False, by_prior=True)
 def gilbo(subject: Subject) -> MetricResult:
-    """the bound of r_id by an encoder that is trained for it; takes tens of minutes"""
+    """the bound of r_id by an encoder that is trained for it (takes tens of minutes)"""
     sampler = subject.sampler
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(subject.seed)
+        torch.set_rng_state(seeded_rng(subject.seed).get_state())
         encoder = FreshEncoder(sampler.config.vae).float()
     encoder.to(sampler.device)
 

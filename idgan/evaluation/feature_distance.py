@@ -160,7 +160,7 @@ def _features(extractor: FeatureExtractor, images: Tensor) -> Tensor:
 
 
 def statistics_directory() -> Path:
-    """Directory of the statistics of real images: `statistics` beside prepared data."""
+    """Directory of the statistics of real images: `statistics` in the directory of prepared data."""
     return data_directory() / "statistics"
 
 
@@ -199,8 +199,8 @@ def real_statistics(
     """The statistics of `real_features`, and their key. They are computed once for a key and kept in `directory`.
 
     The key is a dict of everything that the statistics depend on: name, size and content hash of the data set,
-    extractor, preprocessing, samples and seed. A damaged file is computed again, with a warning. So is the work if
-    `directory` is None or cannot be written.
+    extractor, preprocessing, samples and seed. A damaged file is computed again, with a warning.
+    Nothing is kept if `directory` is None or cannot be written.
     """
     key: dict[str, Any] = {
         "data": name,
@@ -228,7 +228,7 @@ def real_statistics(
 
 
 def _read_statistics(path: Path) -> FeatureStatistics | None:
-    """The statistics in the file at `path`. None if it is missing, or damaged, which brings a warning."""
+    """The statistics in the file at `path`. None if it is missing or, with a warning, damaged."""
     if not path.is_file():
         return None
     try:

@@ -10,12 +10,12 @@ from idgan.errors import InvalidInputError
 from idgan.images import default_batch_size, encoder_view
 from idgan.networks import Posterior
 from idgan.progress import progress as progress_bar
-from idgan.rng import make_rng
+from idgan.rng import make_rng, seeded_rng
 
 __all__ = ["GridCodes", "mean_codes", "posterior_bank", "thinned_grid"]
 
 BATCH, CPU_BATCH = 1024, 64
-"""Images rendered at a time, and images encoded at a time on a CPU, whose caches hold no more."""
+"""Images rendered at a time, and images encoded at a time on a CPU. More would not fit into its caches."""
 NOISE = -6
 """Key of the random numbers of a stochastic data set's images."""
 
@@ -43,7 +43,7 @@ def mean_codes(vae: Any, dataset: Dataset, indices: Tensor, device: torch.device
     """
     parts = []
     for part in indices.split(BATCH):
-        x = dataset.images(part.to(device), torch.Generator().manual_seed(int(part[0])))
+        x = dataset.images(part.to(device), seeded_rng(int(part[0])))
         parts.append(_posterior_means(vae, x))
     return torch.cat(parts)
 
@@ -69,7 +69,7 @@ class GridCodes:
 
     Args:
         vae: the network that encodes.
-        dataset: a data set whose `factors` are not None.
+        dataset: a data set with factors.
         device: device of `vae`.
         progress: show how many images are encoded.
     """
@@ -99,7 +99,7 @@ class GridCodes:
         """Encode the images at `indices`, at most `BATCH` of them."""
         # Kernels for other batch sizes differ in the last bit, so the last batch is filled up with copies of an image.
         filled = torch.cat([indices, indices[-1:].expand(-len(indices) % _encoder_batch(self._device))])
-        if getattr(self._dataset, "stochastic", False):
+        if self._dataset.stochastic:
             images = [self._dataset.images(i.to(self._device), make_rng(NOISE, int(i))) for i in filled.split(1)]
             means = _posterior_means(self._vae, torch.cat(images))
         else:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from idgan import __version__
-from idgan.data import Dataset, DSprites
+from idgan.data import Dataset, DSprites, check_dataset
 from idgan.errors import InvalidInputError, check_integer
 from idgan.evaluation import code_metrics, feature_distance  # noqa: F401 (they register the package's metrics)
 from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
@@ -47,14 +47,14 @@ def measure(
         sampler: what is measured.
         dataset: the data set that it was trained on. None is enough for metrics that read no data.
         metrics: names in `METRICS`. None takes `default_metrics`. A repeated name counts once.
-        seed: seed of all draws.
+        seed: seed of all random numbers.
         samples: generated images behind a Fréchet distance, and real ones (all, if the data set has fewer). Other
             metrics take at most 10,000.
         priors: distributions of c, from "aggregated" (the aggregated posterior) and "normal" (N(0, I)).
         extractor: features of fid and kid: a name in `EXTRACTORS`, or a `FeatureExtractor`. None takes
             dsprites-convnet for dSprites and its variants, and inception-v3 for other data.
         gilbo_options: options of `idgan.metrics.gilbo`, such as {"samples": 2000, "patience": 2}.
-        progress: show progress: bars on a terminal; elsewhere a line for each metric, and one every 30 seconds.
+        progress: show progress on stderr, see `idgan.progress`.
         previous_results: results of the same sampler. One that matches a request is yielded instead of measured again.
         accept_more_samples: a previous result also matches if it has more samples, another seed or another version.
 
@@ -67,6 +67,8 @@ def measure(
     check_integer(0, MAX_SEED, seed=seed)
     check_integer(2, MAX_IMAGES, samples=samples)
     seed, samples = int(seed), int(samples)
+    if dataset is not None:
+        check_dataset(dataset)
     selected = _select(sampler, dataset, metrics)
     checked_priors = _check_priors(priors)
     code_metrics.check_gilbo_options(gilbo_options or {})
@@ -75,7 +77,7 @@ def measure(
         default = "dsprites-convnet" if is_dsprites(dataset) else "inception-v3"
         features = open_extractor(default if extractor is None else extractor).to(sampler.device)
     elif extractor is not None and not isinstance(extractor, str):
-        open_extractor(extractor)  # an object that is none is an error, even if no metric uses it
+        open_extractor(extractor)  # check it, even if no metric uses it
     subjects = {
         prior: Subject(
             sampler,
@@ -111,7 +113,7 @@ def _select(sampler: Sampler, dataset: Dataset | None, names: str | Iterable[str
         if metric.reads_data and dataset is None:
             without = ", ".join(name for name, other in METRICS.items() if not other.reads_data)
             raise InvalidInputError(f"{metric.name} needs a data set; without one, choose from {without}")
-        if metric.needs_factors and getattr(dataset, "factors", None) is None:
+        if metric.needs_factors and (dataset is None or dataset.factors is None):
             raise InvalidInputError(f"{metric.name} needs ground-truth factors, which this data set does not have")
         if metric.part in untrained:
             raise InvalidInputError(
@@ -135,7 +137,7 @@ def any_reads_data(metrics: Iterable[Metric]) -> bool:
 
 def is_dsprites(dataset: Dataset | None) -> bool:
     """Whether `dataset` is dSprites or one of its variants. Features for those come with the package."""
-    return getattr(dataset, "factors", None) == DSprites.factors
+    return dataset is not None and dataset.factors == DSprites.factors
 
 
 def default_metrics(dataset: Dataset | None, untrained: Sequence[str] = ()) -> list[str]:
@@ -144,7 +146,7 @@ def default_metrics(dataset: Dataset | None, untrained: Sequence[str] = ()) -> l
     Distances are among them only if features for the data come with the package. Metrics of `untrained` parts of the
     VAE ("encoder", "decoder") are left out.
     """
-    has_factors = getattr(dataset, "factors", None) is not None
+    has_factors = dataset is not None and dataset.factors is not None
     return [
         name
         for name, metric in METRICS.items()

@@ -50,7 +50,7 @@ def measure_into(
             try:
                 write_results(path, name, sha256, kept)
             except OSError:
-                yield result  # the caller gets it before the error
+                yield result  # before the error, so that the caller gets it
                 raise
         yield result
 
@@ -117,7 +117,7 @@ def _result(item: dict[str, Any]) -> MetricResult:
 def write_results(path: str | os.PathLike[str], name: str, sha256: str, results: Iterable[MetricResult]) -> None:
     """Write `results` of the checkpoint `name`, with file hash `sha256`, to `path` as JSON, atomically.
 
-    A file of another hash is first copied to a free name beside it, such as results.1.json, with a warning.
+    A file of another hash is first copied to a new file, such as results.1.json, with a warning.
     """
     path = Path(path)
     if path.exists() and not _is_of(path, sha256):
@@ -139,7 +139,7 @@ def _is_of(path: Path, sha256: str) -> bool:
 
 
 def _slots(result: MetricResult) -> set[tuple[Any, ...]]:
-    """Keys of which a file holds one result each: (name, protocol), and (metric, prior, extractor) if known."""
+    """Keys of a result: (name, protocol), and (metric, prior, extractor) if known. A file has one result per key."""
     request = result.details.get("request", {})
     asked = tuple(request.get(part) for part in ("metric", "prior", "extractor"))
     return {(result.name, result.protocol), *([asked] if request else [])}

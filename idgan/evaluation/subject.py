@@ -1,4 +1,4 @@
-"""What a metric measures: a sampler, its data set, and the options of the measurement."""
+"""The subject of a measurement: a sampler, its data set, and the options."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -36,7 +36,7 @@ class Subject:
     Attributes:
         sampler: the `Sampler` that is measured.
         dataset: its data set. None only if no metric reads data.
-        seed: seed of all draws.
+        seed: seed of all random numbers.
         progress: whether to show progress.
         prior: distribution of c, "aggregated" or "normal".
         samples: number of images behind a distance between sets of images.
@@ -78,7 +78,7 @@ class Subject:
     def on_grid(self, metric: Callable[..., MetricResult], **options: Any) -> MetricResult:
         """The result of `metric(encode, factor_grid, seed=..., **options)` on the data set's codes."""
         result = metric(self.codes, self.codes.factor_grid, seed=self.seed, **options)
-        if getattr(self.dataset, "stochastic", False):
+        if self.dataset.stochastic:
             return replace(result, protocol=f"{result.protocol}; noise drawn by image index")
         return result
 

@@ -36,7 +36,7 @@ def as_batch(
     Files and PIL images are turned upright by their EXIF tag. Tensors keep their device and their graph.
     Layout: two axes are (H, W). With three or four, arrays are channel-last (H, W, C), (N, H, W, C) and tensors are
     channel-first. The other order is taken only if the usual channel axis does not have length 1, 3 (RGB) or 4 (RGBA).
-    Values: bool; uint8 (white = 255); uint16 (white = 65535); floats in [0, 1].
+    Values: bool, uint8 (white = 255), uint16 (white = 65535), or floats in [0, 1].
     Color: alpha is laid over `background`. Color becomes gray by Rec. 601 luma, gray becomes color by repetition.
     Size: larger images are reduced by area averaging, smaller ones are enlarged bilinearly (see `encoder_view`).
 

@@ -32,7 +32,7 @@ def beta_vae_metric(
         encode: maps long grid indices (N,) to mean codes (N, c_dim).
 
     Returns:
-        MetricResult in [0, 1]; chance is 1 / F. The confidence is the binomial standard error. Details hold the train
+        MetricResult in [0, 1]. Chance is 1 / F. The confidence is the binomial standard error. Details hold the train
         accuracy.
 
     Source: Higgins et al. 2017, section 3; protocol of disentanglement_lib.

@@ -21,7 +21,7 @@ def code_alignment(read_back: Any, c: Any, *, active: Any, seed: int) -> MetricR
         seed: the seed that c and s were drawn with.
 
     Returns:
-        MetricResult >= 0; 0 is perfect. The confidence is the standard error over images. Details hold the mean
+        MetricResult >= 0. 0 is perfect. The confidence is the standard error over images. Details hold the mean
         absolute difference of each dimension, and that over all dimensions.
     """
     read_back, c = code_array(read_back, "read_back"), code_array(c, "c")

@@ -29,14 +29,14 @@ def encode_indices(encode: Encode, indices: Tensor, chunk: int = CHUNK) -> np.nd
 
 
 def sample_factors(factor_grid: FactorGrid, points: int, rng: torch.Generator) -> Tensor:
-    """`points` uniform draws from the grid: integer factors (points, F) on the CPU."""
+    """`points` random grid points: integer factors (points, F) on the CPU."""
     return factor_grid.factors(torch.randint(len(factor_grid), (points,), generator=rng, device="cpu"))
 
 
 def sample_codes(
     encode: Encode, factor_grid: FactorGrid, points: int, rng: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`points` uniform draws from the grid: mean codes (points, c_dim) and integer factors (points, F)."""
+    """`points` random grid points: mean codes (points, c_dim) and integer factors (points, F)."""
     factors = sample_factors(factor_grid, points, rng)
     return encode_indices(encode, factor_grid.indices(factors)), factors.numpy()
 

@@ -24,7 +24,7 @@ def dci(
     """Disentanglement (the value), completeness and informativeness of mean codes.
 
     Gradient boosting learns each factor from the codes. Its feature importances form a matrix (c_dim, F). The points
-    are uniform draws from the grid. On dSprites the full protocol takes minutes. Fewer points are faster and score
+    are drawn uniformly from the grid. On dSprites the full protocol takes minutes. Fewer points are faster and score
     lower.
 
     Args:

@@ -46,7 +46,7 @@ class VoteProtocol:
 
 FVM_PROTOCOLS = {
     "paper": VoteProtocol(train_votes=800, eval_votes=0, vote_size=100, variance_points=None, min_variance=0.05),
-    # disentanglement_lib drops dimensions whose standard deviation is under 0.05.
+    # disentanglement_lib drops dimensions with a standard deviation under 0.05.
     "disentanglement_lib": VoteProtocol(10_000, 5_000, vote_size=64, variance_points=10_000, min_variance=0.05**2),
 }
 
@@ -72,7 +72,7 @@ def factor_vae_metric(
         variance_points: random points behind the global variance. None takes the protocol's.
 
     Returns:
-        MetricResult in [0, 1]; chance is about 1 / F. It is 0 if every dimension is dropped. The confidence is the
+        MetricResult in [0, 1]. Chance is about 1 / F. It is 0 if every dimension is dropped. The confidence is the
         binomial standard error. Details hold the vote counts (kept dims, F), the kept dimensions as "kept_dims", the
         global variance and both accuracies.
 

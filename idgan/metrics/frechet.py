@@ -153,7 +153,7 @@ def fid(
 
 
 def _deviation(real: FeatureStatistics, whole: FeatureStatistics, parts: Sequence[FeatureStatistics]) -> float:
-    """Standard deviation of the distance between `real` and `whole` over repeated draws of the generated images.
+    """Standard deviation of the distance between `real` and `whole` over other samples of generated images.
 
     Each image influences mean and covariance, and through them the distance. The influences of the images of a part
     add up. Their spread over `parts` estimates the effect of other images (infinitesimal jackknife by groups). With 10

@@ -40,10 +40,10 @@ def gilbo(
     images, which serve no other purpose.
 
     Args:
-        sample: draws images and their codes.
+        sample: function that generates images and their codes.
         encoder: module with new weights: images -> `Posterior`, on the images' device. It is trained in place.
-        log_prior: log density (n,) of the distribution that `sample` draws c from.
-        seed: seed of all draws.
+        log_prior: log density (n,) of codes under the distribution that `sample` uses.
+        seed: seed of all random numbers.
         samples: number of held-out images, and of images behind the value.
         batch_size: images of a training step.
         learning_rates: learning rates, in the order of their use.

@@ -29,7 +29,7 @@ def kid(
         subset_size: size of a subset on each side.
 
     Returns:
-        MetricResult. The confidence is one standard deviation over repeated draws of all samples, real and generated,
+        MetricResult. The confidence is one standard deviation over other samples of real and generated images,
         by the delete-d jackknife. With n = min(N, M) and b = `subset_size`, it is the deviation over subsets times
         sqrt(b / (n - b) + 1 / `subsets`). The last term stands for the random choice of subsets. The estimate is too
         large if N and M differ or the distance is near 0. It is None if b = n, because a subset is then a whole set.

@@ -19,8 +19,8 @@ def mutual_information_gap(
 ) -> MetricResult:
     """Gap between the two largest mutual informations of a code dimension with a factor, over the factor's entropy.
 
-    The value is the mean over factors. The mean codes of `points` uniform draws are cut into `bins` equal-width bins
-    over their observed range. A factor with more values than bins cannot reach 1.
+    The value is the mean over factors. The mean codes of `points` random grid points are cut into `bins` equal-width
+    bins over their observed range. A factor with more values than bins cannot reach 1.
 
     Args:
         encode: maps long grid indices (N,) to mean codes (N, c_dim) with c_dim >= 2.

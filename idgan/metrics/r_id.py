@@ -51,14 +51,15 @@ def r_id(log_q: Any, entropy: MetricResult, *, seed: int) -> MetricResult:
 def aggregated_posterior_entropy(mean: Any, logvar: Any, *, samples: int = 10_000, seed: int) -> MetricResult:
     """Monte Carlo estimate of the entropy of q(c) = 1/M sum_i N(c; mean_i, exp(logvar_i)).
 
-    Each draw picks a component, samples it, and takes -log of the mixture's density. A bank with fewer posteriors than
-    the data set has images leaves gaps, so the value is too low. It cannot exceed log M + the mean entropy of a
-    component, which details call "ceiling". A value within `SATURATION_NATS` of the ceiling is called "saturated" and
-    asks for a larger bank. The protocol states both. A bank of one posterior is no sample, so it is never saturated.
+    Each sample comes from a random component. The estimate averages -log of the mixture's density. A bank with fewer
+    posteriors than the data set has images leaves gaps, so the value is too low. It cannot exceed log M + the mean
+    entropy of a component, which details call "ceiling". A value within `SATURATION_NATS` of the ceiling is called
+    "saturated" and asks for a larger bank. The protocol states both. A bank of one posterior is no sample, so it is
+    never saturated.
 
     Args:
         mean, logvar: (M, c_dim) each, the bank of posteriors.
-        samples: number of draws.
+        samples: number of samples.
 
     Returns:
         MetricResult in nats. The confidence is the standard error of the mean over samples.

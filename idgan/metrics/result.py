@@ -51,7 +51,7 @@ class MetricResult:
         value: the value.
         protocol: how it was measured, in one line.
         samples: number of points behind the estimate.
-        seed: seed of all draws. None if nothing was drawn.
+        seed: seed of all random numbers. None if there were none.
         confidence: one standard deviation of the value over repeated estimates. Each metric documents its estimator.
             None if no cheap estimator exists.
         details: intermediate figures.

@@ -25,7 +25,7 @@ class BottleneckDiscriminatorConfig(ResNetShape):
 
 
 class BottleneckDiscriminator(nn.Module):
-    """D(x) with a bottleneck: `encode` gives q(z|x), and `logits_of` reads a draw of z (Table A.7).
+    """D(x) with a bottleneck: `encode` gives q(z|x), and `logits_of` reads a sample of z (Table A.7).
 
     q(z|x) is a diagonal Gaussian over z (N, width, 4, 4). `width` is the number of channels of the features.
     The caller draws z, because the noise of a training step comes from its batch.

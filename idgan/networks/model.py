@@ -149,7 +149,7 @@ def _from_dict(part: str, values: object) -> Any:
 
 
 def _type_hints(kind: type[Any]) -> dict[str, Any]:
-    """The type annotations of a class; none if one of them cannot be evaluated."""
+    """The type annotations of a class. Empty if one of them cannot be evaluated."""
     try:
         return typing.get_type_hints(kind)
     except (NameError, TypeError):

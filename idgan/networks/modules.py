@@ -1,4 +1,4 @@
-"""What all networks share: their registry, how they are built, freezing, and devices."""
+"""Helpers that all networks share: their registry, building, freezing, and devices."""
 
 import dataclasses
 import functools

@@ -48,8 +48,8 @@ class GANConfig:
 class GANObjective(Objective):
     """Base of the objectives with a discriminator.
 
-    One draw of (s, c) serves both phases. So does one forward pass of G, because the phase of D does not change G.
-    D gets the fakes without gradients. The loss of G reads D after its update.
+    Both phases share one sample of (s, c). They also share one forward pass of G, because the phase of D does not
+    change G. D gets the fakes without gradients. The loss of G reads D after its update.
 
     A subclass sets `prior` and defines `generator_losses`.
     """

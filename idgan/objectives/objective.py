@@ -97,7 +97,8 @@ class TrainingObjective(Protocol):
     `Objective` describes them. Without them, learning rates are constant and networks change in steps only.
 
     Attributes:
-        prior: source of the generator's codes: "aggregated" (the encoder's aggregated posterior) or "normal" (N(0, I)).
+        prior: distribution of the generator's codes: "aggregated" (the encoder's aggregated posterior) or "normal"
+            (N(0, I)).
     """
 
     prior: str
@@ -159,7 +160,7 @@ class Objective(nn.Module):
     """
 
     prior: str = "aggregated"
-    """Source of the generator's codes: "aggregated" or "normal"."""
+    """Distribution of the generator's codes: "aggregated" or "normal"."""
 
     @property
     def phases(self) -> Phases:

@@ -1,4 +1,4 @@
-"""The terms of the objectives, as functions of tensors. Each names its source.
+"""The terms of the objectives, as functions of tensors. Each names its equation.
 
 Losses are scalars to minimize, in nats. They sum over pixels and code dimensions and average over the batch. All
 tensors are floating point, and a result has the dtype of its inputs (float32 in training).
@@ -96,7 +96,7 @@ def capacity_penalty(kl: Tensor, capacity: float, weight: float) -> Tensor:
 def permute_dims(c: Tensor, ranks: Tensor) -> Tensor:
     """Codes (N, c_dim) with each column shuffled over the batch (Kim & Mnih 2018, Algorithm 1).
 
-    The rows of the result are draws from the product of the marginals. `ranks` is independent continuous noise
+    The rows of the result are samples from the product of the marginals. `ranks` is independent continuous noise
     (N, c_dim). The order that sorts a column of it shuffles that column of `c`.
     """
     return c.gather(0, ranks.argsort(0))
@@ -119,7 +119,7 @@ def decomposed_kl(c: Tensor, posterior: Posterior, data_size: int) -> tuple[Tens
     one-sample estimate of the KL.
 
     Args:
-        c: draws from `posterior`, (N, c_dim).
+        c: samples from `posterior`, (N, c_dim).
         posterior: q(c|x) of the N images.
         data_size: number of training images.
     """
@@ -139,7 +139,7 @@ def pairwise_tc(c: Tensor, posteriors: Posterior) -> Tensor:
     increase the bias.
 
     Args:
-        c: draws from q(c), (N, c_dim).
+        c: samples from q(c), (N, c_dim).
         posteriors: M posteriors. q(c) is their mixture with equal weights.
     """
     log_densities = posteriors[None].log_density(c[:, None])  # (N, M, c_dim): log q(c_d|x_m)

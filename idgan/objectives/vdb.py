@@ -57,8 +57,8 @@ class BottleneckIDGAN(GANObjective):
     KL is E KL(q(z|x) || N(0, I)) per position of z, half over real and half over fake images. In training mode, beta
     follows KL - I_c.
 
-    In both phases D reads draws of z. The loss of G in that paper uses the mean of q(z|x). The code of its authors and
-    the code of ID-GAN use draws.
+    In both phases D reads samples of z. The loss of G in that paper uses the mean of q(z|x). The code of its authors
+    and the code of ID-GAN use samples.
     """
 
     config: BottleneckIDGANConfig
@@ -75,18 +75,18 @@ class BottleneckIDGAN(GANObjective):
         super().__init__(vae, generator, discriminator, config)
         self.register_buffer("bottleneck_beta", torch.tensor(config.bottleneck_beta))
 
-    def logits_of_draw(self, posterior: Posterior, batch: TrainingBatch) -> Tensor:
-        """Logits (N,) of D in float32, for a draw of z from `posterior`, q(z|x)."""
+    def logits_of_sample(self, posterior: Posterior, batch: TrainingBatch) -> Tensor:
+        """Logits (N,) of D in float32, for a sample of z from `posterior`, q(z|x)."""
         noise = batch.normal(posterior.mean[0].numel()).view(posterior.mean.shape)
         return self.discriminator.logits_of(posterior.sample(noise)).float()
 
     def logits(self, x: Tensor, batch: TrainingBatch) -> Tensor:
-        return self.logits_of_draw(self.discriminator.encode(x), batch)
+        return self.logits_of_sample(self.discriminator.encode(x), batch)
 
     def discriminator_losses(self, batch: TrainingBatch) -> Losses:
         x_real = self.reals(batch)
         q_real, q_fake = self.discriminator.encode(x_real), self.discriminator.encode(self.fakes(batch).detach())
-        logits_real, logits_fake = self.logits_of_draw(q_real, batch), self.logits_of_draw(q_fake, batch)
+        logits_real, logits_fake = self.logits_of_sample(q_real, batch), self.logits_of_sample(q_fake, batch)
         losses = self.gan_discriminator_losses(x_real, logits_real, logits_fake)
         kl = (terms.kl_divergence(q_real) + terms.kl_divergence(q_fake)) / 2
         total = losses.total + self.bottleneck_beta * (kl - self.config.bottleneck_capacity)

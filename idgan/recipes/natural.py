@@ -15,7 +15,7 @@ __all__ = ["cars_64", "celeba_64", "celeba_64_w16", "celeba_128", "celeba_256", 
 
 @register_recipe("celeba-64")
 def celeba_64() -> Recipe:
-    """CelebA at 64x64 (table A.4)."""
+    """CelebA at 64x64 (Table A.4)."""
     return Recipe(
         name="celeba-64",
         data="celeba-64",
@@ -77,13 +77,13 @@ def other_images(name: str, beta: float, id_weight: float, r1_weight: float) -> 
 
 @register_recipe("chairs-64")
 def chairs_64() -> Recipe:
-    """3D Chairs at 64x64 (table A.4)."""
+    """3D Chairs at 64x64 (Table A.4)."""
     return other_images("chairs-64", beta=10.0, id_weight=1e-4, r1_weight=1000.0)
 
 
 @register_recipe("cars-64")
 def cars_64() -> Recipe:
-    """Cars at 64x64 (table A.4)."""
+    """Cars at 64x64 (Table A.4)."""
     return other_images("cars-64", beta=5.0, id_weight=1e-3, r1_weight=10.0)
 
 
@@ -103,7 +103,7 @@ def larger(name: str, resolution: int, batch_size: int) -> Recipe:
 
 @register_recipe("celeba-128")
 def celeba_128() -> Recipe:
-    """CelebA at 128x128 (table A.5).
+    """CelebA at 128x128 (Table A.5).
 
     The reference implementation has no settings for it, so they are those of 64x64.
     """
@@ -112,13 +112,13 @@ def celeba_128() -> Recipe:
 
 @register_recipe("celeba-256")
 def celeba_256() -> Recipe:
-    """CelebA at 256x256 (table A.6)."""
+    """CelebA at 256x256 (Table A.6)."""
     return larger("celeba-256", 256, batch_size=24)
 
 
 @register_recipe("celebahq-1024")
 def celebahq_1024() -> Recipe:
-    """CelebA-HQ at 1024x1024, with a variational bottleneck in the discriminator (table A.7)."""
+    """CelebA-HQ at 1024x1024, with a variational bottleneck in the discriminator (Table A.7)."""
     recipe = larger("celebahq-1024", 1024, batch_size=1)
     assert recipe.gan_stage
     return replace(

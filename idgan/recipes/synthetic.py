@@ -1,4 +1,4 @@
-"""Recipes of the synthetic data sets: dSprites and its variants. |c| = 10, without a nuisance (tables A.2 and A.3)."""
+"""Recipes of the synthetic data sets: dSprites and its variants. |c| = 10, without a nuisance (Tables A.2 and A.3)."""
 
 from dataclasses import replace
 from typing import Any

@@ -33,7 +33,7 @@ TENSOR = "\0tensor"
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
-    """The keys whose values differ, as text with both values. Empty if there are none."""
+    """The keys whose values differ, as text with both values. Empty if all are equal."""
     changed = [key for key in sorted({*stored, *current}) if stored.get(key) != current.get(key)]
     return "; ".join(f"{key}: {stored.get(key)!r} stored, {current.get(key)!r} now" for key in changed)
 

@@ -31,7 +31,7 @@ def derivation(recipe: Recipe, origin: str | None = None) -> tuple[str | None, d
 
 
 def command_of(recipe: Recipe, *, origin: str | None = None, vae: str | None = None, data: str | None = None) -> str:
-    """The command that trains `recipe`. Where no command can, a sentence that names the code of the caller's own.
+    """The command that trains `recipe`. If no command can, a sentence that names the caller's code that was used.
 
     Absolute paths are private. Only their last component is kept.
 
@@ -65,7 +65,7 @@ def _public(value: Any) -> Any:
 
 
 def _own_code(recipe: Recipe, origin: str | None, method: str | None, changes: dict[str, Any]) -> list[str]:
-    """What a command line cannot name, in words."""
+    """The parts of a training that a command line cannot name, in words."""
     own = []
     if origin is None:
         own.append(f"the recipe {recipe.name!r}")

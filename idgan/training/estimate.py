@@ -1,4 +1,4 @@
-"""What training a recipe would cost: parameters, floating-point operations, memory and time. Nothing is written."""
+"""The cost of training a recipe: parameters, floating-point operations, memory and time. Nothing is written."""
 
 import time
 import weakref

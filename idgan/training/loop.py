@@ -19,10 +19,12 @@ from idgan.data import Batch, Batches, Prefetcher
 from idgan.errors import DivergedError, RunError, RunMismatchError
 from idgan.objectives import Objective
 from idgan.recipes import Stage
+from idgan.rng import make_rng
 from idgan.training import distributed
 from idgan.training.checkpoint import differences, load_state, save_state
 from idgan.training.precision import Compiled, float32_products, has_bf16
 from idgan.training.report import Report
+from idgan.training.setup import seeded
 
 __all__ = ["Trainer", "gradients"]
 
@@ -212,7 +214,9 @@ class Trainer:
             if self.step == 0:
                 self.between_steps()
             while self.step < self.stage.steps:
-                logged = self.train_step(batches(self.step))
+                # Layers such as dropout draw from the global generator.
+                with seeded(make_rng(self.batches.seed, self.step).initial_seed()):
+                    logged = self.train_step(batches(self.step))
                 self.step += 1
                 changes = self.between_steps()
                 self.seconds = before + time.monotonic() - started

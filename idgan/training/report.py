@@ -1,4 +1,4 @@
-"""What a person sees of a stage during training: progress, `log.jsonl`, pictures, and TensorBoard if installed."""
+"""The reports of a stage during training: progress, `log.jsonl`, pictures, and TensorBoard if installed."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,4 @@
-"""What a run, an estimate of its cost and a benchmark set up alike:
-
-PyTorch's global state, initial weights, and batches.
-"""
+"""Setup that runs, cost estimates and benchmarks share: PyTorch's global state, initial weights, and batches."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -50,7 +47,7 @@ def library_defaults() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Make initial weights a function of `seed`. The state of PyTorch's global generator is restored afterwards."""
+    """Start PyTorch's global generator from `seed`, for initial weights and random layers. Restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(seeded_rng(seed).get_state())
         yield

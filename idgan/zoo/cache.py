@@ -68,7 +68,7 @@ def scan(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedRepo]:
 
 
 def verify(cache_dir: str | os.PathLike[str] | None = None) -> list[tuple[CachedFile, str | None]]:
-    """Hash every file whose expected hash is known from the manifest or the hub.
+    """Hash every file for which the manifest or the hub states a hash.
 
     Returns:
         Pairs of a file and what is wrong with it, in words or None.

@@ -49,7 +49,7 @@ def evaluate(
         samples: generated images behind a Fréchet distance, and real ones.
         priors: distributions of c, from "aggregated" and "normal".
         extractor: features of fid and kid: a name in `idgan.evaluation.EXTRACTORS`, or a `FeatureExtractor`.
-        seed: seed of all draws.
+        seed: seed of all random numbers.
         gilbo_options: options of `idgan.metrics.gilbo`.
         out: a JSON file that keeps the results. It is written after each metric. Results that it already holds are not
             measured again.

@@ -15,6 +15,7 @@ from torch import nn
 from idgan.errors import IdganError, InvalidInputError, MissingDependencyError, missing_extra
 from idgan.files import write_atomically
 from idgan.images import to_unit
+from idgan.rng import seeded_rng
 from idgan.sampler import Sampler
 
 __all__ = ["FORMATS", "PARTS", "export"]
@@ -125,14 +126,14 @@ class EncoderPart(nn.Module):
     def example(sampler: Sampler, size: int) -> tuple[Tensors, Tensors]:
         """Inputs by name, and the sampler's outputs by name. The images are random."""
         resolution = sampler.config.vae.resolution
-        rng = torch.Generator().manual_seed(size)
+        rng = seeded_rng(size)
         images = torch.rand(size, sampler.image_channels, resolution, resolution, generator=rng)
         posterior = sampler.posterior(images)
         return {"images": images}, {"mean": posterior.mean, "logvar": posterior.logvar}
 
 
 def _without_unused_children(vae: Any, images: torch.Tensor) -> Any:
-    """A copy of `vae` without the child modules whose parameters do not take part in `encode`, such as the decoder."""
+    """A copy of `vae` without the child modules that `encode` does not use, such as the decoder."""
     vae = copy.deepcopy(vae)
     children = {name: list(child.parameters()) for name, child in vae.named_children()}
     parameters = [p.requires_grad_() for group in children.values() for p in group if p.is_floating_point()]

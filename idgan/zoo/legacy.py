@@ -21,6 +21,7 @@ from idgan.evaluation.grid_codes import posterior_bank
 from idgan.files import sha256_of
 from idgan.networks import VAE, ConvGeneratorConfig, ModelConfig, ResNetGeneratorConfig, VAEConfig
 from idgan.networks.conv import conv_decoder, conv_encoder
+from idgan.rng import seeded_rng
 from idgan.sampler import Sampler
 from idgan.zoo.tensors import check_tensors, spec_of
 from idgan.zoo.weights import part_of
@@ -80,7 +81,7 @@ def convert(
                 f"the images of {data} have {dataset.image_channels} channels, those of the VAE have "
                 f"{autoencoder.config.image_channels}"
             )
-        bank = posterior_bank(autoencoder, dataset, bank_size, torch.Generator().manual_seed(0))
+        bank = posterior_bank(autoencoder, dataset, bank_size, seeded_rng(0))
     return Sampler(ModelConfig(vae_config, generator_config), autoencoder, generator, bank, info)
 
 
@@ -190,7 +191,7 @@ def _conv_generator(path: Path, state: State, vae: VAEConfig) -> Layout:
 
 
 def _resnet_generator(path: Path, state: State, vae: VAEConfig) -> Layout:
-    """The generator of natural images (Tables A.4 to A.7). The number of blocks tells the resolution."""
+    """The generator of natural images (Tables A.4 to A.7). The number of blocks determines the resolution."""
     blocks = {key.split(".")[1] for key in state if key.startswith("resnet.")}
     base, widest = (
         state["conv_img.weight"].shape[1:2].numel(),
@@ -283,7 +284,7 @@ def _fill(path: Path, state: State, stacks: Mapping[str, Stack]) -> None:
 @torch.no_grad()
 def _difference(stack: Stack) -> float:
     """Largest difference of the layouts' outputs for random inputs in float64, relative to the largest output."""
-    inputs = torch.rand(2, *stack.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    inputs = torch.rand(2, *stack.input_shape, generator=seeded_rng(0), dtype=torch.float64)
     reference, ours = (copy.deepcopy(module).double()(inputs) for module in (stack.reference, stack.ours))
     return ((reference - ours).abs().max() / reference.abs().max().clamp(min=1)).item()
 

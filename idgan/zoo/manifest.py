@@ -96,7 +96,7 @@ METRIC_CHECKS: dict[str, Check] = {
 
 @contextmanager
 def _prefixing_errors(where: object) -> Iterator[None]:
-    """Turn errors into a ManifestError whose message begins with `where`."""
+    """Turn errors into a ManifestError with a message that begins with `where`."""
     try:
         yield
     except (OSError, OverflowError, RecursionError, TypeError, ValueError) as error:

@@ -9,7 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from idgan.errors import HubAuthError, HubError, HubOfflineError, HubUnreachableError, InvalidInputError, RunError
+from idgan.errors import (
+    HubAuthError,
+    HubError,
+    HubOfflineError,
+    HubUnreachableError,
+    InvalidInputError,
+    RunError,
+    UnknownModelError,
+)
 from idgan.files import read_json, write_atomically
 from idgan.record import TrainingRecord
 from idgan.registry import load_plugins
@@ -22,7 +30,7 @@ __all__ = ["NO_COMMIT", "embed", "entry_of", "publish"]
 
 RUN_FILES = (CHECKPOINT_FILE, RESULTS_FILE, RECIPE_FILE, "samples.png", "traversals.png")
 ABSOLUTE = r"/|~|\\\\|[A-Za-z]:[/\\]|file:"
-"""The beginning of an absolute path on any system."""
+"""The beginning of an absolute path on any operating system."""
 NO_COMMIT = "0" * 40
 """Takes the place of the commit in an entry until the checkpoint is published."""
 
@@ -35,7 +43,7 @@ def entry_of(
     license: str | None = None,
     data: DataSet | None = None,
 ) -> Entry:
-    """The manifest entry of the finished run in the directory `run`. `weights` tells where its file is.
+    """The manifest entry of the finished run in the directory `run`. `weights` states where its file is.
 
     Description, license and data are by default those of the recipe in the package's manifest. They must be given for a
     run on images of the user's own (`--data`). Everything else is read from the run. Absolute paths are cut to their
@@ -87,7 +95,13 @@ def _entry_of(
                 f"{run} was trained on {record.data}, which may differ from the data of {record.recipe}: "
                 "give --description, --license and --data"
             )
-        known = Manifest.read(package_manifest())[str(record.recipe)]
+        manifest = Manifest.read(package_manifest())
+        if record.recipe not in manifest.names():
+            raise UnknownModelError(
+                f"{run} was trained by the recipe {record.recipe!r}, which the package's manifest does not describe: "
+                "give --description, --license and --data"
+            )
+        known = manifest[record.recipe]
         description, license, data = description or known.description, license or known.license, data or known.data
     config = file.config
     return Entry(
@@ -233,7 +247,7 @@ def publish(
     if not verify(ResolvedCheckpoint(repo, file.path, file.sha256, file=file))["ok"]:
         raise RunError(
             f"the networks of {run} do not compute its golden outputs; "
-            f"`idgan verify {run}` tells more. Nothing was published"
+            f"`idgan verify {run}` shows more. Nothing was published"
         )
     files = {name: (run / name).read_bytes() for name in RUN_FILES} | {CHECKPOINT_FILE: file.data}
     files[RECIPE_FILE] = _public_recipe(run / RECIPE_FILE, files[RECIPE_FILE])

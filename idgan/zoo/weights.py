@@ -245,7 +245,7 @@ def _build_network(config: Any, state: dict[str, torch.Tensor]) -> nn.Module:
 
 
 def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names begin with `prefix`, by their names without it."""
+    """The tensors with names that begin with `prefix`, by their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -363,8 +363,8 @@ def _expected_specs(
 ) -> dict[str, Spec]:
     """What a file with `config` must hold: tensor name -> spec.
 
-    `found` tells the rows of the bank and whether there are golden outputs. Floating point tensors are float32. Others,
-    such as the counters of BatchNorm, keep the type that they have in the network.
+    `found` gives the rows of the bank, and whether there are golden outputs. Floating point tensors are float32. Other
+    tensors, such as the counters of BatchNorm, keep the type that they have in the network.
     """
     expected: dict[str, Spec] = {}
     for part, network in networks.items():

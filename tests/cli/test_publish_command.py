@@ -71,7 +71,8 @@ def test_publish_refuses_before_anything_is_sent(fail, finished, baseline):
     assert "Missing option '--repo'" in fail("publish", finished, code=2)
     assert "does not exist" in fail("publish", "runs/none", "--repo", "org/small", code=2)
     assert 'is not "organization/name"' in fail("publish", finished, "--repo", "small", *TERMS)
-    assert "no checkpoint is called 'x'" in fail("publish", finished, "--repo", "org/small")
+    refused = fail("publish", finished, "--repo", "org/small")
+    assert "the recipe 'x', which the package's manifest does not describe: give --description" in refused
     assert "give another with --name" in fail(
         "publish", finished, "--repo", "org/Small", "--manifest", "zoo.json", *TERMS
     )

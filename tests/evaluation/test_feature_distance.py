@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from idgan.data import Dataset
 from idgan.errors import InvalidInputError
 from idgan.evaluation.extractors import Extractor
 from idgan.evaluation.feature_distance import real_features, real_statistics, statistics_directory
@@ -37,7 +38,7 @@ def features(add_extractor, monkeypatch, tmp_path):
     return {"extractor": "bands", "samples": 4000, "progress": False}
 
 
-class Counting:
+class Counting(Dataset):
     """A data set that counts the images it was asked for."""
 
     def __init__(self, source, offset=0.0):
@@ -178,7 +179,7 @@ def test_they_are_kept_beside_prepared_data(perfect, bands, features, evaluate, 
     assert len(list((tmp_path / "statistics").iterdir())) == 1
 
 
-class Few:
+class Few(Dataset):
     """The first images of a data set."""
 
     factors = None

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgan.data import Batch, Dataset, register_dataset
@@ -16,7 +15,7 @@ from idgan.recipes import Adam, Recipe, Stage, register_recipe
 
 @register_dataset("blobs")
 class Blobs(Dataset):
-    """Gray discs on black. Image i has its disc at column i % 32 and row i // 32 of a grid."""
+    """White discs on black. Image i has its disc at column i % 32 and row i // 32 of a grid."""
 
     resolution, image_channels = 64, 1
 
@@ -24,10 +23,8 @@ class Blobs(Dataset):
         return 32 * 32
 
     def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        axis = torch.arange(64.0, device=indices.device)
-        x, y = (16 + place[:, None, None] for place in (indices % 32, indices // 32))
-        distance = ((axis - x) ** 2 + (axis[:, None] - y) ** 2).sqrt()
-        return (6 - distance).clamp(0, 1)[:, None]
+        x, y = (torch.arange(-16.0, 48, device=indices.device) - i[:, None] for i in (indices % 32, indices // 32))
+        return (6 - torch.hypot(x[:, None], y[:, :, None])).clamp(0, 1)[:, None]
 
 
 @register_network()
@@ -95,9 +92,8 @@ class BlobVAEObjective(Objective):
 
     def vae_losses(self, batch: Batch) -> Losses:
         posterior = self.vae.encode(batch.x)
-        error = (self.vae.decode(posterior.sample(batch.normal(self.vae.config.c_dim))) - batch.x).abs().sum() / len(
-            batch.x
-        )
+        c = posterior.sample(batch.normal(posterior.mean.shape[1]))
+        error = (self.vae.decode(c) - batch.x).abs().sum((1, 2, 3)).mean()
         kl = posterior.kl().sum(1).mean()
         return Losses(error + self.config.kl_weight * kl, {"error": error, "kl": kl})
 
@@ -113,7 +109,7 @@ class BlockMeans(FeatureExtractor):
     name = "block-means"
 
     def __call__(self, images: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(images.mean(1, keepdim=True), 8).flatten(1)
+        return nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 8).flatten(1)
 
 
 @register_recipe("blobs")

@@ -113,7 +113,7 @@ def test_a_recipe_is_found_by_module_and_name(own_module):
         recipe_of(f"{own_module}:number")
     with pytest.raises(InvalidInputError, match="has no 'nothing'"):
         recipe_of(f"{own_module}:nothing")
-    with pytest.raises(InvalidInputError, match="'no_such_module:faces' cannot be imported"):
+    with pytest.raises(InvalidInputError, match="'no_such_module' cannot be imported"):
         recipe_of("no_such_module:faces")
 
 

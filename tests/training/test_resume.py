@@ -13,13 +13,31 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
 from idgan.data import DSprites
+from idgan.networks import VAEConfig
 from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, FactorVAEConfig
 from idgan.recipes import Adam, RMSprop, Stage, recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import step_of
 from idgan.training.loop import _Signals
+
+
+@dataclasses.dataclass(frozen=True)
+class DropoutVAEConfig(VAEConfig):
+    def build(self):
+        vae = super().build()
+        vae.encoder.append(nn.Dropout(0.5))
+        return vae
+
+
+def test_a_network_with_dropout_continues_with_the_same_bits(tiny, tmp_path):
+    recipe = dataclasses.replace(recipe_of("dsprites"), vae=DropoutVAEConfig())
+    for run, steps in (("resumed", 2), ("resumed", 4), ("whole", 4)):
+        train(recipe, tmp_path / run, stage="vae", **tiny(vae_stage__steps=steps))
+    ours, theirs = (load_file(tmp_path / run / "vae" / "state.safetensors") for run in ("resumed", "whole"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bits(finished, tiny, same_run, tmp_path):
