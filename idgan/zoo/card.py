@@ -8,12 +8,12 @@ from idgan.record import TrainingRecord
 from idgan.sampler import Sampler
 from idgan.zoo.manifest import Entry, printable
 
-__all__ = ["MAIN_METHOD", "RECIPE_FILE", "RESULTS_FILE", "TITLE", "model_card"]
+__all__ = ["MAIN_METHODS", "RECIPE_FILE", "RESULTS_FILE", "TITLE", "model_card"]
 
 RESULTS_FILE = "results.json"
 RECIPE_FILE = "recipe.json"
-MAIN_METHOD, TITLE = "id-gan", "ID-GAN"
-"""The method of the package's recipes, and its name in texts."""
+MAIN_METHODS, TITLE = ("id-gan", "projected"), "ID-GAN"
+"""The methods that are ID-GAN, with the recipe's discriminator or a projected one, and their name in texts."""
 
 
 def model_card(entry: Entry, sampler: Sampler) -> str:
@@ -79,7 +79,7 @@ def _kind(entry: Entry, sampler: Sampler) -> str:
     code = f"code c of {entry.c_dim} dimensions{active}"
     images = f"{entry.resolution}x{entry.resolution} {'color' if entry.image_channels == 3 else 'gray'} images"
     nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
-    if method == MAIN_METHOD:
+    if method in MAIN_METHODS:
         return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN generates sharp {images} from c{nuisance}."
     which = (
         f"This is no {TITLE} but the method `{printable(method)}`, which {TITLE} is compared with."

@@ -21,7 +21,7 @@ from idgan.errors import (
 from idgan.files import read_json, write_atomically
 from idgan.record import TrainingRecord
 from idgan.registry import load_plugins
-from idgan.zoo.card import MAIN_METHOD, RECIPE_FILE, RESULTS_FILE, TITLE, model_card
+from idgan.zoo.card import MAIN_METHODS, RECIPE_FILE, RESULTS_FILE, TITLE, model_card
 from idgan.zoo.manifest import REPO_NAME, DataSet, Entry, Manifest, Weights, package_manifest, write_entry
 from idgan.zoo.models import ResolvedCheckpoint, verify
 from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file
@@ -163,7 +163,7 @@ def refuse_name(name: str | None, training: dict[str, Any]) -> None:
         InvalidInputError: says which method the run is of.
     """
     method = TrainingRecord.from_dict(training).method
-    if method not in (None, MAIN_METHOD) and name in Manifest.read(package_manifest()).entries:
+    if method not in (None, *MAIN_METHODS) and name in Manifest.read(package_manifest()).entries:
         raise InvalidInputError(
             f"this run is of the method {method}, and {name!r} is an {TITLE}: "
             f"choose another name, such as {name}-{method}"
