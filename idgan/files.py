@@ -5,20 +5,24 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from idgan.errors import InvalidInputError, brief
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["read_json", "read_regular_file", "sha256_of", "user_path", "write_atomically"]
 
 MAX_JSON_BYTES = 1 << 28
 """Bytes in the largest JSON file that is read."""
-PROCESS = secrets.token_hex(4)
-"""Distinguishes this process from an earlier one with the same id, such as the first process of a container."""
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
@@ -66,8 +70,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Write `data` to `path`. A reader, or a crash at any moment, sees the old file or the new one.
 
     The bytes go to a temporary file in the same directory, are flushed to disk, and are then renamed over `path`.
-    Parent directories are created. Temporary files that a killed process left for the same `path` are deleted.
-    Returns the `Path`.
+    Parent directories are created. Temporary files that a killed process left for the same `path` are deleted. Running
+    processes hold a lock on theirs. Returns the `Path`.
 
     Raises:
         OSError: the disk is full or the directory cannot be written. The message names path and size. Any old file is
@@ -75,22 +79,26 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """
     path = user_path(path)
     data = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{PROCESS}-{secrets.token_hex(4)}.tmp")
+    temporary: Path | None = None
     try:
         if _is_special(path):  # the rename would put a file in the place of a device
             raise OSError(errno.EINVAL, "it is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        with open(temporary, "xb") as file:
+        with _open_temporary(path) as file:
+            temporary = Path(file.name)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            if fcntl is None:  # Windows does not rename an open file
+                file.close()
+            os.replace(temporary, path)
     except OSError as error:
         raise type(error)(error.errno, f"could not write {len(data):,} bytes to {path}: {error.strerror}") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
     return path
 
 
@@ -103,27 +111,35 @@ def _is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def _open_temporary(path: Path) -> BinaryIO:
+    """A new temporary file for `path`. It is locked until it is closed, so that no other process deletes it."""
+    while True:
+        file = open(path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp"), "xb")  # noqa: SIM115
+        if _lock(file) is not False and os.path.exists(file.name):
+            return file
+        file.close()  # another process took it for a leftover, in the moment before the lock
+
+
 def _remove_leftovers(path: Path) -> None:
-    """Delete the temporary files for `path` of processes that have ended. Running processes keep theirs."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*-*.tmp"):
-        number, process, _ = leftover.name.removeprefix(f".{path.name}.").split("-", 2)
-        if number.isdecimal() and not _is_running(int(number), process):
-            with suppress(OSError):
-                leftover.unlink()
+    """Delete the temporary files for `path` that no process has locked, on this computer or in another container."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+-[0-9a-f]+-)?[0-9a-f]+\.tmp")
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if pattern.fullmatch(leftover.name):
+            with suppress(OSError), open(leftover, "rb") as file:
+                if _lock(file):
+                    leftover.unlink()
 
 
-def _is_running(number: int, process: str) -> bool:
-    """Whether the process of the id `number` and the token `process` is running, as far as this machine can tell."""
-    if number == os.getpid():
-        return process == PROCESS
-    if os.name != "posix":  # on Windows, signal 0 would end the process
-        return True
+def _lock(file: BinaryIO) -> bool | None:
+    """Lock `file` until it is closed. False if a process has locked it, None if the system has no such locks."""
+    if fcntl is None:
+        return None
     try:
-        os.kill(number, 0)
-    except (ProcessLookupError, OverflowError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except PermissionError:
-        pass
+    except OSError:  # some network file systems
+        return None
     return True
 
 

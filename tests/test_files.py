@@ -72,13 +72,26 @@ def test_a_process_that_is_writing_keeps_its_own(tmp_path, writer):
     assert names(tmp_path) == ["state"]
 
 
-def test_an_earlier_process_of_this_ones_id_is_no_more(tmp_path):
-    """The first process of a container always has the same id."""
+def test_a_leftover_of_an_older_version_is_deleted(tmp_path):
     path = tmp_path / "state"
     leftover = tmp_path / f".state.{os.getpid()}-0123abcd-4567cdef.tmp"
     leftover.write_text("half")
+    others = [tmp_path / name for name in (".state.bin.0123456789abcdef.tmp", ".state.notes.tmp")]
+    for other in others:
+        other.write_text("not of this path")
     write_atomically(path, "whole")
     assert not leftover.exists()
+    assert all(other.exists() for other in others)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no locks of this kind")
+def test_a_writer_in_another_container_keeps_its_own(tmp_path, writer, monkeypatch):
+    """Its process id means nothing here. Only the lock counts."""
+    monkeypatch.setattr(os, "kill", lambda *arguments: pytest.fail("asked for a process"))
+    process = writer(tmp_path / "state")
+    write_atomically(tmp_path / "state", "old")
+    process.communicate("go\n")
+    assert process.returncode == 0 and (tmp_path / "state").read_text() == "new"
 
 
 def test_only_regular_files_are_read(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from safetensors import safe_open
 import idgan
 from idgan import registry
 
+pytestmark = pytest.mark.slow
 PLUGIN = Path(__file__).parent / "plugin"
 STEPS = ["--steps", "3", "--batch-size", "4", "--set", "vae_stage.batch_size=4", "--threads", "1"]
 

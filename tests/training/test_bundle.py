@@ -82,6 +82,7 @@ def test_pictures_are_there(finished):
             assert min(image.size) > 64
 
 
+@pytest.mark.slow
 def test_a_measured_run_writes_its_results(bands, bands_recipe, tmp_path, tiny):
     options = tiny(vae_stage__select_every=6, vae_stage__steps=6, gan_stage__steps=1) | {"measure": True}
     path = train(bands_recipe, tmp_path, **options)

@@ -51,6 +51,7 @@ def launch(script, world_size=2):
     return [out.strip() for out, _ in outputs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_as_one(tmp_path, tiny, log_of, accumulate):
     one, two = tmp_path / "one", tmp_path / "two"
@@ -88,6 +89,7 @@ except RunError:
     assert launch(script) == ["refused", "refused"]
 
 
+@pytest.mark.slow
 def test_only_the_leader_speaks(tmp_path):
     out = str(tmp_path / "run")
     command = [

@@ -48,6 +48,7 @@ def same(a, b, log=True):
     assert not log or (a / "vae" / "log.jsonl").read_text() == (b / "vae" / "log.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_killed_around_every_border_it_ends_with_the_same_bits(whole, tmp_path):
     out = tmp_path / "run"
     processes = multiprocessing.get_context("forkserver")

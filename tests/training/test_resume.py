@@ -40,6 +40,7 @@ def test_a_network_with_dropout_continues_with_the_same_bits(tiny, tmp_path):
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(finished, tiny, same_run, tmp_path):
     out = tmp_path / "run"
     processes = multiprocessing.get_context("forkserver")
