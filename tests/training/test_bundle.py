@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
