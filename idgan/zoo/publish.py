@@ -170,8 +170,10 @@ def refuse_name(name: str | None, training: dict[str, Any]) -> None:
         )
 
 
-def embed(run: str | Path, checkout: str | Path) -> Entry:
+def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     """Make the finished run in `run` the embedded checkpoint of its recipe, in the source tree `checkout`.
+
+    `terms` are `description`, `license` and `data`, as in `entry_of`.
 
     Returns:
         The new entry in the manifest of `checkout`.
@@ -188,7 +190,7 @@ def embed(run: str | Path, checkout: str | Path) -> Entry:
     name = str(training.get("recipe"))
     refuse_name(name, training)
     weights = Weights(file=f"{name}.safetensors", sha256=file.sha256, bytes=len(file.data), embedded=True)
-    entry = _entry_of(run, file, weights)
+    entry = _entry_of(run, file, weights, **terms)
     write_atomically(checkout / "idgan" / "weights" / weights.file, file.data)
     write_entry(checkout / "weights_manifest.json", name, entry)
     return entry
