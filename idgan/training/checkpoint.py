@@ -5,6 +5,7 @@ modules and optimizers. Tensors are stored under their path. Everything else is 
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ FAULTS = (
     *(ValueError, TypeError, AttributeError, RecursionError),
 )
 """What reading a damaged state may raise."""
+MAX_HEADER_BYTES = 100_000_000
+"""The limit of the safetensors format."""
 TENSOR = "\0tensor"
 """Placeholder of a tensor in the JSON part of a state."""
 
@@ -105,17 +108,31 @@ def step_of(path: Path) -> int:
     """
     if not path.exists():
         return 0
-    with _opened(path) as file:
-        return int(dict(json.loads((file.metadata() or {})["state"])["dict"])["step"])
+    with _faults_of(path), open(path, "rb") as file:  # opened once, because a running training may replace the file
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"its header claims {length:,} bytes")
+        header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__")
+        end = max((item["data_offsets"][1] for item in header.values()), default=0)
+        if 8 + length + end != os.fstat(file.fileno()).st_size:
+            raise ValueError("it is cut or has trailing bytes")
+        return int(dict(json.loads(metadata["state"])["dict"])["step"])
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """`safe_open` of a state. Every fault of the file becomes a `RunError`."""
+    with _faults_of(path), safe_open(path, framework="pt") as file:
+        yield file
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Turn every fault of the state at `path` into a `RunError`."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait without end
             raise ValueError("it is not a regular file")
-        with safe_open(path, framework="pt") as file:
-            yield file
+        yield
     except FAULTS as error:
         raise RunError(f"{path} is not a training state ({error}); delete it to start this stage again") from error
