@@ -92,16 +92,22 @@ def test_it_is_used_like_a_model_of_the_package(run, cli):
     assert {"samples.png", "traversals.png", "edit.png", "reconstruction.png", "encoder.pt"} <= set(os.listdir(cli.cwd))
 
 
-def test_its_metric_and_its_features_measure(run, cli):
+@pytest.fixture(scope="module")
+def measured(run, cli):
+    """The run, measured by a metric and on features of the plug-in."""
     options = ["--samples", "40", "--extractor", "block-means"]
     cli("evaluate", "run", "--metrics", "brightness,fid,fid-decoder,alignment", *options)
-    results = json.loads((run / "results.json").read_text())["metrics"]
+    return run
+
+
+def test_its_metric_and_its_features_measure(measured):
+    results = json.loads((measured / "results.json").read_text())["metrics"]
     names = [result["name"] for result in results]
     assert names == ["brightness", "FD-block-means", "FD-block-means-decoder", "code_alignment"]
     assert 0 <= results[0]["value"] <= 1
 
 
-def test_it_is_published(run, cli):
+def test_it_is_published(measured, cli):
     options = ["--description", "Discs", "--license", "MIT", "--data", "Blobs", "MIT"]
     assert "idgan_blobs" in cli("publish", "run", "--repo", "org/blobs", "--dry-run", *options)
 

@@ -36,7 +36,7 @@ class Probe(nn.Module):
 
 
 def posteriors(m=64):
-    """Posteriors of which dimension 2 carries the most, 0 less, and 1 and 3 nothing: they are at the prior."""
+    """Posteriors: dimension 2 carries the most, 0 carries less, 1 and 3 are at the prior."""
     generator = torch.Generator().manual_seed(0)
     mean, logvar = torch.zeros(m, C_DIM), torch.zeros(m, C_DIM)
     mean[:, 0], logvar[:, 0] = 0.8 * torch.randn(m, generator=generator), -1.0

@@ -116,11 +116,9 @@ def train(
     """
     import idgan
     from idgan.recipes import apply_method, override, recipe_of
-    from idgan.registry import load_plugins
     from idgan.training.distributed import is_leader
     from idgan.training.entry import check_stage
 
-    load_plugins()
     chosen = apply_method(recipe_of(recipe), method)
     check_stage(chosen, stage, vae)
     stages = [*chosen.stages] if stage == "all" else [stage]

@@ -162,7 +162,7 @@ def test_resizing_averages_when_it_reduces():
     prepare, described = resized(8, (0.5,) * 3, (0.25,) * 3)
     stripes = (
         (torch.arange(64) % 8 == 0).float().expand(1, 3, 64, 64)
-    )  # of which sampling every eighth pixel would see none
+    )  # sampling every eighth pixel could miss every stripe
     assert prepare(stripes).mean() == pytest.approx((1 / 8 - 0.5) / 0.25, abs=0.2)
     assert torch.allclose(prepare(torch.ones(1, 3, 4, 4)), torch.full((1, 3, 8, 8), 2.0))
     assert "8x8" in described and "minus 0.5, over 0.25" in described

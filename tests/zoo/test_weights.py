@@ -518,7 +518,7 @@ def test_a_damaged_file_loads_or_is_refused(path, tmp_path, data):
 
 
 def hollow(path, header, body, size):
-    """A safetensors file of `size` bytes after its header, of which only `body` is on disk."""
+    """A safetensors file with `size` bytes after its header. Only `body` is on disk."""
     raw = json.dumps(header).encode()
     with open(path, "wb") as file:
         file.write(len(raw).to_bytes(8, "little") + raw + body)
