@@ -29,6 +29,13 @@ def test_recipes_manifest_and_hub_entries_have_the_same_names(monkeypatch):
     assert all(RECIPES[name]().name == name for name in RECIPES)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_manifest_states_data_set_and_steps_of_the_recipe(name):
+    recipe, entry = RECIPES[name](), idgan.info(name)
+    assert entry["data"]["id"] == recipe.data
+    assert entry["recipe_steps"] == {stage: value.steps for stage, value in recipe.stages.items()}
+
+
 def test_imports_point_down():
     pytest.importorskip("importlinter")
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]

@@ -108,11 +108,12 @@ def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
         "parameters": {
             part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
         },
-        "training": entry.get("training", sampler.info.get("training")),
     }
     if found.saved:
-        facts |= {name: value for name, value in found.saved.to_json().items() if name not in facts}
-    elif Path(model).is_dir():
+        return found.saved.to_json() | facts
+    if not entry:
+        facts["training"] = sampler.info.get("training")
+    if Path(model).is_dir():
         results = read_results(Path(model) / "results.json", sampler.info["name"], found.sha256)
         facts["metrics"] = [result.to_dict() for result in results]
     return facts

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from idgan.metrics.result import value_text
-from idgan.record import TrainingRecord
+from idgan.record import TrainingRecord, value_text
 from idgan.sampler import MIN_ACTIVE_KL, Sampler
 from idgan.zoo.manifest import SavedModel, printable
 
@@ -129,15 +128,17 @@ def _dimensions(saved: SavedModel, sampler: Sampler) -> Iterator[str]:
     if saved.active_dims is None:
         yield "The file has no posteriors of training images that differ from the prior, so none is known to be active."
         return
+    count = f"{len(saved.active_dims)} of {saved.c_dim}" if saved.active_dims else f"None of the {saved.c_dim}"
+    rule = (
+        f"{count} dimensions of c {'are' if len(saved.active_dims) > 1 else 'is'} active. Active means that the mean "
+        f"KL divergence to N(0, 1), over the stored posteriors of training images, is {MIN_ACTIVE_KL} nats or more."
+    )
     names = {dim: name for name, dim in (saved.dims or {}).items()}
     listed = ", ".join(
         f"{f'`{printable(names[dim])}` (c{dim})' if dim in names else f'c{dim}'}: {sampler.dim_kl[dim]:.2f}"
         for dim in saved.active_dims
     )
-    yield (
-        f"{len(saved.active_dims)} of {saved.c_dim} dimensions of c are active: their mean KL divergence to N(0, 1), "
-        f"over the stored posteriors of training images, is {MIN_ACTIVE_KL} nats or more. In nats: {listed}."
-    )
+    yield f"{rule} In nats: {listed}." if listed else rule
 
 
 def _results(saved: SavedModel) -> Iterator[str]:
@@ -162,6 +163,11 @@ def _training(saved: SavedModel, record: TrainingRecord) -> Iterator[str]:
     facts = []
     if record.steps:
         facts.append(f"It had {_budget(saved, record, list(record.steps))}.")
+    for setting, part in (("init_vae_from", "encoder and decoder"), ("init_generator_from", "generator")):
+        if record.settings.get(setting):
+            facts.append(
+                f"Its {part} started from `{printable(record.settings[setting])}`, whose steps are not counted."
+            )
     if record.images is not None:
         facts.append(f"It saw {record.images:,} images.")
     if record.seed is not None:
@@ -196,7 +202,7 @@ def _limits(saved: SavedModel, sampler: Sampler) -> Iterator[str]:
         yield "Whether one dimension of c stands for one property of the images was not measured."
     if saved.active_dims is not None and (inactive := saved.c_dim - len(saved.active_dims)):
         yield f"{inactive} of {saved.c_dim} dimensions of c are inactive: they carry no information about an image."
-    if "encoder" not in sampler.untrained:
+    if "encoder" not in sampler.untrained and saved.training:
         known = printable(saved.data.name) if saved.data else "its training images"
         yield f"The encoder knows only {known}. It encodes other images as if they came from there, with its biases."
         yield "Encoding keeps only what c holds: an image is not reproduced exactly."

@@ -20,7 +20,7 @@ from PIL import Image
 from idgan.errors import CheckpointError, InvalidInputError, ManifestError, RunError
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import read_json, user_path, write_atomically
-from idgan.sampler import Sampler
+from idgan.sampler import MIN_ACTIVE_KL, Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE, model_card
 from idgan.zoo.manifest import (
     CONFIG_FILE,
@@ -199,7 +199,8 @@ def facts_of(
         changed_from = known.changed_from if isinstance(known, SavedModel) else None
     else:
         changed_from = origin.sha256 if origin else None
-    has_bank = any(sampler.dim_kl)
+    # The sampler counts all dimensions as active if none is. Here that would be a false claim.
+    active = tuple(dim for dim in sampler.active_dims if sampler.dim_kl[dim] >= MIN_ACTIVE_KL)
     return SavedModel(
         name=name or sampler.info.get("name"),
         description=description or _description(sampler, data),
@@ -210,12 +211,12 @@ def facts_of(
         c_dim=sampler.c_dim,
         s_dim=sampler.s_dim,
         recipe_steps=recipe_steps,
-        active_dims=tuple(sampler.active_dims) if has_bank else None,
+        active_dims=active if any(sampler.dim_kl) else None,
         dims=dict(getattr(sampler, "dims", {})),
         model=sampler.config.to_dict(),
         weights=Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content)),
         changed_from=changed_from,
-        training=_public_training(sampler),
+        training=known.training if known is not None and is_original else _public_training(sampler),
         metrics=metrics,
     )
 

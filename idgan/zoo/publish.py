@@ -121,7 +121,7 @@ def _entry(saved: SavedModel, sampler: Sampler, weights: Weights) -> Entry:
         c_dim=saved.c_dim,
         s_dim=saved.s_dim,
         recipe_steps=saved.recipe_steps,
-        active_dims=tuple(sampler.active_dims),
+        active_dims=saved.active_dims,
         dim_kl=tuple(round(kl, 3) for kl in sampler.dim_kl),
         parameters={part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")},
         model=saved.model,

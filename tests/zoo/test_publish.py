@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -141,6 +142,36 @@ def test_embed_puts_the_file_and_its_entry_into_the_source_tree(run, tmp_path):
     )
 
 
+def test_a_large_checkpoint_lies_beside_the_package(run, tmp_path, monkeypatch):
+    """A source tree has it, and an installation without that folder says how to get it."""
+    checkout = tmp_path / "checkout"
+    embed(run, checkout)
+    monkeypatch.setattr("idgan.zoo.publish.MAX_EMBEDDED_BYTES", 1_000_000)
+    entry = embed(run, checkout)
+    placed = checkout / "weights/dsprites.safetensors"
+    assert entry.weights == Weights(placed.name, sha256_of(placed), placed.stat().st_size, beside=True)
+    assert not (checkout / "idgan/weights/dsprites.safetensors").exists()  # the one that was embedded before
+
+    package = Path(idgan.__file__).parent
+    shutil.copytree(
+        package, checkout / "idgan", ignore=shutil.ignore_patterns("*.safetensors", "__pycache__"), dirs_exist_ok=True
+    )
+    code = "import idgan; print(idgan.__file__); idgan.load('dsprites', device='cpu').sample(n=1)"
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+    def load():
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    found = load()
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(str(checkout))
+    (checkout / "weights").rename(tmp_path / "elsewhere")
+    assert "WeightsNotHereError: dsprites.safetensors" in (error := load().stderr)
+    assert "weights/dsprites.safetensors in a checkout of idgan" in error and "pip install -e ." in error
+
+
 # ------------------------------------------------------------------ publish, load, sample
 
 
@@ -228,7 +259,9 @@ def test_a_card_claims_nothing_that_was_not_measured(run):
 
 def test_terms_of_a_recipe_are_those_of_its_data_set_only(tmp_path):
     run = finish(tmp_path / "run", data="noisy-dsprites")
-    with pytest.raises(InvalidInputError, match="trained on the data set noisy-dsprites, which is not that of dsprites"):
+    with pytest.raises(
+        InvalidInputError, match="trained on the data set noisy-dsprites, which is not that of dsprites"
+    ):
         publish(run, "org/name", dry_run=True)
 
 
