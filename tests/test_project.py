@@ -84,6 +84,8 @@ code: Tensor = g.encode(x)
 pair: tuple[Tensor, Tensor] = g.invert(x, steps=10)
 edited: Tensor = g.edit(x, {g.active_dims[0]: 1.5})
 batches: list[Tensor] = list(g.render(*pair, batch_size=2))
+again: idgan.Sampler = idgan.Sampler.from_pretrained(g.save_pretrained("mine"))
+address: str = g.push_to_hub("org/name", private=True)
 run: Path = idgan.train("dsprites", "runs/mine")
 results: list[MetricResult] = idgan.evaluate(g, metrics=["mig"])
 

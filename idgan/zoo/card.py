@@ -108,8 +108,8 @@ def _warnings(saved: SavedModel, record: TrainingRecord, sampler: Sampler) -> It
         yield "**Its weights are random.** It was not trained."
     if saved.changed_from:
         yield (
-            "**Its weights were changed after the training that is described here.** They come from the checkpoint "
-            f"with the sha256 `{saved.changed_from}`."
+            "**It was changed after the training that is described here.** It was loaded from the checkpoint with the "
+            f"sha256 `{saved.changed_from}`, and saved with other weights or another record."
         )
     if short := [stage for stage, steps in record.steps.items() if steps < (saved.recipe_steps or {}).get(stage, 0)]:
         yield f"**It was trained for less than its recipe asks:** {_budget(saved, record, short)}."

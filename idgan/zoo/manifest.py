@@ -273,7 +273,7 @@ class SavedModel(_Checked):
         dims: name -> active code dimension.
         model: the network configs, as `ModelConfig.to_dict` writes them.
         weights: file name, hash and size.
-        changed_from: sha256 of the checkpoint whose weights were changed to make this one, or None.
+        changed_from: sha256 of the checkpoint that was loaded and changed to make this one, or None.
         training: training record, or None.
         metrics: results that were measured on this very file.
     """
