@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from idgan.dims import as_names
 from idgan.errors import InvalidInputError, ManifestError, UnknownModelError
 from idgan.files import read_regular_file, write_atomically
 
@@ -229,6 +230,7 @@ class Entry(_Checked):
     dim_kl: tuple[float, ...] | None = field(default=None, metadata=NUMBERS)
     parameters: dict[str, int] | None = field(default=None, metadata=COUNTS)
     model: dict[str, Any] | None = field(default=None, metadata=OBJECT)
+    dims: dict[str, int] | None = field(default=None, metadata=OBJECT)
     weights: Weights | None = field(
         default=None, metadata=_accepting("an object, or null", _or_none(_instance_of(Weights)))
     )
@@ -270,7 +272,7 @@ class SavedModel(_Checked):
         resolution, image_channels, c_dim, s_dim: shapes of images and codes.
         recipe_steps: stage -> steps of the recipe, None if the model follows no recipe of the package.
         active_dims: the active code dimensions, the most informative first.
-        dims: name -> active code dimension.
+        dims: name -> code dimension.
         model: the network configs, as `ModelConfig.to_dict` writes them.
         weights: file name, hash and size.
         changed_from: sha256 of the checkpoint that was loaded and changed to make this one, or None.
@@ -292,7 +294,7 @@ class SavedModel(_Checked):
     )
     recipe_steps: dict[str, int] | None = field(default=None, metadata=COUNTS)
     active_dims: tuple[int, ...] | None = field(default=None, metadata=DIMENSIONS)
-    dims: dict[str, int] | None = field(default=None, metadata=COUNTS)
+    dims: dict[str, int] | None = field(default=None, metadata=OBJECT)
     changed_from: str | None = field(
         default=None, metadata=_accepting("64 lower-case hex digits, or null", _or_none(_matching(SHA256)))
     )
@@ -315,17 +317,19 @@ class SavedModel(_Checked):
         return {"library_name": "idgan", **_plain(self)}
 
 
-FACTS = ("recipe_steps", "active_dims", "dim_kl", "parameters")
+FACTS = ("recipe_steps", "active_dims", "dim_kl", "parameters", "dims")
 """Fields of an entry that state facts on a checkpoint, so that they are known without reading its file."""
 
 
 def _settle_lists(value: Entry | SavedModel) -> None:
-    """Turn lists into tuples, and check the results."""
+    """Turn lists into tuples, and check names and results."""
     for name in ("active_dims", "dim_kl", "metrics"):
         if isinstance(given := getattr(value, name, None), list):
             object.__setattr__(value, name, tuple(given))
     for number, metric in enumerate(value.metrics):
         _check_metric(f"metrics[{number}]", metric)
+    with _prefixing_errors("field 'dims'"):
+        as_names(value.dims, value.c_dim)
 
 
 def _with_parts(value: Any) -> Any:

@@ -212,7 +212,7 @@ def facts_of(
         s_dim=sampler.s_dim,
         recipe_steps=recipe_steps,
         active_dims=active if any(sampler.dim_kl) else None,
-        dims=dict(getattr(sampler, "dims", {})),
+        dims=sampler.dims,
         model=sampler.config.to_dict(),
         weights=Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content)),
         changed_from=changed_from,

@@ -125,6 +125,7 @@ def _entry(saved: SavedModel, sampler: Sampler, weights: Weights) -> Entry:
         dim_kl=tuple(round(kl, 3) for kl in sampler.dim_kl),
         parameters={part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")},
         model=saved.model,
+        dims=saved.dims or None,
         weights=weights,
         training=saved.training,
         metrics=saved.metrics,

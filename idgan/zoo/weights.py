@@ -37,6 +37,7 @@ __all__ = [
     "read_checkpoint",
     "read_file",
     "write_checkpoint",
+    "write_info",
 ]
 
 FORMAT = "idgan-1"
@@ -88,7 +89,6 @@ def checkpoint_bytes(sampler: Sampler, path: str | os.PathLike[str] = CHECKPOINT
         InvalidInputError: a network's config is not registered.
     """
     sampler = copy.deepcopy(sampler).float()
-    metadata = {"format": FORMAT, "config": json.dumps(sampler.config.to_dict()), "info": json.dumps(sampler.info)}
     tensors = {f"{part}.{name}": t for part in PARTS for name, t in getattr(sampler, part).state_dict().items()}
     tensors |= {"bank.mean": sampler.bank.mean, "bank.logvar": sampler.bank.logvar}
     c, s = sampler.codes(GOLDEN_COUNT, seed=0)
@@ -96,6 +96,20 @@ def checkpoint_bytes(sampler: Sampler, path: str | os.PathLike[str] = CHECKPOINT
     tensors |= {f"golden.{name}": tensor for name, tensor in goldens.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     check_values(path, tensors)
+    return _to_bytes(tensors, sampler.config, sampler.info)
+
+
+def write_info(file: CheckpointFile, info: dict[str, Any]) -> Path:
+    """Replace the `info` in the checkpoint `file`. All tensors keep their bits.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    return write_atomically(file.path, _to_bytes(_read_tensors(file), file.config, info))
+
+
+def _to_bytes(tensors: dict[str, torch.Tensor], config: ModelConfig, info: dict[str, Any]) -> bytes:
+    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()), "info": json.dumps(info)}
     return _with_sorted_header(safetensors.torch.save(tensors, metadata))
 
 

@@ -19,6 +19,7 @@ from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
 from idgan.zoo.manifest import DataSet, SavedModel, read_saved_model
+from idgan.zoo.naming import name_dims
 from idgan.zoo.pretrained import FILES
 from idgan.zoo.publish import publish
 from idgan.zoo.weights import write_checkpoint
@@ -107,6 +108,16 @@ def test_a_changed_model_loses_the_results_and_says_where_it_comes_from(saved, t
     assert not is_same(idgan.load(changed), idgan.load(saved))
     once_more = idgan.load(changed).save_pretrained(tmp_path / "once-more")
     assert read_saved_model(once_more / "config.json").changed_from == origin
+
+
+def test_names_of_dimensions_are_in_config_and_card(saved, tmp_path):
+    """Names that are given to a saved model change its file, its hash and its config alike."""
+    name_dims(saved, {"size": 2})
+    model = idgan.load(saved)
+    assert (model.dims, model.origin.saved.dims) == ({"size": 2}, {"size": 2})
+    again = model.save_pretrained(tmp_path / "again")
+    assert "`size` (c2): " in (again / "README.md").read_text()
+    assert [metric["value"] for metric in read_saved_model(again / "config.json").metrics] == [0.25]
 
 
 def test_a_model_that_was_never_in_a_file_is_saved(tmp_path):
