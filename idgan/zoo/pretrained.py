@@ -54,8 +54,9 @@ ABSOLUTE = r"/|~|\\\\|[A-Za-z]:[/\\]|file:"
 def save(sampler: Sampler, directory: str | os.PathLike[str], **terms: Any) -> Path:
     """Write the files of `sampler` into `directory`, which `idgan.load` and `Sampler.from_pretrained` then read.
 
-    Each file is written atomically, `config.json` last. It has the hash of the weights, so a save that was interrupted
-    halfway does not load. Private paths in the training record are cut to their last part.
+    Each file is written atomically, `config.json` last. It has the hash of the weights, so the new weights of an
+    interrupted save do not load with an older `config.json`. Private paths in the training record are cut to their last
+    part.
 
     Args:
         sampler: the model. If it was loaded and not changed since, its file is copied and keeps its measured results.

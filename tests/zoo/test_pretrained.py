@@ -211,8 +211,9 @@ def test_save_push_and_publish_make_the_same_files(run, saved, hub):
     idgan.load(run).push_to_hub("org/pushed", endpoint=hub.url, token="hf_tests", **TERMS)
     publish(run, "org/published", endpoint=hub.url, token="hf_tests", license="MIT", data=DataSet(*TERMS["data"]))
     files = {name: (saved / name).read_bytes() for name in FILES}
-    for repo in ("org/pushed", "org/published"):
-        there = next(files for files in hub.repos[repo].commits.values() if files)
+    made = {repo: next(filter(None, hub.repos[repo].commits.values())) for repo in ("org/pushed", "org/published")}
+    made["org/saved"] = publish(saved, "org/saved", dry_run=True)[1]
+    for repo, there in made.items():
         assert there.keys() == files.keys()
         assert all(there[name] == files[name] for name in FILES if name != "README.md")
         card = there["README.md"].decode().replace(repo, "PATH_OF_THIS_DIRECTORY")
