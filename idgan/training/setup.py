@@ -21,8 +21,8 @@ STAGES = ("vae", "gan")
 def cpu_settings(threads: int | None = None) -> Iterator[None]:
     """Use `threads` CPU threads (None: no change), flush denormals to zero, and keep freed memory for the next step.
 
-    Denormals are slow. Memory that goes back to the operating system costs a page fault for each of its pages when it is
-    used again, a fifth of a training step.
+    Denormals are slow. Memory that went back to the operating system costs a page fault for each page at its next use.
+    On a CPU, that was a fifth of a training step.
     """
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
