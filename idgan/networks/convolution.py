@@ -52,6 +52,7 @@ def _by_cpu(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) ->
     if torch.is_autocast_enabled("cpu"):  # it does not reach the inside of a Function
         dtype = torch.get_autocast_dtype("cpu")
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last)  # nearly twice as fast
     if not torch.is_grad_enabled():
         return _convolution(x, weight, bias, transposed)
     trained = weight.requires_grad or (bias is not None and bias.requires_grad)
