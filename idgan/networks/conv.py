@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from idgan.errors import check_integer
-from idgan.networks.convolution import DownConv2d, UpConv2d
+from idgan.networks.convolution import DownConv2d, Unflatten, UpConv2d
 from idgan.networks.modules import MAX_CHANNELS, MAX_CODE_DIM, register_network
 
 __all__ = [
@@ -39,7 +39,7 @@ def conv_decoder(inputs: int, image_channels: int) -> nn.Sequential:
     """
     widths = (64, 64, 32, 32, image_channels)
     layers: list[nn.Module] = [nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64 * 4 * 4), nn.ReLU()]
-    layers.append(nn.Unflatten(1, (64, 4, 4)))
+    layers.append(Unflatten(64, 4))
     for before, after in pairwise(widths):
         layers += [UpConv2d(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
