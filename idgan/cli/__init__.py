@@ -10,6 +10,7 @@ import click
 
 from idgan import __version__
 from idgan.errors import IdganError
+from idgan.memory import kept_memory
 from idgan.registry import import_object, load_plugins
 
 __all__ = ["main"]
@@ -91,6 +92,7 @@ def main(modules: tuple[str, ...]) -> None:
     # Idle threads of OpenMP would spin on the cores that other programs use. That makes two threads many times slower
     # than one on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    click.get_current_context().with_resource(kept_memory())
     load_plugins()
     for module in modules:
         import_object(module)

@@ -12,6 +12,7 @@ from idgan.evaluation import code_metrics, feature_distance  # noqa: F401 (they 
 from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
 from idgan.evaluation.metric import METRICS, Metric, register_metric
 from idgan.evaluation.subject import DEFAULT_SAMPLES, Prior, Subject
+from idgan.memory import kept_memory
 from idgan.metrics import MetricResult
 from idgan.rng import MAX_SEED
 from idgan.sampler import PRIORS, Sampler
@@ -204,7 +205,8 @@ def _compute(metric: Metric, subject: Subject, request: dict[str, Any]) -> Metri
     if subject.progress and not sys.stderr.isatty():
         prior = f", c from the {subject.prior} prior" if metric.by_prior else ""
         print(f"measuring {metric.name}{prior}", file=sys.stderr, flush=True)
-    result = metric.compute(subject)
+    with kept_memory():
+        result = metric.compute(subject)
     if not isinstance(result, MetricResult):
         raise InvalidInputError(f"metric {metric.name} must return a MetricResult, got {type(result).__name__}")
     details = {"request": request, **result.details}
