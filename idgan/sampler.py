@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
+from idgan.data.image_set import eyes_of
 from idgan.errors import InvalidInputError, brief, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
+from idgan.images.faces import Eyes, align_faces, check_eyes
 from idgan.inversion import Inversion
 from idgan.networks import ModelConfig, Posterior
 from idgan.networks.modules import freeze
@@ -113,6 +115,11 @@ class Sampler(nn.Module):
         if "decoder" in self.record.untrained or hasattr(self.vae, "decode"):
             return self.record.untrained
         return (*self.record.untrained, "decoder")
+
+    @property
+    def eyes(self) -> Eyes | None:
+        """Where the eyes are in the training images, in fractions of the side. None if they are not aligned faces."""
+        return self.record.eyes or eyes_of(self.info.get("data"))
 
     def train(self, mode: bool = True) -> "Sampler":
         """Does nothing: a sampler stays in eval mode."""
@@ -244,25 +251,52 @@ class Sampler(nn.Module):
 
     # -------------------------------------------------------------- images to codes
 
+    def aligned(self, x: object, face: int | None = None) -> Tensor:
+        """The faces in photos `x`, cut like the images that the model learned from: (N, C, H, W) in [0, 1].
+
+        Each face is turned, scaled and shifted until its eyes are where they are in the training images (`eyes`).
+
+        Args:
+            x: photos in any form that `as_batch` takes.
+            face: number of the face in each photo, counted from 1 at the left. None takes all faces of all photos.
+
+        Raises:
+            InvalidInputError: the model did not learn from aligned faces, or a photo shows no face.
+            MissingDependencyError: the face detector is not installed (extra "faces").
+        """
+        squares = align_faces(x, check_eyes(self.eyes), self.resolution, face)
+        return as_batch(squares, channels=self.image_channels, resolution=self.resolution).to(self.device)
+
+    def _cut(self, x: object, crop: bool | int, align: bool | int) -> tuple[object, bool | int]:
+        """The arguments `images` and `crop` of `as_batch` after `align`."""
+        if align is False:
+            return x, crop
+        if crop is not False:
+            raise InvalidInputError("align (--align) finds the square, so crop (--crop, --crop-side) cannot be given")
+        return self.aligned(x, None if align is True else align), False
+
     @torch.no_grad()
-    def posterior(self, x: object, *, crop: bool | int = False) -> Posterior:
+    def posterior(self, x: object, *, crop: bool | int = False, align: bool | int = False) -> Posterior:
         """q(c|x) of images, as the encoder gives it: mean and logvar, (N, c_dim) each.
 
         Args:
             x: images in any form that `idgan.images.as_batch` takes.
             crop: cut images to their center square, see `as_batch`.
+            align: True cuts the faces out of photos, see `aligned`. A number takes that face of each photo, counted
+                from 1 at the left.
 
         Raises:
             InvalidInputError: the method does not train the encoder.
         """
         self._check_usable("encoder")
+        x, crop = self._cut(x, crop, align)
         images = as_batch(x, channels=self.image_channels, resolution=self.config.vae.resolution, crop=crop)
         batches = images.split(self._vae_batch_size)
         return Posterior.cat([self.vae.encode(batch.to(self.device, self.dtype)) for batch in batches])
 
-    def encode(self, x: object, *, crop: bool | int = False) -> Tensor:
+    def encode(self, x: object, *, crop: bool | int = False, align: bool | int = False) -> Tensor:
         """Mean codes of images, (N, c_dim) float32. Inactive dimensions are 0. Arguments as in `posterior`."""
-        return self.posterior(x, crop=crop).mean.float().masked_fill(~self.active, 0.0)
+        return self.posterior(x, crop=crop, align=align).mean.float().masked_fill(~self.active, 0.0)
 
     def invert(
         self,
@@ -273,6 +307,7 @@ class Sampler(nn.Module):
         refine_c: bool = False,
         seed: int | None = 0,
         crop: bool | int = False,
+        align: bool | int = False,
         progress: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Find codes c (N, c_dim) and nuisances s (N, s_dim) such that the images G(s, c) are close to images `x`.
@@ -288,6 +323,7 @@ class Sampler(nn.Module):
             refine_c: optimize the active dimensions as well, within the width of q(c|x).
             seed: seed of the random numbers.
             crop: cut images to their center square, see `as_batch`.
+            align: cut the faces out of photos, see `posterior`.
             progress: show progress on stderr.
         """
         check_integer(0, MAX_COUNT, steps=steps)
@@ -295,6 +331,7 @@ class Sampler(nn.Module):
         if not isinstance(refine_c, bool):
             raise InvalidInputError(f"refine_c must be True or False, got {brief(refine_c)}")
         rng = _rng(seed)
+        x, crop = self._cut(x, crop, align)
         images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop).to(self.device)
         posterior = self.posterior(x, crop=crop)
         c = posterior.mean.float().masked_fill(~self.active, 0.0)
@@ -316,10 +353,17 @@ class Sampler(nn.Module):
     # -------------------------------------------------------------- editing
 
     def reconstruct(
-        self, x: object, s: object = None, *, seed: int | None = 0, crop: bool | int = False, invert: bool = False
+        self,
+        x: object,
+        s: object = None,
+        *,
+        seed: int | None = 0,
+        crop: bool | int = False,
+        align: bool | int = False,
+        invert: bool = False,
     ) -> Tensor:
         """Images G(s, c) at the codes of images `x`, (N, C, H, W). See `edit`."""
-        return self.edit(x, {}, s=s, seed=seed, crop=crop, invert=invert)
+        return self.edit(x, {}, s=s, seed=seed, crop=crop, align=align, invert=invert)
 
     def edit(
         self,
@@ -330,6 +374,7 @@ class Sampler(nn.Module):
         s: object = None,
         seed: int | None = 0,
         crop: bool | int = False,
+        align: bool | int = False,
         invert: bool = False,
     ) -> Tensor:
         """Images G(s, c) at the changed codes of images `x`, (N, C, H, W).
@@ -344,14 +389,15 @@ class Sampler(nn.Module):
             s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
             seed: seed of the random numbers.
             crop: cut images to their center square, see `as_batch`.
+            align: cut the faces out of photos, see `posterior`.
             invert: find s and the inactive dimensions by optimization, which takes seconds per image.
         """
         if invert and s is not None:
             raise InvalidInputError("invert=True finds s, so s cannot be given")
         if invert:
-            c, s = self.invert(x, seed=seed, crop=crop)
+            c, s = self.invert(x, seed=seed, crop=crop, align=align)
         else:
-            c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
+            c, s = self.complete(self.encode(x, crop=crop, align=align), s, seed=seed)
         return torch.cat(list(self.render(self.changed(c, changes, absolute=absolute), s)))
 
     def changed(self, c: object, changes: Mapping[int, float], *, absolute: bool = False) -> Tensor:
