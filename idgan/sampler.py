@@ -11,7 +11,7 @@ from idgan.data.image_set import eyes_of
 from idgan.errors import InvalidInputError, brief, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.images.faces import Eyes, align_faces, check_eyes
-from idgan.inversion import Inversion
+from idgan.inversion import Inversion, tune_generator
 from idgan.networks import ModelConfig, Posterior
 from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
@@ -302,8 +302,8 @@ class Sampler(nn.Module):
         self,
         x: object,
         *,
-        steps: int = 200,
-        restarts: int = 2,
+        steps: int = 150,
+        restarts: int = 1,
         refine_c: bool = False,
         seed: int | None = 0,
         crop: bool | int = False,
@@ -344,6 +344,37 @@ class Sampler(nn.Module):
         s, c = search.run(int(steps), int(restarts), rng, progress).split(widths, dim=1)
         return c, s
 
+    def tuned(
+        self, x: object, c: object, s: object, *, steps: int = 150, seed: int | None = 0, progress: bool = True
+    ) -> "Sampler":
+        """A sampler whose generator is a copy of this one's that was fitted to images `x` at their codes.
+
+        Codes alone do not carry a person: `invert` finds a similar face. The fitted generator draws the face itself,
+        and its edits have about the same effect as before (pivotal tuning, Roich et al. 2021). All other parts are
+        shared. For one photo: `c, s = g.invert(x)`, `own = g.tuned(x, c, s)`, then
+        `own.sample(own.changed(c, changes), s)`.
+
+        Args:
+            x: images in any form that `as_batch` takes. One image, or a few of one person: the fit is shared.
+            c, s: their codes (N, c_dim) and nuisances (N, s_dim), from `invert`.
+            steps: steps of the optimizer.
+            seed: seed of the random edits whose effect is kept.
+            progress: show progress on stderr.
+        """
+        check_integer(0, MAX_COUNT, steps=steps)
+        images = as_batch(x, channels=self.image_channels, resolution=self.resolution).to(self.device)
+        c_rows, s_rows = as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device)
+        if not len(images) == len(c_rows) == len(s_rows):
+            raise InvalidInputError(
+                f"expected one c and one s for each image, got {len(c_rows)} and {len(s_rows)} for {len(images)}"
+            )
+        editable = torch.cat([self.active.new_zeros(self.s_dim), self.active])
+        render = lambda network, code: to_unit(network(code)).clamp(0, 1)
+        code = torch.cat([s_rows, c_rows], dim=1)
+        generator = tune_generator(self.generator, render, images, code, editable, int(steps), _rng(seed), progress)
+        info = self.info | {"name": f"{self.info.get('name', 'unnamed')}, tuned to {len(images)} images"}
+        return Sampler(self.config, self.vae, generator, self.bank, info).to(self.device)
+
     def _features(self, x: Tensor) -> list[Tensor]:
         """Hidden features of the encoder for images (N, C, H, H) in [0, 1], or the posterior mean if it offers none."""
         x = encoder_view(x, self.config.vae.resolution).to(self.dtype)
@@ -361,9 +392,10 @@ class Sampler(nn.Module):
         crop: bool | int = False,
         align: bool | int = False,
         invert: bool = False,
+        tune: bool = False,
     ) -> Tensor:
         """Images G(s, c) at the codes of images `x`, (N, C, H, W). See `edit`."""
-        return self.edit(x, {}, s=s, seed=seed, crop=crop, align=align, invert=invert)
+        return self.edit(x, {}, s=s, seed=seed, crop=crop, align=align, invert=invert, tune=tune)
 
     def edit(
         self,
@@ -376,11 +408,12 @@ class Sampler(nn.Module):
         crop: bool | int = False,
         align: bool | int = False,
         invert: bool = False,
+        tune: bool = False,
     ) -> Tensor:
         """Images G(s, c) at the changed codes of images `x`, (N, C, H, W).
 
         A code dimension is about N(0, 1) over the data, so a change of 1.5 shows clearly. For several edits of one
-        image, invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`.
+        image, invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`. See also `tuned`.
 
         Args:
             x: images in any form that `as_batch` takes.
@@ -391,14 +424,21 @@ class Sampler(nn.Module):
             crop: cut images to their center square, see `as_batch`.
             align: cut the faces out of photos, see `posterior`.
             invert: find s and the inactive dimensions by optimization, which takes seconds per image.
+            tune: invert, and then fit a copy of the generator to each image, see `tuned`. It keeps the person.
         """
-        if invert and s is not None:
-            raise InvalidInputError("invert=True finds s, so s cannot be given")
-        if invert:
-            c, s = self.invert(x, seed=seed, crop=crop, align=align)
+        if (invert or tune) and s is not None:
+            raise InvalidInputError(f"{'tune' if tune else 'invert'}=True finds s, so s cannot be given")
+        x, crop = self._cut(x, crop, align)
+        if invert or tune:
+            c, s = self.invert(x, seed=seed, crop=crop)
         else:
-            c, s = self.complete(self.encode(x, crop=crop, align=align), s, seed=seed)
-        return torch.cat(list(self.render(self.changed(c, changes, absolute=absolute), s)))
+            c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
+        changed = self.changed(c, changes, absolute=absolute)
+        if not tune:
+            return torch.cat(list(self.render(changed, s)))
+        images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop)
+        rows = zip(*(part.split(1) for part in (images, c, s, changed)))
+        return torch.cat([next(self.tuned(x, c, s, seed=seed).render(new, s)) for x, c, s, new in rows])
 
     def changed(self, c: object, changes: Mapping[int, float], *, absolute: bool = False) -> Tensor:
         """A copy of codes `c` (N, c_dim) with `changes` (dimension -> number) added. `absolute` replaces the values."""

@@ -2,18 +2,22 @@
 
 import importlib.util
 import io
+import json
 import math
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import idgan
+from idgan.cli import main
 from idgan.data import CELEBA, CELEBA_HQ, PreparedImages, open_dataset, prepare_images
 from idgan.data.image_set import eyes_of
 from idgan.errors import InvalidInputError
+from idgan.figures import edit_sheet
 from idgan.images import as_batch, psnr, to_pil
 from idgan.images.faces import align_faces, aligned_face, check_eyes, cut_picture, find_faces
 from idgan.record import TrainingRecord
@@ -204,3 +208,30 @@ def test_models_that_did_not_learn_from_faces_are_refused():
     with pytest.raises(InvalidInputError, match=r"align \(--align\) needs a model of aligned faces"):
         g.encode(torch.rand(1, 1, 64, 64), align=True)
     assert check_eyes(CELEBA.eyes) == CELEBA.eyes
+
+
+# ------------------------------------------------------------------ commands
+
+
+def test_commands_cut_the_faces_of_photos(photos, tmp_path):
+    first, second = photos(2)
+    both = Image.new("RGB", (2 * 178, 218))
+    both.paste(first, (0, 0))
+    both.paste(second, (178, 0))
+    both.save(tmp_path / "both.png")
+    Image.new("RGB", (300, 200), "green").save(tmp_path / "lawn.png")
+    call = lambda *arguments: CliRunner().invoke(main, [*map(str, arguments)])
+    result = call("encode", "celeba-64-w16", tmp_path, "--align", "--out", tmp_path / "codes")
+    assert result.exit_code == 1
+    assert "lawn.png: no face was found" in result.stderr
+    codes = json.loads((tmp_path / "codes/both.json").read_text())["codes"]
+    g = idgan.load("celeba-64-w16")
+    assert np.allclose([code["mean"] for code in codes], g.posterior(both, align=True).mean, atol=1e-4)
+    with Image.open(tmp_path / "codes/both.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(cut_picture(both, find_faces(both), g.eyes)))
+    arguments = ("edit", "celeba-64-w16", tmp_path / "both.png", "--set", "15=+2", "--out", tmp_path / "e.png")
+    assert call(*arguments, "--align", "--face", 2).exit_code == 0
+    photo = cut_picture(both, find_faces(both), g.eyes, 2)
+    expected = edit_sheet(g, g.aligned(both, 2), {15: 2.0}, photos=[photo])
+    with Image.open(tmp_path / "e.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))

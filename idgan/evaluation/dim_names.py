@@ -43,7 +43,9 @@ def name_dims(codes: Tensor, attributes: Tensor, names: Sequence[str], min_auc: 
         raise InvalidInputError(f"expected one name for each of {auc.shape[1]} attributes, got {len(names)}")
     rarer = np.minimum(attributes.sum(0).cpu().numpy(), (~attributes).sum(0).cpu().numpy())
     score = np.where(rarer >= MIN_IMAGES, np.maximum(auc, 1 - auc), 0)
-    labels = [[name.lower() if value >= 0.5 else f"not_{name.lower()}" for name, value in zip(names, row)] for row in auc]
+    labels = [
+        [name.lower() if value >= 0.5 else f"not_{name.lower()}" for name, value in zip(names, row)] for row in auc
+    ]
     return assign_names(score, labels, min_auc)
 
 

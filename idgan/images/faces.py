@@ -14,7 +14,16 @@ from idgan.errors import InvalidInputError, MissingDependencyError, check_intege
 from idgan.images.batch import decode, naming
 from idgan.images.pixels import to_pil
 
-__all__ = ["Eyes", "align_faces", "aligned_face", "check_eyes", "chosen_faces", "cut_picture", "find_faces"]
+__all__ = [
+    "Eyes",
+    "align_faces",
+    "aligned_face",
+    "check_eyes",
+    "chosen_faces",
+    "cut_faces",
+    "cut_picture",
+    "find_faces",
+]
 
 Eyes = tuple[tuple[float, float], tuple[float, float]]
 """Centers (x, y) of the eye on the left and of the eye on the right of a picture.
@@ -50,16 +59,22 @@ def align_faces(images: Any, eyes: Eyes, side: int, face: int | None = None) -> 
         InvalidInputError: a photo cannot be read, shows no face, or has fewer than `face` faces.
         MissingDependencyError: the face detector is not installed.
     """
+    items = images if isinstance(images, (list, tuple)) else [images]
+    return [square for item in items for square in cut_faces(item, eyes, side, face)[0]]
+
+
+def cut_faces(item: Any, eyes: Eyes, side: int, face: int | None = None) -> tuple[list[Image.Image], list[Image.Image]]:
+    """The squares of the faces in one item of `align_faces`, and for each photo in it a picture that shows the cuts."""
     check_integer(1, side=side)
     if face is not None:
         check_integer(1, face=face)
-    squares = []
-    for item in images if isinstance(images, (list, tuple)) else [images]:
-        for photo in to_pil(decode(item, 3, "white")):
-            with naming(item):
-                faces = chosen_faces(find_faces(photo), face)
-                squares += [aligned_face(photo, found, eyes, side) for found in faces]
-    return squares
+    squares, pictures = [], []
+    for photo in to_pil(decode(item, 3, "white")):
+        with naming(item):
+            faces = find_faces(photo)
+            squares += [aligned_face(photo, found, eyes, side) for found in chosen_faces(faces, face)]
+            pictures.append(cut_picture(photo, faces, eyes, face))
+    return squares, pictures
 
 
 def check_eyes(eyes: Eyes | None) -> Eyes:
