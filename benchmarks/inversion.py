@@ -34,6 +34,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +62,29 @@ FACE_SIDE = 256
 TIMED = """
 import sys, time, torch, idgan
 torch.set_num_threads(int(sys.argv[2]))
+steps = int(sys.argv[3])
 g = idgan.load(sys.argv[1], device="cpu")
-x = g.sample(n=2, seed=0)
-g.invert(x, steps=1, progress=False)
-start, cpu = time.perf_counter(), time.process_time()
-g.invert(x, steps=20, progress=False)
-print(f"{time.perf_counter() - start:.1f} {time.process_time() - cpu:.1f}")
+x = g.sample(n=1, seed=0)
+pair = g.invert(x, steps=1, progress=False)
+times = []
+for call in (lambda: g.invert(x, steps=steps, progress=False), lambda: g.tuned(x, *pair, steps=steps, progress=False)):
+    start, cpu = time.perf_counter(), time.process_time()
+    call()
+    times += [time.perf_counter() - start, time.process_time() - cpu]
+print(*(f"{seconds:.1f}" for seconds in times))
 """
 
 
-def compare_threads(model: str, counts: list[int]) -> None:
-    """Print the time of one inversion for each number of threads and both ways of waiting."""
-    print(f"{'threads':>8}{'waiting':>10}{'seconds':>10}{'CPU s':>8}")
+def compare_threads(model: str, counts: list[int], steps: int) -> None:
+    """Print the time of one inversion and of one tuning for each number of threads and both ways of waiting."""
+    print(f"{'threads':>8}{'waiting':>10}{'invert, s':>11}{'CPU s':>8}{'tune, s':>10}{'CPU s':>8}")
     for policy in ("ACTIVE", "PASSIVE"):
         for count in counts:
-            command = [sys.executable, "-c", TIMED, model, str(count)]
+            command = [sys.executable, "-c", TIMED, model, str(count), str(steps)]
             environment = os.environ | {"OMP_WAIT_POLICY": policy}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            seconds, cpu = done.stdout.split()
-            print(f"{count:>8}{policy.lower():>10}{seconds:>10}{cpu:>8}", flush=True)
+            seconds, cpu, tuning, tuning_cpu = done.stdout.split()
+            print(f"{count:>8}{policy.lower():>10}{seconds:>11}{cpu:>8}{tuning:>10}{tuning_cpu:>8}", flush=True)
 
 
 Measure = Callable[[Tensor], Tensor]
@@ -206,13 +211,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="number of images, chosen by the seed")
     parser.add_argument("--last", type=int, metavar="N", help="choose from the last N images of the data")
     parser.add_argument("--steps", type=int, default=150, help="steps of the search, and of tuning")
+    parser.add_argument("--tuned", type=int, metavar="N", help="tune for N of the images only")
     parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compare-threads", type=int, nargs="+", metavar="N", help="only compare numbers of threads")
     arguments = parser.parse_args()
     if arguments.compare_threads:
-        compare_threads(arguments.model, arguments.compare_threads)
+        compare_threads(arguments.model, arguments.compare_threads, arguments.steps)
         return
     torch.set_num_threads(arguments.threads)
 
@@ -238,17 +244,20 @@ def main() -> None:
     options = {"steps": arguments.steps, "seed": arguments.seed}
     pair, seconds = timed(lambda: g.invert(x, restarts=arguments.restarts, **options), len(x))
     report.of("invert", pair, seconds)
-    if arguments.steps:
-        c, s = pair
-        drawn, edits, spent = [], [], []
-        for row in range(len(x)):
-            one, c_row, s_row = (part[row : row + 1] for part in (x, c, s))
-            own, time_of_row = timed(lambda: g.tuned(one, c_row, s_row, progress=False, **options), 1)  # noqa: B023
-            drawn.append(own.sample(c_row, s_row))
-            edits.append([own.sample(own.changed(c_row, {dim: EDIT}), s_row) for dim in report.dims])
-            spent.append(time_of_row)
-        total = tuple(sum(times) / len(x) + before for times, before in zip(zip(*spent), seconds))
-        report.row("invert and tune", torch.cat(drawn), pair, [torch.cat(rows) for rows in zip(*edits)], total)
+    few = torch.linspace(0, len(x) - 1, min(len(x), arguments.tuned or len(x))).round().long()
+    if not arguments.steps or arguments.tuned == 0:
+        return
+    x, c, s = x[few], pair[0][few], pair[1][few]
+    report = Report(g, x)
+    report.of("invert, same images", (c, s))
+    drawn, edits, spent = [], [], []
+    for row in zip(x.split(1), c.split(1), s.split(1)):
+        own, time_of_row = timed(partial(g.tuned, *row, progress=False, **options), 1)
+        drawn.append(own.sample(*row[1:]))
+        edits.append([own.sample(own.changed(row[1], {dim: EDIT}), row[2]) for dim in report.dims])
+        spent.append(time_of_row)
+    total = tuple(sum(times) / len(x) + before for times, before in zip(zip(*spent), seconds))
+    report.row("invert and tune", torch.cat(drawn), (c, s), [torch.cat(rows) for rows in zip(*edits)], total)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,8 @@ def tune_generator(
         reference = copy.deepcopy(generator).float().requires_grad_(False)
         with torch.no_grad():
             before = render(reference, code)
-        adam = torch.optim.Adam(tuned.parameters(), betas=(0.9, 0.99))
+        # One pass over the weights instead of ten. Some devices lack it.
+        adam = torch.optim.Adam(tuned.parameters(), betas=(0.9, 0.99), fused=x.device.type in ("cpu", "cuda"))
         for step in range(steps):
             adam.param_groups[0]["lr"] = TUNING_RATE * _schedule(step, steps)
             edit = torch.randn(code.shape, dtype=torch.float32, device="cpu", generator=rng).to(code) * editable
