@@ -1,19 +1,66 @@
-"""Names of code dimensions: which dimension tells which known property of an image."""
+"""Names of code dimensions, by what they tell about images: ground-truth factors, or binary attributes."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from idgan.data import Dataset
 from idgan.errors import InvalidInputError, check_range
+from idgan.evaluation.grid_codes import mean_codes, thinned_grid
+from idgan.metrics.mig import discrete_mutual_information, discretize
+from idgan.rng import seeded_rng
 
-__all__ = ["MIN_AUC", "MIN_IMAGES", "assign_names", "auc_table", "name_dims"]
+__all__ = ["MIN_AUC", "MIN_IMAGES", "MIN_SHARE", "auc_table", "factor_names", "name_dims"]
 
+POINTS = 1_000
+"""Images behind the names."""
+BINS = 20
+MIN_SHARE = 0.1
+"""Smallest share of a factor's entropy that a named dimension tells."""
 MIN_AUC = 0.75
 """Smallest AUC at which a dimension gets the name of an attribute."""
 MIN_IMAGES = 50
 """An attribute that fewer images have, or that fewer images lack, names no dimension."""
+
+
+def factor_names(
+    vae: Any, dataset: Dataset, active_dims: list[int], device: torch.device | str = "cpu", *, seed: int = 0
+) -> dict[str, int]:
+    """Name each active code dimension after the factor that it tells most about.
+
+    A share is the mutual information of a dimension's mean code and a factor, divided by the entropy of the factor. It
+    is measured on `POINTS` images of the thinned grid, with at most 8 values of each factor. A dimension gets the name
+    of the factor with its largest share, if that is at least `MIN_SHARE`. If several dimensions tell most about one
+    factor, the one with the largest share has the plain name, and the next are "shape_2", "shape_3" and so on.
+
+    Args:
+        vae: network with `encode`.
+        dataset: a data set. One without factors gives no names.
+        active_dims: dimensions that may get a name.
+        seed: seed of the choice of images.
+
+    Returns:
+        Name -> dimension, largest share first.
+    """
+    if dataset.factors is None:
+        return {}
+    grid, indices = thinned_grid(dataset.factors)
+    rng = seeded_rng(seed)
+    rows = torch.randint(len(grid), (POINTS,), generator=rng, device="cpu")
+    codes = mean_codes(vae, dataset, indices[rows], device).float().numpy()[:, active_dims]
+    information, entropy = discrete_mutual_information(discretize(codes, BINS), grid.factors(rows).numpy())
+    shares = information / entropy.clip(min=1e-9)
+    shares[:, entropy == 0] = 0
+    names: dict[str, int] = {}
+    for row in (-shares.max(axis=1)).argsort(kind="stable"):
+        factor = shares[row].argmax()
+        if shares[row, factor] >= MIN_SHARE:
+            names[_free_name(grid.names[factor], names)] = active_dims[row]
+    return names
 
 
 def name_dims(codes: Tensor, attributes: Tensor, names: Sequence[str], min_auc: float = MIN_AUC) -> dict[str, int]:
@@ -43,10 +90,17 @@ def name_dims(codes: Tensor, attributes: Tensor, names: Sequence[str], min_auc: 
         raise InvalidInputError(f"expected one name for each of {auc.shape[1]} attributes, got {len(names)}")
     rarer = np.minimum(attributes.sum(0).cpu().numpy(), (~attributes).sum(0).cpu().numpy())
     score = np.where(rarer >= MIN_IMAGES, np.maximum(auc, 1 - auc), 0)
-    labels = [
-        [name.lower() if value >= 0.5 else f"not_{name.lower()}" for name, value in zip(names, row)] for row in auc
-    ]
-    return assign_names(score, labels, min_auc)
+    found: dict[str, int] = {}
+    columns: set[int] = set()
+    for place in np.argsort(-score, axis=None, kind="stable"):
+        dim, column = divmod(int(place), len(names))
+        if score[dim, column] < min_auc:
+            break
+        if dim not in found.values() and column not in columns:
+            name = names[column].lower()
+            found[_free_name(name if auc[dim, column] >= 0.5 else f"not_{name}", found)] = dim
+            columns.add(column)
+    return found
 
 
 def auc_table(codes: Tensor, attributes: Tensor) -> np.ndarray:
@@ -79,21 +133,11 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (last - (counts - 1) / 2)[place]
 
 
-def assign_names(score: np.ndarray, labels: Sequence[Sequence[str]], threshold: float) -> dict[str, int]:
-    """Give names to dimensions, the best pair first. Each row and each column of `score` is used once at most.
-
-    Args:
-        score: how well each dimension tells each property, (c_dim, A).
-        labels: the name that dimension d gets from property a is labels[d][a].
-        threshold: smallest score for a name.
-    """
-    found: dict[str, int] = {}
-    columns: set[int] = set()
-    for place in np.argsort(-score, axis=None, kind="stable"):
-        dim, column = divmod(int(place), score.shape[1])
-        if score[dim, column] < threshold:
-            break
-        if dim not in found.values() and column not in columns:
-            found[labels[dim][column]] = dim
-            columns.add(column)
-    return found
+def _free_name(factor: str, taken: dict[str, int]) -> str:
+    """The name of a factor or attribute as `idgan.dims.NAME` has it, with a number if it is taken."""
+    name = re.sub(r"\W+", "_", factor).strip("_")[:36] or "factor"
+    name = f"factor_{name}" if re.fullmatch(r"c?\d+", name) else name
+    number = 2
+    while (numbered := name if number == 2 and name not in taken else f"{name}_{number}") in taken:
+        number += 1
+    return numbered
