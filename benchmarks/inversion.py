@@ -22,9 +22,10 @@ Columns. A number after +- is the standard error over images.
 - Edited: identity distance between the image and these five edits of it.
 - Seconds and CPU seconds per image.
 
---compare-threads times inversion in fresh processes with active and with passive OpenMP waiting. With active waiting,
-the default of libgomp, idle threads spin on their cores. On a busy machine two threads are then many times slower than
-one. `import idgan` sets OMP_WAIT_POLICY=PASSIVE, which helps if it comes before `import torch`.
+--compare-threads times inversion and tuning in fresh processes with active and with passive OpenMP waiting. Threads
+wait for each other after every layer. With active waiting, the default of libgomp, idle threads spin on their cores. On
+a busy machine two threads are then many times slower than one. `import idgan` sets OMP_WAIT_POLICY=PASSIVE, which helps
+if it comes before `import torch`. On a very busy machine one thread is still faster, and the commands choose it.
 """
 
 import argparse

@@ -332,7 +332,7 @@ class Sampler(nn.Module):
 
         The encoder gives the active dimensions of c. Optimization finds s and the inactive dimensions, see
         `idgan.inversion`. It keeps them near N(0, I), because edits do not work far from it. Images are independent of
-        each other.
+        each other. On a busy CPU, `torch.set_num_threads(1)` is faster than one thread for each core.
 
         Args:
             x: images in any form that `as_batch` takes.

@@ -15,6 +15,7 @@ from idgan.cli.options import (
     crop_options,
     default_out,
     device_option,
+    idle_threads_option,
     load_model,
     model_argument,
     parse_changes,
@@ -69,7 +70,7 @@ def search_options(command: Command) -> Command:
         ),
         align_options,
         crop_options,
-        threads_option,
+        idle_threads_option,
         device_option,
     ]
     for option in reversed(options):

@@ -27,6 +27,7 @@ __all__ = [
     "data_option",
     "default_out",
     "device_option",
+    "idle_threads_option",
     "if_decoder",
     "load_model",
     "model_argument",
@@ -187,14 +188,36 @@ device_option = click.option("--device", default="auto", show_default=True, help
 
 def threads_option(command: Command) -> Command:
     """`--threads`: the number of CPU threads that PyTorch uses."""
+    return _with_threads(command, "one per core", lambda: None)
 
-    @click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="CPU threads.  [default: one per core]")
+
+def idle_threads_option(command: Command) -> Command:
+    """`--threads` of commands with thousands of short steps. Their threads wait for each other after every layer.
+
+    So a thread without a core of its own holds up all others. With two cores and eight busy programs, inversion took 17
+    seconds with one thread and 42 seconds with two (benchmarks/inversion.py --compare-threads).
+    """
+    return _with_threads(command, "one per idle core", idle_cores)
+
+
+def idle_cores() -> int | None:
+    """Number of cores that other programs do not use, at least 1. None if OMP_NUM_THREADS is set, or on Windows."""
+    if os.environ.get("OMP_NUM_THREADS") or not hasattr(os, "getloadavg"):
+        return None
+    return max(1, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+
+
+def _with_threads(command: Command, default: str, count: Callable[[], int | None]) -> Command:
+    """`command` with `--threads`. `count` gives the default, which `default` describes. None changes nothing."""
+
+    @click.option("--threads", type=click.IntRange(1, MAX_THREADS), help=f"CPU threads.  [default: {default}]")
     @wraps(command)
     def with_threads(threads: int | None, **options: Any) -> Any:
-        if threads is not None:
+        chosen = threads or count()
+        if chosen is not None:
             import torch
 
-            torch.set_num_threads(threads)
+            torch.set_num_threads(threads or min(chosen, torch.get_num_threads()))
         return command(**options)
 
     return with_threads
