@@ -68,7 +68,14 @@ def code_grid_sheet(sampler: Sampler, c: Tensor, s: Tensor) -> Image.Image:
 
 
 def reconstruction_sheet(
-    sampler: Sampler, images: object, *, seed: int = 0, crop: bool | int = False, codes: Codes | None = None
+    sampler: Sampler,
+    images: object,
+    *,
+    seed: int = 0,
+    crop: bool | int = False,
+    codes: Codes | None = None,
+    tuned: Sequence[Sampler] = (),
+    photos: Sequence[Image.Image] = (),
 ) -> Image.Image:
     """Figure 7: images, and what the decoder and the generator draw from their codes.
 
@@ -78,12 +85,17 @@ def reconstruction_sheet(
         seed: seed of the generator's nuisance.
         crop: cut images to their center square, see `as_batch`.
         codes: pair (c, s) from `Sampler.invert`. It adds a panel with the generator's images of this pair.
+        tuned: for each image the sampler from `Sampler.tuned`. They add a panel with their images of `codes`.
+        photos: pictures of what was cut, from `idgan.images.faces.cut_picture`. They come first.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    panels = {"original": _sheet(_tiles(x))} | _decoder_panel(sampler, sampler.posterior(x).mean)
+    panels = _photo_panel(photos) | {"original": _sheet(_tiles(x))}
+    panels |= _decoder_panel(sampler, sampler.posterior(x).mean)
     panels["generator, same c"] = _sheet(_tiles_of(sampler, *sampler.complete(sampler.encode(x), seed=seed)))
     if codes is not None:
         panels["generator, inverted"] = _sheet(_tiles_of(sampler, *codes))
+        if tuned:
+            panels["generator, tuned"] = _sheet(_tiles_of_each(tuned, *codes))
     return _labeled(panels)
 
 
@@ -137,17 +149,22 @@ def edit_sheet(
     seed: int = 0,
     crop: bool | int = False,
     codes: Codes | None = None,
+    tuned: Sequence[Sampler] = (),
+    photos: Sequence[Image.Image] = (),
 ) -> Image.Image:
     """Images, their reconstructions and their edits. Arguments as in `Sampler.edit`.
 
     `codes` is the pair (c, s) to start from, for example from `Sampler.invert`. By default the encoder gives c, and
-    `seed` draws s.
+    `seed` draws s. With `tuned`, each image is drawn by its sampler from `Sampler.tuned`. `photos` are pictures of what
+    was cut, and come first.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
     c, s = sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
     edited = sampler.changed(c, changes, absolute=absolute)
-    panels = {"original": _tiles(x), "reconstruction": _tiles_of(sampler, c, s), "edit": _tiles_of(sampler, edited, s)}
-    return _labeled({caption: _sheet(panel) for caption, panel in panels.items()})
+    samplers = tuned or [sampler]
+    drawn, changed = (_tiles_of_each(samplers, code, s) for code in (c, edited))
+    panels = {"original": _tiles(x), "reconstruction": drawn, "edit": changed}
+    return _labeled(_photo_panel(photos) | {caption: _sheet(panel) for caption, panel in panels.items()})
 
 
 @torch.no_grad()
@@ -181,6 +198,20 @@ def _decoder_panel(
 ) -> dict[str, Tensor]:
     """The decoder's images of codes as {caption: contact sheet}, or {} without a trained decoder."""
     return {} if "decoder" in sampler.untrained else {caption: _sheet(_tiles(sampler.decode(c)), columns)}
+
+
+def _photo_panel(photos: Sequence[Image.Image]) -> dict[str, Tensor]:
+    """Pictures of one size as {caption: contact sheet}, or {} without any."""
+    if not photos:
+        return {}
+    return {"photo": contact_sheet(as_batch(list(photos), channels=3, resolution=photos[0].width))}
+
+
+def _tiles_of_each(samplers: Sequence[Sampler], c: Tensor, s: Tensor) -> Tensor:
+    """Tiles of the generators' images, by one sampler for all rows or by one for each row."""
+    if len(samplers) == 1:
+        return _tiles_of(samplers[0], c, s)
+    return torch.cat([_tiles_of(*row) for row in zip(samplers, c.split(1), s.split(1))])
 
 
 def _tiles_of(sampler: Sampler, c: Tensor, s: Tensor) -> Tensor:
