@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import OutputDirectory, data_option, device_option
+from idgan.cli.options import OutputDirectory, data_option, device_option, duration
 
 MAX_SEED = 2**64 - 1
 
@@ -191,14 +191,6 @@ def _preview(recipe: Any, stages: list[str], data: str | None, device: str, thre
             seconds = seconds_per_step(timed, name, dataset, usable, compile=compile) * stage.batch_size / size
         measured = "" if size == stage.batch_size else f", measured at batch size {size}"
         click.echo(
-            f"            {seconds:.3g} s a step here{measured}: {_duration(seconds * stage.steps)} in all, "
+            f"            {seconds:.3g} s a step here{measured}: {duration(seconds * stage.steps)} in all, "
             "without metrics and pictures"
         )
-
-
-def _duration(seconds: float) -> str:
-    """A duration in a suitable unit."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.1f} seconds"

@@ -19,7 +19,7 @@ from torch import Tensor
 from idgan.data.dataset import DATASETS, Dataset
 from idgan.data.directory import data_directory
 from idgan.data.factors import check_indices
-from idgan.data.image_set import IMAGE_SETS, Crop, ImageSet
+from idgan.data.image_set import FOLDER, IMAGE_SETS, Crop, ImageSet
 from idgan.data.sources import HUGGING_FACE, PerProcess, open_files
 from idgan.errors import DataError, check_integer
 from idgan.files import read_json, user_path
@@ -68,14 +68,15 @@ def open_images(kind: str, resolution: int, path: str | Path | None = None) -> "
     Args:
         kind: a key of `IMAGE_SETS`.
         resolution: height and width of the images, in pixels.
-        path: a directory that `idgan prepare` made. Or unprepared images, which are cropped as those of `kind` and
-            decoded at every access: a folder (torchvision's layout too), a zip archive, or "hf:org/name". None is the
-                directory where `idgan prepare`
-            puts them.
+        path: a directory that `idgan prepare` made from images of `kind`, or from any images ("folder"). A directory of
+            an older version that does not name its set is accepted too. Or unprepared images, which are cropped as
+            those of `kind` and decoded at every access: a folder (torchvision's layout too), a zip archive, or
+            "hf:org/name". None is the directory where `idgan prepare` puts them.
 
     Raises:
         InvalidInputError: an unknown kind.
-        DataError: nothing is there, or it is something else. The message says how to prepare it.
+        DataError: nothing is there, it is something else, or it was prepared from images of another set. The message
+            says how to prepare it.
     """
     image_set = IMAGE_SETS[kind]
     if path is None:
@@ -93,6 +94,11 @@ def open_images(kind: str, resolution: int, path: str | Path | None = None) -> "
             raise DataError(f"{path} is not finished: run the same `idgan prepare` again to continue it")
         return ImageFolder(path, resolution, kind)
     prepared = PreparedImages(path)
+    if FOLDER.name not in (kind, prepared.kind) and prepared.kind not in (None, kind):
+        raise DataError(
+            f"{path} holds images of {prepared.kind}, but the data set is {kind}-{resolution}: choose another "
+            f"directory, or run `idgan prepare {kind} SOURCE`"
+        )
     if prepared.resolution != resolution:
         raise DataError(
             f"{path} was prepared at {prepared.resolution} px: prepare it again, with --resolution {resolution}"
@@ -164,6 +170,11 @@ class PreparedImages(_Images):
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def kind(self) -> str | None:
+        """The set that the images are from, a key of `IMAGE_SETS`. None if an old directory does not say."""
+        return self.index.get("kind")
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         return self._images.pixels(rows) if isinstance(self._images, ImageFolder) else self._images[rows]
