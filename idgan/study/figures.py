@@ -214,7 +214,7 @@ def _informative_dims(sampler: Sampler) -> list[int]:
     They are the active ones. Where training draws c from N(0, I), no data show which are active. Then all dimensions
     are ordered by the KL of the encoder's posterior of 64 generated images.
     """
-    if any(sampler.dim_kl):
+    if sampler.has_bank:
         return sampler.active_dims
     posterior = sampler.posterior(_images(sampler, *sampler.codes(64, seed=1)))
     order: list[int] = posterior.kl().mean(0).argsort(descending=True, stable=True).tolist()
