@@ -19,5 +19,6 @@ CELEBA = register_image_set(
         origin="CelebA's aligned images are img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         within="img_align_celeba",
         gaps=Numbered(1, COUNT),
+        attribute_files=("list_attr_celeba.txt", "list_attr_celeba.csv"),
     )
 )

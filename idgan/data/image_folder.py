@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from idgan.data.attributes import Attributes
 from idgan.data.dataset import DATASETS, Dataset
 from idgan.data.directory import data_directory
 from idgan.data.factors import check_indices
@@ -28,8 +29,10 @@ from idgan.images import as_batch, as_rgb
 __all__ = ["ImageFolder", "PreparedImages", "cut", "open_images", "register_image_set"]
 
 INDEX_FILE, ARRAY_FILE, IMAGES_FOLDER, PROGRESS_FILE = "index.json", "images.npy", "images", "progress.json"
+ATTRIBUTES_FILE = "attributes.npy"
 """A prepared directory holds its index, and either one uint8 array (N, H, W, 3) or a folder of image files in the order
-of their names. A directory in preparation holds the progress instead of the index."""
+of their names. If the source has attributes, they are one bool array (N, A), and the index names them. A directory in
+preparation holds the progress instead of the index."""
 
 MIN_SIDE = 16
 """The smallest crop in pixels. A smaller one shows nothing."""
@@ -175,6 +178,28 @@ class PreparedImages(_Images):
     def kind(self) -> str | None:
         """The set that the images are from, a key of `IMAGE_SETS`. None if an old directory does not say."""
         return self.index.get("kind")
+
+    @property
+    def attributes(self) -> Attributes | None:
+        """The published attributes of the images. None if the source had none.
+
+        Prepare an older directory again, with the same command, to add them. The images are not prepared again.
+
+        Raises:
+            DataError: their file is damaged.
+        """
+        if "attributes" not in self.index:
+            return None
+        names = tuple(self.index["attributes"])
+        try:
+            values = np.load(self.path / ATTRIBUTES_FILE)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path / ATTRIBUTES_FILE} cannot be read: {error}") from error
+        if values.shape != (len(self), len(names)) or values.dtype != bool:
+            raise DataError(
+                f"{self.path / ATTRIBUTES_FILE} does not hold {len(names)} attributes of {len(self):,} images"
+            )
+        return Attributes(names, values)
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         return self._images.pixels(rows) if isinstance(self._images, ImageFolder) else self._images[rows]

@@ -1,12 +1,12 @@
 """A published set of images: how many there are, where to get them, and which square of an image is used."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from idgan.data.sources import FileSource
-from idgan.errors import DataError
+from idgan.errors import DataError, InvalidInputError
 from idgan.registry import Registry
 
 __all__ = ["FOLDER", "IMAGE_SETS", "CenterCrop", "CenterSquare", "Crop", "ImageSet", "Numbered", "Plan", "Whole", "few"]
@@ -61,6 +61,7 @@ class ImageSet:
         origin: one sentence on where to get them.
         within: images are looked for in folders with names that begin like this, if there are any.
         gaps: function of the images' names that returns a text on missing images, or "".
+        attribute_files: names that the file with the attributes of the images may have.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ImageSet:
     origin: str = ""
     within: str = ""
     gaps: Callable[[Sequence[str]], str] = field(default=no_gaps, repr=False)
+    attribute_files: tuple[str, ...] = ()
 
     @property
     def resolution(self) -> int:
@@ -96,6 +98,18 @@ class ImageSet:
             )
         assert self.crop is not None, "a set without a crop overrides `plan`"
         return Plan(dict.fromkeys(names, self.crop), files.notes + self.notes(names))
+
+    def of_side(self, side: int | None) -> "ImageSet":
+        """The set with images of `side` x `side` in place of the published size. None is the published size.
+
+        Raises:
+            InvalidInputError: the images of the set are cut, so that their size is not free.
+        """
+        if side is None:
+            return self
+        if not isinstance(self.crop, Whole):
+            raise InvalidInputError(f"images of {self.name} have no other size, got the source side {side}")
+        return replace(self, crop=Whole(side))
 
     def notes(self, names: Sequence[str]) -> list[str]:
         """Sentences on how the images called `names` differ from the published ones."""
