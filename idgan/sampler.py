@@ -1,12 +1,16 @@
 """The sampler: the frozen networks of one checkpoint. It draws, reads and edits images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
+from idgan.dims import as_dim, as_names
 from idgan.errors import InvalidInputError, brief, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.inversion import Inversion
@@ -14,6 +18,9 @@ from idgan.networks import ModelConfig, Posterior
 from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
 from idgan.rng import seeded_rng
+
+if TYPE_CHECKING:
+    from idgan.zoo import ResolvedCheckpoint
 
 __all__ = ["MIN_ACTIVE_KL", "PRIORS", "Sampler"]
 
@@ -46,11 +53,15 @@ class Sampler(nn.Module):
         dim_kl: mean KL(q(c_d|x) || N(0, 1)) of each dimension over the bank, in nats.
         active: mask of the active dimensions, bool (c_dim,). All are active if the bank shows none.
         active_dims: the active dimensions, largest KL first.
+        dims: name -> dimension, of the dimensions that have a name, such as {"position_x": 4}. The order is that of
+            `active_dims`.
+        origin: the checkpoint that it was loaded from, or None.
     """
 
     vae: Any  # a module with the methods of `idgan.networks.protocols.VAENetwork`, or of `Encoder`
     generator: Any  # a module with the methods of `GeneratorNetwork`
     active: Tensor
+    origin: "ResolvedCheckpoint | None" = None
 
     def __init__(
         self,
@@ -76,6 +87,8 @@ class Sampler(nn.Module):
         self.register_buffer("active", active if active.any() else ~active, persistent=False)
         order = kl.argsort(descending=True, stable=True).tolist()
         self.active_dims: list[int] = [dim for dim in order if self.active[dim]]
+        names = as_names(self.info.get("dims"), config.c_dim)
+        self.dims: dict[str, int] = dict(sorted(names.items(), key=lambda item: order.index(item[1])))
 
     @property
     def c_dim(self) -> int:
@@ -128,6 +141,18 @@ class Sampler(nn.Module):
         codes = f"c {self.c_dim} ({len(self.active_dims)} active), s {self.s_dim}"
         images = f"{self.image_channels} x {self.resolution} x {self.resolution}"
         return f"Sampler({name}: {codes} -> {images}, {self.device}, {self.dtype})"
+
+    def code_range(self, share: float = 0.98) -> tuple[Tensor, Tensor]:
+        """Lowest and highest value of each code dimension over the bank, without its tails: (c_dim,) each.
+
+        `share` of the posterior means lie between them. Without a bank, it is the range of N(0, 1).
+        """
+        tail = (1 - share) / 2
+        codes = self.bank.mean
+        if len(codes) == 1:
+            codes = Normal(0.0, 1.0).icdf(torch.linspace(1e-4, 1 - 1e-4, 1000))[:, None].expand(-1, self.c_dim)
+        low, high = codes.quantile(torch.tensor([tail, 1 - tail]), dim=0)
+        return low, high
 
     # -------------------------------------------------------------- codes to images
 
@@ -329,7 +354,7 @@ class Sampler(nn.Module):
     def edit(
         self,
         x: object,
-        changes: Mapping[int, float],
+        changes: Mapping[int | str, float],
         *,
         absolute: bool = False,
         s: object = None,
@@ -344,7 +369,7 @@ class Sampler(nn.Module):
 
         Args:
             x: images in any form that `as_batch` takes.
-            changes: code dimension -> number to add.
+            changes: code dimension or its name -> number to add.
             absolute: the numbers are the new values.
             s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
             seed: seed of the random numbers.
@@ -359,15 +384,19 @@ class Sampler(nn.Module):
             c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
         return torch.cat(list(self.render(self.changed(c, changes, absolute=absolute), s)))
 
-    def changed(self, c: object, changes: Mapping[int, float], *, absolute: bool = False) -> Tensor:
-        """A copy of codes `c` (N, c_dim) with `changes` (dimension -> number) added. `absolute` replaces the values."""
-        return change(as_rows("c", c, self.c_dim, self.device), changes, self.active_dims, absolute=absolute)
+    def changed(self, c: object, changes: Mapping[int | str, float], *, absolute: bool = False) -> Tensor:
+        """A copy of codes `c` (N, c_dim) with `changes` (dimension or name -> number) added.
+
+        `absolute` replaces the values.
+        """
+        rows = as_rows("c", c, self.c_dim, self.device)
+        return change(rows, changes, self.active_dims, self.dims, absolute=absolute)
 
     def traverse(
         self,
         c: object = None,
         s: object = None,
-        dims: Sequence[int] | None = None,
+        dims: Sequence[int | str] | None = None,
         span: Sequence[float] = (-3.0, 3.0),
         steps: int = 7,
         *,
@@ -378,7 +407,7 @@ class Sampler(nn.Module):
         Args:
             c: code to start from, (c_dim,) or (1, c_dim). By default drawn by `seed`.
             s: nuisance, (s_dim,) or (1, s_dim). By default drawn by `seed`.
-            dims: D code dimensions. By default `active_dims`.
+            dims: D code dimensions or their names. By default `active_dims`.
             span: first and last value.
             steps: number of images per dimension.
             seed: seed of the random numbers.
@@ -393,9 +422,21 @@ class Sampler(nn.Module):
         path = sweep(start, self.traversal_dims(dims), span, int(steps))
         return torch.cat(list(self.render(path.flatten(0, 1), nuisance))).unflatten(0, path.shape[:2])
 
-    def traversal_dims(self, dims: Sequence[int] | None = None) -> list[int]:
+    def traversal_dims(self, dims: Sequence[int | str] | None = None) -> list[int]:
         """The code dimensions to traverse: `dims` once checked, by default `active_dims`."""
-        return list(self.active_dims) if dims is None else as_dims(dims, self.c_dim, self.active_dims)
+        return list(self.active_dims) if dims is None else as_dims(dims, self.c_dim, self.active_dims, self.dims)
+
+    def dim_index(self, dim: int | str) -> int:
+        """The code dimension that `dim` means: an integer, "4", "c4", or a name in `dims`.
+
+        Raises:
+            InvalidInputError: there is no such dimension. The message lists the accepted ones.
+        """
+        return as_dim(dim, self.c_dim, self.active_dims, self.dims)
+
+    def dim_label(self, dim: int) -> str:
+        """Name of a code dimension for people: its name in `dims`, or "c4" for a dimension without a name."""
+        return next((name for name, named in self.dims.items() if named == dim), f"c{dim}")
 
     def interpolate(self, a: object, b: object, steps: int = 7, s: object = None, *, seed: int | None = 0) -> Tensor:
         """Images on the straight line from code `a` to code `b`, with one nuisance: (steps, C, H, W).
@@ -414,6 +455,42 @@ class Sampler(nn.Module):
             )
         weights = torch.linspace(0, 1, int(steps), dtype=torch.float32, device=self.device)[:, None]
         return torch.cat(list(self.render(torch.lerp(start, end, weights), nuisance)))
+
+    # -------------------------------------------------------------- files and hubs
+
+    # The names and the files are those of huggingface_hub's ModelHubMixin. The class itself is no base class here: it
+    # rewrites `config`, and it loads without a check of hashes and names of tensors. The zoo knows how to load and
+    # save. It imports the sampler, so these methods import it when they are called. They are the one exception to
+    # "imports point down" (see setup.cfg), and hold no code of their own.
+
+    @classmethod
+    def from_pretrained(cls, name: str | PathLike[str], **options: Any) -> "Sampler":
+        """The sampler in a hub repository ("org/name") or in a directory that `save_pretrained` wrote.
+
+        It is `idgan.load(name, **options)`, so it takes every other name of a model, too.
+        """
+        from idgan.zoo import load
+
+        return load(name, **options)
+
+    def save_pretrained(self, directory: str | PathLike[str], **terms: Any) -> Path:
+        """Write the model, its `config.json`, its model card and two pictures into `directory`.
+
+        `terms` are `name`, `description`, `license` and `data`, see `idgan.zoo.pretrained.save`. Returns the directory.
+        """
+        from idgan.zoo.pretrained import save
+
+        return save(self, directory, **terms)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Commit the files of `save_pretrained` to the hub repository `repo_id`. Returns the address of the commit.
+
+        `options` are `private`, `tag`, `endpoint`, `token` and the terms of `save_pretrained`, see
+        `idgan.zoo.publish.push`.
+        """
+        from idgan.zoo.publish import push
+
+        return push(self, repo_id, **options)
 
     # -------------------------------------------------------------- checks
 

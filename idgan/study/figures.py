@@ -176,10 +176,10 @@ def traversals(
             dims = _informative_dims(sampler)[:MAX_ROWS]
             c, s = (draws[code : code + 1] for draws in sampler.codes(code + 1, seed=0))
             paths = sweep(c, dims)
-            rows = {_dim_label(sampler, dim): _images(sampler, path, s) for dim, path in zip(dims, paths)}
+            rows = {sampler.dim_label(dim): _images(sampler, path, s) for dim, path in zip(dims, paths)}
             sheet.append(Panel(label, rows))
             if decoder:
-                drawn = {_dim_label(sampler, dim): sampler.decode(path).cpu() for dim, path in zip(dims, paths)}
+                drawn = {sampler.dim_label(dim): sampler.decode(path).cpu() for dim, path in zip(dims, paths)}
                 sheet.append(Panel("VAE decoder", drawn))
         if sheet:
             yield name, sheet
@@ -202,10 +202,6 @@ def code_grid(study: Study, names: Sequence[str], seed: int) -> Iterator[tuple[s
             decoders = {f"c {row + 1}": sampler.decode(c[row : row + 1]).cpu() for row in range(GRID)}
             rows = {f"c {row + 1}": _images(sampler, torch.where(active, c[row], c), s) for row in range(GRID)}
             yield name, [Panel("decoder", decoders), Panel("generator: a column shares s", rows)]
-
-
-def _dim_label(sampler: Sampler, dim: int) -> str:
-    return f"c{dim}"
 
 
 def _informative_dims(sampler: Sampler) -> list[int]:

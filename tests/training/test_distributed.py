@@ -15,9 +15,10 @@ from idgan.training import train
 from idgan.training.distributed import any_process, average_gradients, barrier, mean_over_processes, process_group
 
 FP32 = {"vae_stage__precision": "fp32", "gan_stage__precision": "fp32", "gan_stage__steps": 4, "vae_stage__steps": 4}
-FP32 |= {
-    "vae_stage__objective__tc_weight": 0.0
-}  # the critic pairs rows of one process, so the estimate of TC would differ
+"""The first phase of stage 1 has no total correlation.
+
+The discriminator pairs rows of one process, so its estimate would differ.
+"""
 
 
 def start(script, world_size=2):
