@@ -113,6 +113,11 @@ class Sampler(nn.Module):
         return self.config.image_channels
 
     @property
+    def has_bank(self) -> bool:
+        """Whether posteriors of training images stand behind the prior "aggregated". Otherwise it is N(0, I)."""
+        return any(self.dim_kl)
+
+    @property
     def device(self) -> torch.device:
         """Device of the networks."""
         return next(self.parameters()).device

@@ -28,6 +28,8 @@ COMMANDS = {
     "train": "idgan.cli.fit:train",
     "evaluate": "idgan.cli.measure:evaluate",
     "plot": "idgan.cli.plot:plot",
+    "table": "idgan.cli.study:table",
+    "figure": "idgan.cli.study:figure",
     "convert": "idgan.cli.exchange:convert",
     "export": "idgan.cli.exchange:export",
     "publish": "idgan.cli.publish:publish",

@@ -27,6 +27,7 @@ __all__ = [
     "data_option",
     "default_out",
     "device_option",
+    "duration",
     "idle_threads_option",
     "if_decoder",
     "load_model",
@@ -340,3 +341,11 @@ def say_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2))
+
+
+def duration(seconds: float) -> str:
+    """A duration in a suitable unit, such as "1.5 hours"."""
+    for size, unit in ((365.25 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} seconds"

@@ -26,5 +26,6 @@ CELEBA = register_image_set(
         within="img_align_celeba",
         gaps=Numbered(1, COUNT),
         eyes=EYES,
+        attribute_files=("list_attr_celeba.txt", "list_attr_celeba.csv"),
     )
 )

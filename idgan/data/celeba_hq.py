@@ -1,4 +1,4 @@
-"""CelebA-HQ (Karras et al., 2018): 30,000 faces of 1024 x 1024, used as published."""
+"""CelebA-HQ (Karras et al., 2018): 30,000 faces of 1024 x 1024, used as published, or a copy in a smaller size."""
 
 from idgan.data.image_folder import register_image_set
 from idgan.data.image_set import ImageSet, Numbered, Whole
@@ -17,8 +17,9 @@ CELEBA_HQ = register_image_set(
     ImageSet(
         "celebahq",
         Whole(1024),
-        resolutions=(1024,),
-        title="CelebA-HQ: as published at 1024, checked and copied. Resized by Lanczos to a smaller resolution.",
+        resolutions=(1024, 512, 256),
+        title="CelebA-HQ: as published at 1024, checked and copied. Resized by Lanczos to a smaller resolution. "
+        "For a copy in another size, add --source-side.",
         example="CelebAMask-HQ.zip",
         count=COUNT,
         origin="CelebA-HQ is made from CelebA by https://github.com/tkarras/progressive_growing_of_gans. Its images as "
@@ -26,5 +27,6 @@ CELEBA_HQ = register_image_set(
         within="CelebA-HQ-img",
         gaps=Numbered(0, COUNT),
         eyes=EYES,
+        attribute_files=("CelebAMask-HQ-attribute-anno.txt",),
     )
 )

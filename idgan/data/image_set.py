@@ -1,12 +1,12 @@
 """A published set of images: how many there are, where to get them, and which square of an image is used."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from idgan.data.sources import FileSource
-from idgan.errors import DataError
+from idgan.errors import DataError, InvalidInputError
 from idgan.images.faces import Eyes
 from idgan.registry import Registry
 
@@ -76,6 +76,7 @@ class ImageSet:
         gaps: function of the images' names that returns a text on missing images, or "".
         eyes: centers (x, y) of the left and the right eye in the prepared square, in fractions of its side. None if
             the images are not aligned faces.
+        attribute_files: names that the file with the attributes of the images may have.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ImageSet:
     within: str = ""
     gaps: Callable[[Sequence[str]], str] = field(default=no_gaps, repr=False)
     eyes: Eyes | None = None
+    attribute_files: tuple[str, ...] = ()
 
     @property
     def resolution(self) -> int:
@@ -112,6 +114,18 @@ class ImageSet:
             )
         assert self.crop is not None, "a set without a crop overrides `plan`"
         return Plan(dict.fromkeys(names, self.crop), files.notes + self.notes(names))
+
+    def of_side(self, side: int | None) -> "ImageSet":
+        """The set with images of `side` x `side` in place of the published size. None is the published size.
+
+        Raises:
+            InvalidInputError: the images of the set are cut, so that their size is not free.
+        """
+        if side is None:
+            return self
+        if not isinstance(self.crop, Whole):
+            raise InvalidInputError(f"images of {self.name} have no other size, got the source side {side}")
+        return replace(self, crop=Whole(side))
 
     def notes(self, names: Sequence[str]) -> list[str]:
         """Sentences on how the images called `names` differ from the published ones."""
