@@ -119,7 +119,7 @@ def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: 
 @click.option(
     "--dims",
     callback=parse_dims,
-    help="Code dimensions or their names, such as 0,3-5,scale.  [default: the active ones, largest KL first]",
+    help="Code dimensions or names, such as 0,3-5,scale.  [default: the active ones, largest KL first]",
 )
 @click.option(
     "--span", nargs=2, type=float, default=(-3.0, 3.0), show_default=True, help="First and last value of a dimension."
