@@ -89,7 +89,7 @@ def code_grid_sheet(sampler: Sampler, c: Tensor, s: Tensor, labels: Sequence[str
     if "decoder" not in sampler.untrained:
         above = [""] if labels else []
         panels.insert(0, _Panel("VAE decoder", _tiles(sampler.decode(c)), 1, column_labels=above))
-    return _sheet(panels, stack=False)
+    return _sheet(panels)
 
 
 def reconstruction_sheet(
@@ -112,7 +112,7 @@ def reconstruction_sheet(
     panels.append(_Panel("generator, same c", _tiles_of(sampler, *pair)))
     if codes is not None:
         panels.append(_Panel("generator, inverted", _tiles_of(sampler, *codes)))
-    return _sheet(panels, stack=False)
+    return _sheet(panels)
 
 
 def traversal_sheet(
@@ -138,7 +138,7 @@ def traversal_sheet(
     panels = [_Panel("generator", _tiles_of(sampler, path, s), steps, names, values)]
     if "decoder" not in sampler.untrained:
         panels.append(_Panel("VAE decoder, same c", _tiles(sampler.decode(path)), steps, names, values))
-    return _sheet(panels)
+    return _sheet(panels, stack=True)
 
 
 def traversal_frames(
@@ -249,7 +249,7 @@ def edit_sheet(
         _Panel("reconstruction", _tiles_of(sampler, c, s)),
         _Panel(f"edit: {', '.join(texts)}" if texts else "edit", _tiles_of(sampler, edited, s)),
     ]
-    return _sheet(panels, stack=False)
+    return _sheet(panels)
 
 
 @torch.no_grad()
@@ -271,7 +271,7 @@ def vae_sheet(vae: "VAENetwork", x: Tensor, span: Sequence[float] = (-3.0, 3.0),
         _Panel("reconstruction", _tiles(vae.decode(posterior.mean))),
         _Panel("decoder", _tiles(vae.decode(path.flatten(0, 1))), steps, [f"c{dim}" for dim in dims], values),
     ]
-    return _sheet(panels, stack=False)
+    return _sheet(panels)
 
 
 def enlarged(x: Tensor, side: int) -> Tensor:
@@ -299,7 +299,7 @@ class _Panel(NamedTuple):
     tile_labels: Sequence[str] = ()
 
 
-def _sheet(panels: Sequence[_Panel], *, stack: bool = True) -> Image.Image:
+def _sheet(panels: Sequence[_Panel], *, stack: bool = False) -> Image.Image:
     """The panels side by side. With `stack`, wide panels stand one below the other.
 
     The size of texts follows from the width, see `WIDTHS_PER_TEXT`.
