@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idgan.cli.encode import invert_option, seed_option
 from idgan.cli.options import (
     ANIMATIONS,
     PICTURES,
@@ -178,8 +177,10 @@ def traverse(
 @click.argument("start", metavar="A")
 @click.argument("end", metavar="B")
 @click.option("--steps", type=click.IntRange(2, 1000), help="Number of images.  [default: 9; of an animation 30]")
-@invert_option
-@seed_option
+@click.option("--invert", is_flag=True, help="Find what the codes of images do not carry. Takes seconds per image.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of what codes of images do not carry."
+)
 @click.option(
     "--out",
     type=OutputFile(*PICTURES, *ANIMATIONS),
