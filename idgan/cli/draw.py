@@ -179,7 +179,11 @@ def traverse(
 @click.option("--steps", type=click.IntRange(2, 1000), help="Number of images.  [default: 9; of an animation 30]")
 @click.option("--invert", is_flag=True, help="Find what the codes of images do not carry. Takes seconds per image.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of what codes of images do not carry."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of what codes of images do not carry.",
 )
 @click.option(
     "--out",
