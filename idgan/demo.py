@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from PIL import Image, ImageDraw
@@ -33,9 +33,10 @@ RANGE_SAMPLES = 4096
 RANGE_QUANTILES = (0.01, 0.99)
 """Ends of a slider, as quantiles of the aggregated posterior."""
 MAX_SEED = 2**31 - 1
-EYES_AND_MOUTH = ((0.37, 0.52), (0.63, 0.52), (0.5, 0.79))
-"""Where a face of CelebA has them, in widths and heights of the image."""
-INVERT_STEPS = 200
+"""Largest seed in a field."""
+INVERT_STEPS = 150
+"""Steps of an inversion, unless the user gives others."""
+T = TypeVar("T")
 
 STYLE = """
 .gradio-container { max-width: 1320px !important; margin: 0 auto !important; }
@@ -96,6 +97,32 @@ def demo_page(sampler: Sampler, name: str) -> Any:
     return _Page(_gradio(), sampler, name).build()
 
 
+class _Work(NamedTuple):
+    """The work on one photo.
+
+    Attributes:
+        x: what the model sees, (1, C, H, H) in [0, 1].
+        c, s: its code (1, c_dim) and nuisance (1, s_dim), before edits.
+        sampler: the model, or a copy that was tuned to `x`.
+    """
+
+    x: Tensor
+    c: Tensor
+    s: Tensor
+    sampler: Sampler
+
+
+def _given(value: T | None) -> T:
+    """What a control of the photo gives.
+
+    Raises:
+        InvalidInputError: it is None.
+    """
+    if value is None:
+        raise InvalidInputError("there is no photo yet; upload one first")
+    return value
+
+
 class _Page:
     """Builds the page. The methods `draw...` and `read...` are what its controls call."""
 
@@ -108,7 +135,6 @@ class _Page:
         self.has_decoder = "decoder" not in sampler.untrained
         self.has_encoder = "encoder" not in sampler.untrained
         self.has_nuisance = sampler.s_dim > 0 or len(self.dims) < sampler.c_dim
-        self.is_face = str(sampler.info.get("data", "")).startswith("celeba")
         self.files = tempfile.TemporaryDirectory(prefix="idgan-demo-")  # lives as long as the page
 
     def build(self) -> Any:
@@ -190,8 +216,8 @@ class _Page:
     # -------------------------------------------------------------- photo
 
     def _build_photo(self) -> None:
-        gr = self.gradio
-        codes = gr.State()
+        gr, faces = self.gradio, self.sampler.eyes is not None
+        work = gr.State()
         progress = gr.Progress(track_tqdm=True)  # gradio fills in an argument with this default
         with gr.Row():
             with gr.Column(scale=2, min_width=240):
@@ -202,8 +228,12 @@ class _Page:
                     height=260,
                     elem_id="photo",
                 )
-                hint = " Move the face until eyes and mouth are on the crosses." if self.is_face else ""
-                gr.Markdown(f"The model sees a square.{hint}")
+                with gr.Row(visible=faces):
+                    face = gr.Number(
+                        1, label="face, from the left", precision=0, minimum=1, elem_id="face", min_width=80
+                    )
+                    align = gr.Button("Find the face", variant="primary", elem_id="align", min_width=80)
+                gr.Markdown("Or cut the square by hand, with the eyes on the crosses." if faces else "Cut the square:")
                 zoom = gr.Slider(1, 8, 1, step=0.05, label="zoom", elem_id="zoom", buttons=[])
                 across = gr.Slider(0, 1, 0.5, step=0.01, label="left to right", elem_id="across", buttons=[])
                 down = gr.Slider(0, 1, 0.5, step=0.01, label="top to bottom", elem_id="down", buttons=[])
@@ -213,89 +243,83 @@ class _Page:
                     edited = self._image("generator, edited", "edited")
                 gr.Markdown(
                     "The encoder reads the code of the picture. The inversion then finds the nuisance, so that the "
-                    "generator comes closer to the picture. After that, edit it with the sliders."
+                    "generator comes closer to the picture. Tuning fits a copy of the generator to the picture. After "
+                    "that, edit it with the sliders."
                 )
                 steps = gr.Slider(
-                    10, 1000, INVERT_STEPS, step=10, label="steps of the inversion", elem_id="steps", buttons=[]
+                    10, 1000, INVERT_STEPS, step=10, label="steps of inversion and tuning", elem_id="steps", buttons=[]
                 )
+                tune = gr.Checkbox(faces, label="tune the generator", elem_id="tune")
                 with gr.Row():
                     invert = gr.Button("Invert", variant="primary", elem_id="invert")
                     undo = gr.Button("Undo the edits", elem_id="undo")
             with gr.Column(scale=3, min_width=350):
                 sliders = self._build_sliders("photo")
         place = [zoom, across, down]
-        read = [codes, *sliders, seen, edited]
+        read, drawn = [work, *sliders, seen, edited], [work, *sliders, edited]
         quiet = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
         photo.change(self._shown(self.read_new_photo), photo, [*place, *read], **quiet)
         gr.on([part.input for part in place], self._shown(self.read_photo), [photo, *place], read, **quiet)
+        align.click(self._shown(self.align_photo), [photo, face], read, show_progress_on=seen, api_visibility="private")
 
-        def find(photo: str, zoom: float, across: float, down: float, steps: float, _: Any = progress) -> list[Any]:
-            return self.invert_photo(photo, zoom, across, down, steps)
+        def find(work: _Work | None, steps: float, tune: bool, _: Any = progress) -> list[Any]:
+            return self.invert_photo(work, steps, tune)
 
-        found = [codes, *sliders, edited]
-        invert.click(
-            self._shown(find), [photo, *place, steps], found, show_progress_on=edited, api_visibility="private"
-        )
-        undo.click(self._shown(self.draw_codes), [codes], [*sliders, edited], **quiet)
+        invert.click(self._shown(find), [work, steps, tune], drawn, show_progress_on=edited, api_visibility="private")
+        undo.click(self._shown(self.draw_work), work, drawn, **quiet)
         edits = [slider.input for slider in sliders]
-        gr.on(edits, self._shown(self.draw_edit), [codes, *sliders], [edited], **quiet)
+        gr.on(edits, self._shown(self.draw_edit), [work, *sliders], edited, **quiet)
 
     def read_new_photo(self, photo: str | None) -> list[Any]:
         """The controls of the center square, and what `read_photo` returns for it."""
         center = (1, 0.5, 0.5)
+        if photo is None:
+            return [*center, None, *self._slider_updates(torch.zeros(1, self.sampler.c_dim))[0], None, None]
         return [*center, *self.read_photo(photo, *center)]
 
-    def read_photo(self, photo: str | None, *place: float) -> list[Any]:
-        """The codes of the photo by the encoder, the sliders, what the model sees, and what the generator draws."""
-        if photo is None:
-            updates, _ = self._slider_updates(torch.zeros(1, self.sampler.c_dim))
-            return [None, *updates, None, None]
-        x = self._square(photo, *place)
-        c, s = self.sampler.complete(self.sampler.encode(x), seed=0)
-        return [(c.cpu(), s.cpu()), *self._slider_updates(c)[0], self._guides(self._picture(x)), *self._edited(c, s)]
-
-    def invert_photo(self, photo: str | None, *place_and_steps: float) -> list[Any]:
-        """The codes that inversion finds, the sliders, and what the generator draws."""
-        if photo is None:
-            raise InvalidInputError("there is no photo yet; upload one first")
-        *place, steps = place_and_steps
-        c, s = self.sampler.invert(self._square(photo, *place), steps=int(steps))
-        return [(c.cpu(), s.cpu()), *self._slider_updates(c)[0], *self._edited(c, s)]
-
-    def draw_codes(self, codes: tuple[Tensor, Tensor] | None) -> list[Any]:
-        """Sliders and the generator's picture of a pair (c, s)."""
-        if codes is None:
-            raise InvalidInputError("there is no photo yet; upload one first")
-        return [*self._slider_updates(codes[0])[0], *self._edited(*codes)]
-
-    def draw_edit(self, codes: tuple[Tensor, Tensor] | None, *values: float) -> Any:
-        """The generator's picture of the pair (c, s) with the active dimensions `values`."""
-        if codes is None:
-            raise InvalidInputError("there is no photo yet; upload one first")
-        return self._edited(*codes, *values)[0]
-
-    def _edited(self, c: Tensor, s: Tensor, *values: float) -> list[Image.Image]:
-        changed = self.sampler.changed(c, dict(zip(self.dims, values)), absolute=True)
-        return [self._picture(self.sampler.sample(changed, s.to(changed.device)))]
-
-    def _square(self, photo: str, zoom: float, across: float, down: float) -> Tensor:
-        """The part of a photo that the model sees, (1, C, H, H)."""
-        image = as_rgb(Path(photo).read_bytes())
+    def read_photo(self, photo: str | None, zoom: float, across: float, down: float) -> list[Any]:
+        """The work on a square of the photo, the sliders, what the model sees, and what the generator draws."""
+        image = as_rgb(Path(_given(photo)).read_bytes())
         side = min(image.size) / zoom
-        left, top = across * (image.width - side), down * (image.height - side)
-        square = image.crop((round(left), round(top), round(left) + round(side), round(top) + round(side)))
-        return as_batch(square, channels=self.sampler.image_channels, resolution=self.sampler.resolution)
+        left, top = round(across * (image.width - side)), round(down * (image.height - side))
+        square = image.crop((left, top, left + round(side), top + round(side)))
+        x = as_batch(square, channels=self.sampler.image_channels, resolution=self.sampler.resolution)
+        return self._read(x)
+
+    def align_photo(self, photo: str | None, face: float) -> list[Any]:
+        """As `read_photo`, for the face with the number `face`."""
+        return self._read(self.sampler.aligned(_given(photo), int(face)))
+
+    def _read(self, x: Tensor) -> list[Any]:
+        work = _Work(x.cpu(), *self.sampler.complete(self.sampler.encode(x), seed=0), self.sampler)
+        work, *sliders, edited = self.draw_work(work)
+        return [work, *sliders, self._guides(self._picture(x)), edited]
+
+    def invert_photo(self, work: "_Work | None", steps: float, tune: bool) -> list[Any]:
+        """The work with the codes that inversion finds, the sliders, and what the generator draws."""
+        x = _given(work).x
+        c, s = self.sampler.invert(x, steps=int(steps))
+        own = self.sampler.tuned(x, c, s, steps=int(steps)) if tune else self.sampler
+        return self.draw_work(_Work(x, c, s, own))
+
+    def draw_work(self, work: "_Work | None") -> list[Any]:
+        """The work, its sliders, and the generator's picture of its codes."""
+        work = _given(work)
+        return [work, *self._slider_updates(work.c)[0], self.draw_edit(work)]
+
+    def draw_edit(self, work: "_Work | None", *values: float) -> Any:
+        """The generator's picture of the codes with the active dimensions `values`."""
+        _, c, s, sampler = _given(work)
+        return self._picture(sampler.sample(sampler.changed(c, dict(zip(self.dims, values)), absolute=True), s))
 
     def _guides(self, picture: Image.Image) -> Image.Image:
-        """A picture with crosses where a model of faces expects eyes and mouth."""
-        if not self.is_face:
-            return picture
+        """A picture with crosses where the model expects eyes."""
         picture = picture.convert("RGB")
-        draw, side = ImageDraw.Draw(picture), picture.width
-        for x, y in EYES_AND_MOUTH:
+        draw, side, arm = ImageDraw.Draw(picture), picture.width, picture.width * 0.03
+        for x, y in ((x * side, y * side) for x, y in self.sampler.eyes or ()):
             for color, width in (("black", 5), ("white", 2)):
-                draw.line([(x - 0.03) * side, y * side, (x + 0.03) * side, y * side], fill=color, width=width)
-                draw.line([x * side, (y - 0.03) * side, x * side, (y + 0.03) * side], fill=color, width=width)
+                draw.line([x - arm, y, x + arm, y], fill=color, width=width)
+                draw.line([x, y - arm, x, y + arm], fill=color, width=width)
         return picture
 
     # -------------------------------------------------------------- animation
@@ -471,7 +495,7 @@ def write_space(directory: str | Path, model: str) -> list[Path]:
     lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items())
     contents = {
         "app.py": APP.format(model=model, title=title),
-        "requirements.txt": f"idgan[demo]=={__version__}\n",
+        "requirements.txt": f"idgan[demo,faces]=={__version__}\n",
         "README.md": f"---\n{lines}---\n\nA page to play with the model `{model}` of idgan.\n",
     }
     place = user_path(directory)

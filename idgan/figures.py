@@ -93,7 +93,14 @@ def code_grid_sheet(sampler: Sampler, c: Tensor, s: Tensor, labels: Sequence[str
 
 
 def reconstruction_sheet(
-    sampler: Sampler, images: object, *, seed: int = 0, crop: bool | int = False, codes: Codes | None = None
+    sampler: Sampler,
+    images: object,
+    *,
+    seed: int = 0,
+    crop: bool | int = False,
+    codes: Codes | None = None,
+    tuned: Sequence[Sampler] = (),
+    photos: Sequence[Image.Image] = (),
 ) -> Image.Image:
     """Figure 7: images, and what the decoder and the generator draw from their codes.
 
@@ -103,15 +110,19 @@ def reconstruction_sheet(
         seed: seed of the generator's nuisance.
         crop: cut images to their center square, see `as_batch`.
         codes: pair (c, s) from `Sampler.invert`. It adds a panel with the generator's images of this pair.
+        tuned: for each image the sampler from `Sampler.tuned`. They add a panel with their images of `codes`.
+        photos: pictures of what was cut, from `idgan.images.faces.cut_picture`. They come first.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    panels = [_Panel("original", _tiles(x))]
+    panels = [*_photo_panel(photos), _Panel("original", _tiles(x))]
     if "decoder" not in sampler.untrained:
         panels.append(_Panel("VAE decoder", _tiles(sampler.decode(sampler.posterior(x).mean))))
     pair = sampler.complete(sampler.encode(x), seed=seed)
     panels.append(_Panel("generator, same c", _tiles_of(sampler, *pair)))
     if codes is not None:
         panels.append(_Panel("generator, inverted", _tiles_of(sampler, *codes)))
+        if tuned:
+            panels.append(_Panel("generator, tuned", _tiles_of_each(tuned, *codes)))
     return _sheet(panels)
 
 
@@ -233,21 +244,26 @@ def edit_sheet(
     seed: int = 0,
     crop: bool | int = False,
     codes: Codes | None = None,
+    tuned: Sequence[Sampler] = (),
+    photos: Sequence[Image.Image] = (),
 ) -> Image.Image:
     """Images, their reconstructions and their edits. Arguments as in `Sampler.edit`.
 
     `codes` is the pair (c, s) to start from, for example from `Sampler.invert`. By default the encoder gives c, and
-    `seed` draws s.
+    `seed` draws s. With `tuned`, each image is drawn by its sampler from `Sampler.tuned`. `photos` are pictures of what
+    was cut, and come first.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
     c, s = sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
     edited = sampler.changed(c, changes, absolute=absolute)
     names = [sampler.dim_label(sampler.dim_index(dim)) for dim in changes]
     texts = [f"{name} = {v:g}" if absolute else f"{name} {v:+g}" for name, v in zip(names, changes.values())]
+    samplers = tuned or [sampler]
     panels = [
+        *_photo_panel(photos),
         _Panel("original", _tiles(x)),
-        _Panel("reconstruction", _tiles_of(sampler, c, s)),
-        _Panel(f"edit: {', '.join(texts)}" if texts else "edit", _tiles_of(sampler, edited, s)),
+        _Panel("reconstruction", _tiles_of_each(samplers, c, s)),
+        _Panel(f"edit: {', '.join(texts)}" if texts else "edit", _tiles_of_each(samplers, edited, s)),
     ]
     return _sheet(panels)
 
@@ -336,6 +352,20 @@ def _grid(panel: _Panel, text_size: int, min_tile: int = MIN_TILE) -> Image.Imag
 def _value_labels(values: Tensor) -> list[str]:
     """Values of a code dimension (N,) as short texts, such as -1.5, 0, +1.5."""
     return [f"{value:+.3g}" if value else "0" for value in values.tolist()]
+
+
+def _photo_panel(photos: Sequence[Image.Image]) -> list[_Panel]:
+    """A panel of pictures of one size, or [] without any."""
+    if not photos:
+        return []
+    return [_Panel("photo", as_batch(list(photos), channels=3, resolution=photos[0].width))]
+
+
+def _tiles_of_each(samplers: Sequence[Sampler], c: Tensor, s: Tensor) -> Tensor:
+    """Tiles of the generators' images, by one sampler for all rows or by one for each row."""
+    if len(samplers) == 1:
+        return _tiles_of(samplers[0], c, s)
+    return torch.cat([_tiles_of(*row) for row in zip(samplers, c.split(1), s.split(1))])
 
 
 def _tiles_of(sampler: Sampler, c: Tensor, s: Tensor) -> Tensor:

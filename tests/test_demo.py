@@ -196,7 +196,7 @@ def test_a_space_is_written_with_its_front_matter(tmp_path):
     assert front["sdk"] == "gradio" and front["sdk_version"] == gradio.__version__
     assert front["app_file"] == "app.py" and front["models"] == ["org/sprites"]
     requirements = (tmp_path / "space" / "requirements.txt").read_text()
-    assert requirements == f"idgan[demo]=={idgan.__version__}\n"
+    assert requirements == f"idgan[demo,faces]=={idgan.__version__}\n"
     assert write_space(tmp_path / "space", "org/sprites@v1") == paths
     with pytest.raises(InvalidInputError, match=r"README\.md exists with another content"):
         (tmp_path / "space" / "README.md").write_text("mine")

@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import os
 from difflib import get_close_matches
 from typing import Any
 
@@ -90,9 +89,6 @@ def main(modules: tuple[str, ...]) -> None:
     A MODEL is a name from `idgan list`, a hub repository (org/repo or org/repo@revision), a run directory, or a
     .safetensors file.
     """
-    # Idle threads of OpenMP would spin on the cores that other programs use. That makes two threads many times slower
-    # than one on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     load_plugins()
     for module in modules:
         import_object(module)

@@ -23,6 +23,8 @@ __all__ = [
     "InputPath",
     "OutputDirectory",
     "OutputFile",
+    "OutputPlace",
+    "align_options",
     "check_output",
     "crop_options",
     "data_option",
@@ -112,6 +114,34 @@ class OutputDirectory(click.Path):
             self.fail(str(error), param, ctx)
 
 
+class OutputPlace(click.Path):
+    """A file with one of `suffixes`, or a directory. It is checked before the command does any work.
+
+    A directory exists, or has a name without suffix, or ends in a slash.
+    """
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__()
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = os.path.expanduser(value)
+        directory = self.is_directory(path)
+        if not directory and Path(path).suffix.lower() not in self.suffixes:
+            suffixes = " or ".join(self.suffixes)
+            self.fail(f"the path must end in {suffixes}, or be a directory, got {path!r}", param, ctx)
+        try:
+            check_output(path, () if directory else self.suffixes, directory=directory)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+        return path
+
+    @staticmethod
+    def is_directory(path: str) -> bool:
+        """Whether `path` names a directory, which need not exist."""
+        return os.path.isdir(path) or path.endswith(("/", os.sep)) or not Path(path).suffix
+
+
 def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = (), *, directory: bool = False) -> Path:
     """Check that a file (or a directory) can be written at `path`. Returns it with `~` expanded.
 
@@ -195,6 +225,28 @@ def crop_options(command: Command) -> Command:
         return command(crop=crop_side or crop, **options)
 
     return with_crop
+
+
+def align_options(command: Command) -> Command:
+    """`--align` and `--face`, as one parameter `align` of `Sampler.posterior`."""
+
+    @click.option(
+        "--align",
+        is_flag=True,
+        help="Find the faces in photos, and cut them like the images that the model learned from.",
+    )
+    @click.option(
+        "--face", type=click.IntRange(min=1), metavar="N", help="With --align, the face to take, counted from the left."
+    )
+    @wraps(command)
+    def with_align(align: bool, face: int | None, **options: Any) -> Any:
+        if face is not None and not align:
+            raise click.UsageError("--face needs --align")
+        if align and options.get("crop"):
+            raise click.UsageError("--align finds the square, so it excludes --crop and --crop-side")
+        return command(align=face or align, **options)
+
+    return with_align
 
 
 # ------------------------------------------------------------------ models

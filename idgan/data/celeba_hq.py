@@ -6,6 +6,12 @@ from idgan.data.image_set import ImageSet, Numbered, Whole
 __all__ = ["CELEBA_HQ"]
 
 COUNT = 30_000
+EYES = ((0.379, 0.485), (0.621, 0.485))
+"""Centers of the eyes, in fractions of the side.
+
+Mean over 100 images, every 40th of 4,000, as `idgan.images.faces.find_faces` finds them, made symmetric. One image has
+a standard deviation of 0.009 across and 0.005 down.
+"""
 
 CELEBA_HQ = register_image_set(
     ImageSet(
@@ -19,5 +25,6 @@ CELEBA_HQ = register_image_set(
         "files are the folder CelebA-HQ-img in CelebAMask-HQ.zip from https://github.com/switchablenorms/CelebAMask-HQ",
         within="CelebA-HQ-img",
         gaps=Numbered(0, COUNT),
+        eyes=EYES,
     )
 )

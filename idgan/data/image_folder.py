@@ -24,6 +24,7 @@ from idgan.data.sources import HUGGING_FACE, PerProcess, open_files
 from idgan.errors import DataError, check_integer
 from idgan.files import read_json, user_path
 from idgan.images import as_batch, as_rgb
+from idgan.images.faces import Eyes
 
 __all__ = ["ImageFolder", "PreparedImages", "cut", "open_images", "register_image_set"]
 
@@ -101,10 +102,14 @@ def open_images(kind: str, resolution: int, path: str | Path | None = None) -> "
 
 
 class _Images(Dataset):
-    """A data set of color images. A subclass defines `resolution`, `__len__` and `pixels`."""
+    """A data set of color images. A subclass defines `resolution`, `eyes`, `__len__` and `pixels`.
+
+    `eyes` is where the eyes are in each image, as the set of images knows it. None if they are not aligned faces.
+    """
 
     image_channels = 3
     streams = True
+    eyes: Eyes | None = None
 
     def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Images (N, 3, H, W) at `indices` (N,), on their device. Nothing is random, and `rng` is ignored.
@@ -158,6 +163,8 @@ class PreparedImages(_Images):
             raise DataError(
                 f"{path} does not hold the {self._count:,} images of its {INDEX_FILE}: delete it and prepare it again"
             )
+        kind = self.index.get("kind")
+        self.eyes = IMAGE_SETS[kind].eyes if kind in IMAGE_SETS else None  # another package may have defined it
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PreparedImages, (self.path,)  # a pickle of the mapped array would hold all its pixels
@@ -188,6 +195,7 @@ class ImageFolder(_Images):
         self._files = open_files(path)
         if self._files.sequential:
             raise DataError(f"{path} is slow to read out of order: run `idgan prepare {kind} {path}`, or unpack it")
+        self.eyes = IMAGE_SETS[kind].eyes
         self._crops = list(IMAGE_SETS[kind].plan(self._files).crops.items())
         # Pillow decodes and resizes without Python's lock, so threads help.
         self._threads = PerProcess(partial(ThreadPoolExecutor, min(8, os.cpu_count() or 1)))

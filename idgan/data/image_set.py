@@ -7,9 +7,22 @@ from typing import Protocol
 
 from idgan.data.sources import FileSource
 from idgan.errors import DataError
+from idgan.images.faces import Eyes
 from idgan.registry import Registry
 
-__all__ = ["FOLDER", "IMAGE_SETS", "CenterCrop", "CenterSquare", "Crop", "ImageSet", "Numbered", "Plan", "Whole", "few"]
+__all__ = [
+    "FOLDER",
+    "IMAGE_SETS",
+    "CenterCrop",
+    "CenterSquare",
+    "Crop",
+    "ImageSet",
+    "Numbered",
+    "Plan",
+    "Whole",
+    "eyes_of",
+    "few",
+]
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""
@@ -61,6 +74,8 @@ class ImageSet:
         origin: one sentence on where to get them.
         within: images are looked for in folders with names that begin like this, if there are any.
         gaps: function of the images' names that returns a text on missing images, or "".
+        eyes: centers (x, y) of the left and the right eye in the prepared square, in fractions of its side. None if
+            the images are not aligned faces.
     """
 
     name: str
@@ -72,6 +87,7 @@ class ImageSet:
     origin: str = ""
     within: str = ""
     gaps: Callable[[Sequence[str]], str] = field(default=no_gaps, repr=False)
+    eyes: Eyes | None = None
 
     @property
     def resolution(self) -> int:
@@ -110,6 +126,12 @@ class ImageSet:
 
 IMAGE_SETS: Registry[ImageSet] = Registry("image set")
 """Name -> `ImageSet`. `register_image_set` adds to it."""
+
+
+def eyes_of(dataset: str | None) -> Eyes | None:
+    """Where the eyes are in the images of the data set called `dataset`. None if it is no set of aligned faces."""
+    name = (dataset or "").rpartition("-")[0]
+    return IMAGE_SETS[name].eyes if name in IMAGE_SETS else None
 
 
 # ------------------------------------------------------------------ crops

@@ -93,6 +93,7 @@ def record_of(run: "Run") -> TrainingRecord:
         wall_time_seconds=sum(stage["seconds"] for stage in stages.values()),
         versions=versions(),
         hardware=hardware(run.group),
+        eyes=getattr(run.dataset, "eyes", None),
     )
 
 

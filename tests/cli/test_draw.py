@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import idgan
+from idgan.cli import main
 from idgan.figures import (
     code_grid_sheet,
     edit_sheet,
@@ -105,8 +107,8 @@ def test_sample_refuses(fail, directory):
         ["traverse", "--out", "a.avi"],
         ["interpolate", "1", "2", "--out", "a.avi"],
         ["encode", "one.png", "--out", "one.png/codes.json"],
-        ["reconstruct", "one.png", "--out", "a.jpg"],
-        ["edit", "one.png", "--set", "0=1", "--out", "a.jpg"],
+        ["reconstruct", "one.png", "--out", "a.bmp"],
+        ["edit", "one.png", "--set", "0=1", "--out", "a.bmp"],
     ],
     ids=" ".join,
 )
@@ -273,6 +275,51 @@ def test_encode_refuses(fail, run, directory):
     assert "Missing argument 'IMAGES...'" in fail("encode", "small.safetensors", code=2)
 
 
+def test_encode_takes_folders_and_writes_a_file_each(run, directory):
+    save_png(torch.rand(1, 64, 64), "photos/a.png")
+    save_png(torch.rand(1, 64, 64), "photos/more/b.png")
+    output = run("encode", "small.safetensors", "one.png", "photos", "--out", "codes")
+    assert output.splitlines() == [f"codes/{name}.json: codes of 3 dimensions (1)" for name in ("one", "a", "more/b")]
+    together = json.loads(run("encode", "small.safetensors", "one.png", "photos"))["codes"]
+    assert [code["image"] for code in together] == ["one.png", "photos/a.png", "photos/more/b.png"]
+    for code, name in zip(together, ("one", "a", "more/b")):
+        alone = json.loads((directory / f"codes/{name}.json").read_text())["codes"]
+        assert alone[0]["image"] == code["image"]
+        assert alone[0]["mean"] == pytest.approx(code["mean"], abs=1e-5)
+
+
+def test_a_bad_image_does_not_stop_the_others(directory):
+    (directory / "page.png").write_text("<html>")
+    Image.new("L", (64, 80)).save("tall.png")
+    images = ("page.png", "one.png", "tall.png", "two.png")
+    for command, out in (("encode", "{}.json"), ("reconstruct", "{}-reconstruction.png")):
+        result = CliRunner().invoke(main, [command, "small.safetensors", *images, "--out", "results/"])
+        assert result.exit_code == 1
+        first, *_, last = result.stderr.splitlines()
+        assert first.startswith("Failed: cannot read the image page.png: it is not an image")
+        assert last == "Error: 2 of 4 images failed: page.png, tall.png"
+        assert all((directory / "results" / out.format(name)).is_file() for name in ("one", "two"))
+    result = CliRunner().invoke(main, ["encode", "small.safetensors", *images])
+    assert [code["image"] for code in json.loads(result.stdout)["codes"]] == ["one.png", "two.png"]
+    assert result.exit_code == 1
+
+
+def test_results_never_mix_or_overwrite_images(run, fail, directory):
+    for path in ("a/x.png", "b/x.png", "a/y.png"):
+        save_png(torch.rand(1, 64, 64), path)
+    Image.open("a/y.png").convert("RGB").save("a/y.jpg")
+    error = fail("encode", "small.safetensors", "a", "b", "--out", "codes")
+    assert "a/x.png and b/x.png would both be written to codes/x.png.json. Give them in separate calls" in error
+    run("encode", "small.safetensors", "a", "--out", "codes")
+    assert sorted(path.name for path in directory.glob("codes/*")) == ["x.json", "y.jpg.json", "y.png.json"]
+    before = (directory / "one.png").read_bytes()
+    error = fail("edit", "small.safetensors", "one.png", "--set", "0=1", "--out", "one.png")
+    assert "one.png is one of the images, and would be overwritten. Choose another --out" in error
+    assert (directory / "one.png").read_bytes() == before
+    (directory / "empty").mkdir()
+    assert "the folder empty has no images" in fail("encode", "small.safetensors", "empty")
+
+
 # ------------------------------------------------------------------ reconstruct
 
 
@@ -291,6 +338,19 @@ def test_reconstruct_finds_what_the_code_does_not_carry(run, sampler):
     assert "dB" in output and ", inverted " in output
     codes = sampler.invert("one.png", steps=3, seed=2)
     assert shows("r.png", reconstruction_sheet(sampler, "one.png", seed=2, codes=codes))
+
+
+def test_a_tuned_generator_comes_closer(run, sampler):
+    arguments = ("reconstruct", "small.safetensors", "one.png", "two.png", "--tune", "--steps", "12", "--seed", "2")
+    output = run(*arguments, "--out", "r.png")
+    inverted, tuned = (float(output.split(f"{name} ")[1].split()[0].rstrip(",")) for name in ("inverted", "tuned"))
+    assert tuned > inverted
+    x = as_batch(["one.png", "two.png"], channels=1, resolution=64)
+    codes = sampler.invert(x, steps=12, seed=2)
+    own = [sampler.tuned(*row, steps=12, seed=2) for row in zip(*(part.split(1) for part in (x, *codes)))]
+    assert shows("r.png", reconstruction_sheet(sampler, x, seed=2, codes=codes, tuned=own))
+    run("edit", "small.safetensors", "one.png", "two.png", *arguments[4:], "--set", "2=+1", "--out", "e.png")
+    assert shows("e.png", edit_sheet(sampler, x, {2: 1.0}, codes=codes, tuned=own))
 
 
 def test_reconstruct_refuses(fail, run):
@@ -326,7 +386,22 @@ def test_edit_of_a_photo(run, sampler):
     assert shows("f.png", edit_sheet(sampler, "photo.png", {2: 1.0}, crop=True))
 
 
+def test_edit_writes_a_picture_for_each_image(run, sampler):
+    output = run("edit", "small.safetensors", "one.png", "two.png", "--set", "0=+1.5", "--out", "edits")
+    assert output.splitlines() == [
+        f"edits/{name}-edit.png: originals, reconstructions, and edits of dimension 0 +1.5" for name in ("one", "two")
+    ]
+    assert shows("edits/two-edit.png", edit_sheet(sampler, "two.png", {0: 1.5}))
+
+
 def test_edit_refuses(fail):
+    assert "align (--align) needs a model of aligned faces" in fail(
+        "edit", "small.safetensors", "one.png", "--set", "0=1", "--align"
+    )
+    assert "--face needs --align" in fail("edit", "small.safetensors", "one.png", "--set", "0=1", "--face", "1", code=2)
+    assert "--align finds the square, so it excludes --crop and --crop-side" in fail(
+        "edit", "small.safetensors", "one.png", "--set", "0=1", "--align", "--crop", code=2
+    )
     assert "Missing option '--set'" in fail("edit", "small.safetensors", "one.png", code=2)
     assert "'0' is not DIMENSION=AMOUNT" in fail("edit", "small.safetensors", "one.png", "--set", "0", code=2)
     assert "dimension 0 is given twice" in fail(
