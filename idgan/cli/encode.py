@@ -66,7 +66,8 @@ def search_options(command: Command) -> Command:
         click.option(
             "--out",
             type=OutputPlace(*PICTURES),
-            help="Picture to write (.png, .jpg, .webp), or a directory for one picture an image.  [default: a picture MODEL-COMMAND.png]",
+            help="Picture to write (.png, .jpg, .webp), or a directory for one picture an image.  "
+            "[default: a picture MODEL-COMMAND.png]",
         ),
         align_options,
         crop_options,
