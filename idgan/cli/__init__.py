@@ -21,6 +21,8 @@ COMMANDS = {
     "dims": "idgan.cli.dims:dims",
     "sample": "idgan.cli.draw:sample",
     "traverse": "idgan.cli.draw:traverse",
+    "interpolate": "idgan.cli.draw:interpolate",
+    "demo": "idgan.cli.demo:demo",
     "encode": "idgan.cli.encode:encode",
     "reconstruct": "idgan.cli.encode:reconstruct",
     "edit": "idgan.cli.encode:edit",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from idgan.cli.options import (
+    PICTURES,
     Command,
     InputPath,
     OutputPlace,
@@ -65,8 +66,9 @@ def search_options(command: Command) -> Command:
         ),
         click.option(
             "--out",
-            type=OutputPlace(".png"),
-            help="Picture to write, or a directory for one picture an image.  [default: a picture MODEL-COMMAND.png]",
+            type=OutputPlace(*PICTURES),
+            help="Picture to write (.png, .jpg, .webp), or a directory for one picture an image.  "
+            "[default: a picture MODEL-COMMAND.png]",
         ),
         align_options,
         crop_options,
@@ -215,7 +217,7 @@ def draw(
     """
     import torch
 
-    from idgan.images import save_png
+    from idgan.images import save_image
 
     sources = sources_of(images)
     separate = out is not None and OutputPlace.is_directory(out)
@@ -239,7 +241,7 @@ def draw(
             rows = zip(*(part.split(1) for part in (x, *codes)))
             tuned = [sampler.tuned(*row, steps=steps, seed=seed) for row in rows]
         picture, text = sheet(sampler, Drawn(x, pictures, codes, tuned))
-        save_png(picture, result)
+        save_image(picture, result)
         click.echo(f"{result}: {text}")
 
     batches, pictures = [], []

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from idgan.sampler import Sampler
 
 __all__ = [
+    "ANIMATIONS",
+    "PICTURES",
     "DatasetArgument",
     "InputPath",
     "OutputDirectory",
     "OutputFile",
     "OutputPlace",
     "align_options",
+    "check_output",
     "crop_options",
     "data_option",
     "default_out",
@@ -38,11 +41,17 @@ __all__ = [
     "results_table",
     "say_json",
     "threads_option",
+    "title_of",
 ]
 
 MAX_NUMBERS = 100_000
 """Largest number of seeds or dimensions in one option."""
 MAX_THREADS = 1024
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Suffixes of the picture files that commands write."""
+ANIMATIONS = (".gif", ".mp4")
+"""Suffixes of the animation files that commands write."""
 
 Command = Callable[..., Any]
 
@@ -168,8 +177,12 @@ def default_out(model: str, what: str) -> Path:
     Raises:
         InvalidInputError: the file cannot be written.
     """
-    name = model.partition("@")[0].removesuffix(".safetensors")
-    return check_output(f"{Path(name).resolve().name}-{what}")
+    return check_output(f"{title_of(model)}-{what}")
+
+
+def title_of(model: str) -> str:
+    """MODEL without directories, organization, revision and suffix."""
+    return Path(model.partition("@")[0].removesuffix(".safetensors")).resolve().name
 
 
 def _expand(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -13,6 +13,8 @@ from idgan.cli import main
 from idgan.figures import (
     code_grid_sheet,
     edit_sheet,
+    interpolation_frames,
+    interpolation_sheet,
     reconstruction_sheet,
     sample_sheet,
     traversal_frames,
@@ -41,12 +43,13 @@ def test_sample_draws_one_image_a_seed(run, sampler):
     output = run("sample", "small.safetensors", "--seeds", "3,5-6")
     assert output.startswith("small-samples.png: samples of small.safetensors (3); left: generator")
     codes = [sampler.codes(1, seed) for seed in (3, 5, 6)]
-    assert shows("small-samples.png", sample_sheet(sampler, *map(torch.cat, zip(*codes))))
+    labels = ["seed 3", "seed 5", "seed 6"]
+    assert shows("small-samples.png", sample_sheet(sampler, *map(torch.cat, zip(*codes)), labels=labels))
 
 
 def test_sample_from_a_run_into_a_file(run, sampler, directory):
     run("sample", "runs/small", "--seeds", "0", "--prior", "normal", "--out", "deep/er/picture.png")
-    assert shows("deep/er/picture.png", sample_sheet(sampler, *sampler.codes(1, 0, "normal")))
+    assert shows("deep/er/picture.png", sample_sheet(sampler, *sampler.codes(1, 0, "normal"), labels=["seed 0"]))
     run("sample", "runs/small", "--seeds", "0")
     assert (directory / "small-samples.png").is_file()
 
@@ -69,10 +72,11 @@ def test_sample_crosses_codes_with_nuisances(run, sampler):
         "small-grid.png: 8 codes (rows) x 8 nuisances (columns) of small.safetensors; left: VAE decoder"
     )
     codes = [sampler.codes(1, seed) for seed in range(8)]
-    assert shows("small-grid.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes))))
+    labels = [f"seed {seed}" for seed in range(8)]
+    assert shows("small-grid.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes)), labels))
     run("sample", "small.safetensors", "--grid", "--seeds", "4,9", "--out", "two.png")
     codes = [sampler.codes(1, seed) for seed in (4, 9)]
-    assert shows("two.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes))))
+    assert shows("two.png", code_grid_sheet(sampler, *map(torch.cat, zip(*codes)), ["seed 4", "seed 9"]))
 
 
 def test_sample_refuses(fail, directory):
@@ -85,7 +89,8 @@ def test_sample_refuses(fail, directory):
         "sample", "small.safetensors", "--seeds", "0-1000", code=2
     )
     assert "1,024 images exceed the limit" in fail("sample", "small.safetensors", "--grid", "--seeds", "0-31", code=2)
-    assert "must end in .png, got 'a.jpg'" in fail("sample", "small.safetensors", "--out", "a.jpg", code=2)
+    message = "must end in .png or .jpg or .jpeg or .webp, got 'a.bmp'"
+    assert message in fail("sample", "small.safetensors", "--out", "a.bmp", code=2)
     assert "device 'gpu' cannot be used here" in fail("sample", "small.safetensors", "--device", "gpu")
     assert "is not a whole safetensors file" in fail("sample", "one.png")
     assert "did you mean 'dsprites'" in fail("sample", "dsprits")
@@ -96,13 +101,14 @@ def test_sample_refuses(fail, directory):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["sample", "--out", "a.jpg"],
+        ["sample", "--out", "a.bmp"],
         ["sample", "--out", "runs"],
         ["sample", "--separate", "one.png"],
-        ["traverse", "--out", "a.mp4"],
+        ["traverse", "--out", "a.avi"],
+        ["interpolate", "1", "2", "--out", "a.avi"],
         ["encode", "one.png", "--out", "one.png/codes.json"],
-        ["reconstruct", "one.png", "--out", "a.jpg"],
-        ["edit", "one.png", "--set", "0=1", "--out", "a.jpg"],
+        ["reconstruct", "one.png", "--out", "a.bmp"],
+        ["edit", "one.png", "--set", "0=1", "--out", "a.bmp"],
     ],
     ids=" ".join,
 )
@@ -160,7 +166,7 @@ def test_an_animation_goes_there_and_back(run, sampler):
         assert file.n_frames == len(frames) == 8
         for index, frame in enumerate(frames):
             file.seek(index)
-            assert np.array_equal(np.asarray(file.convert("L")), np.asarray(to_pil(frame)[0]))
+            assert np.array_equal(np.asarray(file.convert("L")), np.asarray(frame))
 
 
 def test_traverse_refuses(fail):
@@ -173,8 +179,66 @@ def test_traverse_refuses(fail):
     assert "'' is not a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
     assert "span must be two finite numbers" in fail("traverse", "small.safetensors", "--span", "0", "nan")
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)
-    assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.mp4", code=2)
+    assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.avi", code=2)
     assert "does not exist" in fail("traverse", "small.safetensors", "--image", "none.png", code=2)
+
+
+# ------------------------------------------------------------------ interpolate
+
+
+def test_interpolate_goes_from_seed_to_seed(run, sampler):
+    output = run("interpolate", "small.safetensors", "3", "7", "--steps", "4")
+    assert output == "small-interpolation.png: from seed 3 to seed 7, 4 images; generator and VAE decoder\n"
+    ends = [sampler.codes(1, seed) for seed in (3, 7)]
+    assert shows("small-interpolation.png", interpolation_sheet(sampler, *ends, 4, ("seed 3", "seed 7")))
+
+
+def test_interpolate_goes_from_image_to_seed(run, sampler):
+    run("interpolate", "small.safetensors", "two.png", "7", "--steps", "3", "--seed", "2", "--out", "i.png")
+    ends = [sampler.complete(sampler.encode("two.png"), seed=2), sampler.codes(1, 7)]
+    assert shows("i.png", interpolation_sheet(sampler, *ends, 3, ("two.png", "seed 7")))
+    run("interpolate", "small.safetensors", "one.png", "7", "--invert", "--steps", "3", "--out", "i.png")
+    ends[0] = sampler.invert("one.png", seed=0)
+    assert shows("i.png", interpolation_sheet(sampler, *ends, 3, ("one.png", "seed 7")))
+
+
+def test_an_animated_interpolation_goes_there_and_back(run, sampler):
+    output = run("interpolate", "small.safetensors", "3", "7", "--out", "i.gif")
+    assert output == "i.gif: from seed 3 to seed 7, 30 images, forward and back\n"
+    frames = interpolation_frames(sampler, *(sampler.codes(1, seed) for seed in (3, 7)), 30, ("seed 3", "seed 7"))
+    with Image.open("i.gif") as file:
+        assert file.n_frames == len(frames) == 58
+        for index in (0, 20, 29):
+            file.seek(index)
+            assert np.array_equal(np.asarray(file.convert("L")), np.asarray(frames[index]))
+
+
+def test_a_video_is_written_by_its_suffix(run):
+    av = pytest.importorskip("av", reason="PyAV (the extra video) is not installed")
+    run("interpolate", "small.safetensors", "3", "7", "--steps", "5", "--out", "i.mp4")
+    run("traverse", "small.safetensors", "--steps", "3", "--out", "t.MP4")
+    for path, count in ("i.mp4", 8), ("t.MP4", 4):
+        with av.open(path) as video:
+            assert len(list(video.decode(video=0))) == count
+
+
+def test_interpolate_refuses(fail):
+    assert "'none.png' is neither a seed nor an image file" in fail(
+        "interpolate", "small.safetensors", "1", "none.png", code=2
+    )
+    assert "'-1'" in fail("interpolate", "small.safetensors", "1", "--", "-1", code=2)
+    assert "1 is not in the range 2<=x<=1000" in fail(
+        "interpolate", "small.safetensors", "1", "2", "--steps", "1", code=2
+    )
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "webp"])
+def test_pictures_are_written_by_their_suffix(run, sampler, suffix):
+    run("traverse", "small.safetensors", "--steps", "3", "--out", f"t.{suffix}")
+    with Image.open(f"t.{suffix}") as file:
+        assert file.format == ("WEBP" if suffix == "webp" else "JPEG")
+        error = np.asarray(file.convert("RGB")).astype(int) - np.asarray(traversal_sheet(sampler, steps=3))
+        assert abs(error).mean() < 3
 
 
 # ------------------------------------------------------------------ encode
