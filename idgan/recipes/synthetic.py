@@ -1,9 +1,10 @@
 """Recipes of the synthetic data sets: dSprites and its variants. |c| = 10, without a nuisance (Tables A.2 and A.3)."""
 
 from dataclasses import replace
+from typing import Any
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
-from idgan.objectives import BetaVAEConfig, GrowingVAEConfig, IDGANConfig, growing_phases
+from idgan.objectives import BetaVAEConfig, GrowingVAEConfig, IDGANConfig, PairwiseTCVAEConfig, growing_phases
 from idgan.recipes.methods import GROWING_OPTIMIZERS
 from idgan.recipes.recipe import Adam, Recipe, Stage
 from idgan.recipes.registry import register_recipe
@@ -54,6 +55,11 @@ def in_color(name: str, seed: int, vae_stage: Stage, init_vae_from: str = "") ->
     )
 
 
+def short_stage(objective: Any, optimizer: Adam, steps: int) -> Stage:
+    """A stage 1 of a few thousand steps."""
+    return Stage(objective=objective, optimizers={"vae": optimizer}, steps=steps, precision="bf16", select_every=500)
+
+
 def textured(recipe: Recipe, steps: int) -> Recipe:
     """`recipe` with the stage 2 for images with a textured background, see docs/results.md.
 
@@ -77,8 +83,14 @@ def color_dsprites() -> Recipe:
 
 @register_recipe("noisy-dsprites")
 def noisy_dsprites() -> Recipe:
-    """Noisy-dSprites."""
-    return textured(in_color("noisy-dsprites", 0, growing_stage(7_000)), 22_000)
+    """Noisy-dSprites.
+
+    Stage 1 starts from Color-dSprites. From random weights the positions did not align with the axes of c. A growing
+    code aligns them (docs/results.md), but its stage 2 has not been trained yet.
+    """
+    objective = PairwiseTCVAEConfig(tc_weight=50.0, capacity=5.0, capacity_steps=1, weight=100.0, memory=2048)
+    stage = short_stage(objective, Adam(5e-4), steps=2_000)
+    return textured(in_color("noisy-dsprites", 2, stage, init_vae_from="color-dsprites"), 22_000)
 
 
 @register_recipe("scream-dsprites")
@@ -87,11 +99,5 @@ def scream_dsprites() -> Recipe:
 
     Stage 1 is a plain VAE, because stronger regularizers never found the sprite (docs/results.md).
     """
-    vae_stage = Stage(
-        objective=BetaVAEConfig(beta=1.0),
-        optimizers={"vae": Adam(1e-3)},
-        steps=4_000,
-        precision="bf16",
-        select_every=500,
-    )
-    return textured(in_color("scream-dsprites", 0, vae_stage), 18_000)
+    stage = short_stage(BetaVAEConfig(beta=1.0), Adam(1e-3), steps=4_000)
+    return textured(in_color("scream-dsprites", 0, stage), 18_000)
