@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from idgan import __version__
+from idgan.cli.options import ARGUMENTS
 from idgan.errors import IdganError
 from idgan.registry import import_object, load_plugins
 
@@ -47,6 +48,10 @@ class Commands(click.Group):
         module, function = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(module), function)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -63,6 +68,8 @@ class Commands(click.Group):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt as error:
+            if os.environ.get("RANK", "0") != "0":  # one process of several speaks
+                raise SystemExit(1) from error
             raise click.ClickException(str(error) or "interrupted") from error
 
 

@@ -1,10 +1,12 @@
 """`idgan train`: from data to a checkpoint."""
 
+import os
+import sys
 from typing import Any
 
 import click
 
-from idgan.cli.options import OutputDirectory, data_option, device_option
+from idgan.cli.options import ARGUMENTS, OutputDirectory, data_option, device_option
 
 MAX_SEED = 2**64 - 1
 
@@ -64,6 +66,13 @@ class TrainCommand(click.Command):
 )
 @data_option
 @device_option
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine, each with a part of the batch: one for each GPU.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option(
     "--compile",
@@ -88,6 +97,7 @@ def train(
     settings: dict[str, Any],
     data: str | None,
     device: str,
+    processes: int,
     threads: int | None,
     compile: bool,
     no_evaluate: bool,
@@ -104,7 +114,7 @@ def train(
     idgan train celeba-128 --vae runs/celeba-64
     idgan train dsprites --method vae-gan
     idgan train celebahq-1024 --dry-run
-    torchrun --nproc-per-node=2 -m idgan train dsprites --out runs/two
+    idgan train celeba-64 --processes 2
 
     \b
     A batch in 4 parts, in a quarter of the memory:
@@ -132,6 +142,11 @@ def train(
         trained = [part for part in stages if vae is None or part != "vae"]
         _preview(override(chosen, settings), trained, data, device, threads, compile)
         return
+    if processes > 1 and "RANK" not in os.environ:  # the processes themselves have a rank
+        from idgan.training.launch import run_processes
+
+        arguments = click.get_current_context().meta[ARGUMENTS]
+        raise SystemExit(run_processes([sys.executable, "-m", "idgan", *arguments], processes))
     name = recipe.rpartition(":")[2]
     out = out or f"runs/{name}" + ("" if method == "id-gan" else f"-{method}")
     path = idgan.train(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from idgan.sampler import Sampler
 
 __all__ = [
+    "ARGUMENTS",
     "DatasetArgument",
     "InputPath",
     "OutputDirectory",
@@ -35,6 +36,8 @@ __all__ = [
     "threads_option",
 ]
 
+ARGUMENTS = "idgan.arguments"
+"""Key of `click.Context.meta` for the whole command line, a list of text."""
 MAX_NUMBERS = 100_000
 """Largest number of seeds or dimensions in one option."""
 MAX_THREADS = 1024
