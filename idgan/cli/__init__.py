@@ -3,13 +3,12 @@
 import errno
 import importlib
 import os
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from idgan import __version__
-from idgan.cli.options import ARGUMENTS
+from idgan.cli.options import ARGUMENTS, SuggestingGroup
 from idgan.errors import IdganError
 from idgan.registry import import_object, load_plugins
 
@@ -36,7 +35,7 @@ COMMANDS = {
 """Command -> module and function. A module is imported when its command runs, so that help does not load torch."""
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """The commands of `COMMANDS`. Errors of the package and of the disk end in one line without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -51,14 +50,6 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = list(args)
         return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        close = get_close_matches(args[0], COMMANDS, n=1)
-        if close and args[0] not in COMMANDS and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

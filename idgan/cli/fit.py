@@ -24,7 +24,7 @@ def _settings(context: click.Context, parameter: click.Parameter, texts: tuple[s
 
 
 class TrainCommand(click.Command):
-    """A command with a list of the registered methods in its help."""
+    """A command whose help lists the registered methods, each with the first sentence of its docstring."""
 
     def format_help(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         from idgan.recipes import METHODS
@@ -32,8 +32,10 @@ class TrainCommand(click.Command):
 
         load_plugins()
         super().format_help(context, formatter)
-        formatter.write_paragraph()
-        formatter.write_text(f"Methods: {', '.join(METHODS)}.")
+        summaries = [((method.__doc__ or "").split("\n\n")[0]) for method in METHODS.values()]
+        rows = [(name, " ".join(text.replace("`", "").split())) for name, text in zip(METHODS, summaries)]
+        with formatter.section("Methods"):
+            formatter.write_dl(rows)
 
 
 @click.command(cls=TrainCommand)
@@ -103,20 +105,33 @@ def train(
     no_evaluate: bool,
     dry_run: bool,
 ) -> None:
-    """Train RECIPE. Stage 1 trains the encoder, stage 2 the GAN on the frozen encoder. The result is a checkpoint.
+    """Train RECIPE.
 
-    RECIPE is a name from `idgan list`, a registered recipe of your own, or MODULE:NAME of one. The same command
-    continues an interrupted run. Logs are in OUT/vae and OUT/gan. Every command takes OUT as MODEL.
+    Stage 1 trains a VAE. Its encoder reads the code c from an image. Stage 2 freezes the encoder and trains a GAN. Its
+    generator draws sharp images from which the encoder reads c again. At the end, the metrics are measured.
 
-    \b
-    idgan train dsprites --out runs/mine
-    idgan train dsprites --stage vae --steps 2000 --batch-size 32
-    idgan train celeba-128 --vae runs/celeba-64
-    idgan train dsprites --method vae-gan
-    idgan train celebahq-1024 --dry-run
-    idgan train celeba-64 --processes 2
+    RECIPE is a name from `idgan list`, a registered recipe of your own, or MODULE:NAME of one.
 
     \b
+    Look first. This shows every setting, and the time on this machine:
+      idgan train dsprites --dry-run
+    Train. Ctrl-C saves the state, and the same command continues:
+      idgan train dsprites --out runs/mine
+    Watch. OUT/vae and OUT/gan hold pictures and log.jsonl of each stage:
+      idgan plot runs/mine
+    Use the result, OUT/model.safetensors, wherever a MODEL is expected:
+      idgan traverse runs/mine
+
+    \b
+    Change the length, the batch or any other setting:
+      idgan train dsprites --stage vae --steps 2000 --batch-size 32
+      idgan train dsprites --set gan_stage.objective.id_weight=1e-4
+    Train what the paper compares ID-GAN with:
+      idgan train dsprites --method vae-gan
+    Use the encoder of another run, on images of other sizes too:
+      idgan train celeba-128 --vae runs/celeba-64
+    Several processes on this machine, one for each GPU. torchrun works too:
+      idgan train celeba-64 --processes 2
     A batch in 4 parts, in a quarter of the memory:
       idgan train celeba-256 --set gan_stage.accumulation_steps=4
     Lazy R1 at every 16th step, with 16 times the weight:
