@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from numbers import Integral, Real
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from idgan.dims import as_dim
 from idgan.errors import InvalidInputError, brief, check_integer
 
 __all__ = ["MAX_COUNT", "as_dims", "as_rows", "change", "common_size", "sweep"]
@@ -59,39 +61,46 @@ def common_size(c: Tensor | None, s: Tensor | None, n: int | None = None) -> int
     return size
 
 
-def as_dims(dims: object, c_dim: int, active_dims: Sequence[int]) -> list[int]:
-    """Check a list of code dimensions. Returns them as Python integers.
+def as_dims(dims: object, c_dim: int, active_dims: Sequence[int], names: Mapping[str, int]) -> list[int]:
+    """Check a list of code dimensions, each as `as_dim` takes it. Returns them as Python integers.
 
     Raises:
-        InvalidInputError: `dims` is not a list or is empty, or an entry is not from 0 to c_dim - 1.
+        InvalidInputError: `dims` is not a list or is empty, or there is no such dimension.
     """
     if isinstance(dims, Tensor) and not _is_plain(dims):
         raise InvalidInputError(f"dims must be a list of code dimensions, got {_kind(dims)}")
     values = dims.tolist() if hasattr(dims, "tolist") else dims
     if not isinstance(values, Sequence | range) or isinstance(values, str) or len(values) == 0:
         raise InvalidInputError(f"dims must be a list of code dimensions, got {brief(dims)}")
-    for dim in values:
-        if isinstance(dim, bool) or not isinstance(dim, Integral) or not 0 <= int(dim) < c_dim:
-            raise InvalidInputError(
-                f"code dimension must be an integer from 0 to {c_dim - 1}, got {brief(dim)}; "
-                f"the active ones are {list(active_dims)}"
-            )
-    return [int(dim) for dim in values]
+    return [as_dim(dim, c_dim, active_dims, names) for dim in values]
 
 
-def change(c: Tensor, changes: Mapping[int, float], active_dims: Sequence[int], *, absolute: bool = False) -> Tensor:
-    """A copy of codes `c` (N, c_dim) with `changes` (dimension -> number) added. `absolute` replaces the values.
+def change(
+    c: Tensor,
+    changes: Mapping[Any, float],
+    active_dims: Sequence[int],
+    names: Mapping[str, int],
+    *,
+    absolute: bool = False,
+) -> Tensor:
+    """A copy of codes `c` (N, c_dim) with `changes` added: dimension, as `as_dim` takes it -> number.
+
+    `absolute` replaces the values.
 
     Raises:
-        InvalidInputError: `changes` is not a mapping, a dimension does not exist, or a value is not finite.
+        InvalidInputError: `changes` is not a mapping, a dimension does not exist or is given twice, or a value is not
+            finite.
     """
     if not isinstance(changes, Mapping):
         raise InvalidInputError(f"changes must map code dimensions to numbers, as {{3: 1.5}}, got {brief(changes)}")
-    c = c.clone()
-    for dim, value in changes.items():
-        (dim,) = as_dims([dim], c.shape[1], active_dims)
+    c, changed = c.clone(), set()
+    for key, value in changes.items():
+        dim = as_dim(key, c.shape[1], active_dims, names)
+        if dim in changed:
+            raise InvalidInputError(f"dimension {dim} is changed twice: {brief(changes)}")
+        changed.add(dim)
         if not _is_finite(value):
-            raise InvalidInputError(f"the change of dimension {dim} must be a finite number, got {brief(value)}")
+            raise InvalidInputError(f"the change of dimension {brief(key)} must be a finite number, got {brief(value)}")
         if abs(float(value)) > MAX_VALUE:
             raise InvalidInputError("the changed c has values that are not finite")
         c[:, dim] = float(value) + (0 if absolute else c[:, dim])

@@ -91,7 +91,7 @@ def traversal_sheet(
     sampler: Sampler,
     c: object = None,
     s: object = None,
-    dims: Sequence[int] | None = None,
+    dims: Sequence[int | str] | None = None,
     span: Sequence[float] = (-3.0, 3.0),
     steps: int = 7,
     *,
@@ -99,9 +99,9 @@ def traversal_sheet(
 ) -> Image.Image:
     """Traversals by the generator and the decoder, one row per code dimension. Arguments as in `Sampler.traverse`."""
     c, s = sampler.complete(c, s, seed=seed)
-    dims = sampler.traversal_dims(dims)
-    path = sweep(c, dims, span, steps).flatten(0, 1)
-    caption = f"generator, dimensions {', '.join(map(str, dims))}"
+    chosen = sampler.traversal_dims(dims)
+    path = sweep(c, chosen, span, steps).flatten(0, 1)
+    caption = f"generator, dimensions {', '.join(map(sampler.dim_label, chosen))}"
     return _labeled(
         {caption: _sheet(_tiles_of(sampler, path, s), steps)} | _decoder_panel(sampler, path, columns=steps)
     )
@@ -111,7 +111,7 @@ def traversal_frames(
     sampler: Sampler,
     c: object = None,
     *,
-    dims: Sequence[int] | None = None,
+    dims: Sequence[int | str] | None = None,
     span: Sequence[float] = (-3.0, 3.0),
     steps: int = 7,
     seed: int = 0,
@@ -131,7 +131,7 @@ def traversal_frames(
 def edit_sheet(
     sampler: Sampler,
     images: object,
-    changes: Mapping[int, float],
+    changes: Mapping[int | str, float],
     *,
     absolute: bool = False,
     seed: int = 0,

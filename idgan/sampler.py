@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
+from idgan.dims import as_dim, as_names
 from idgan.errors import InvalidInputError, brief, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.inversion import Inversion
@@ -46,6 +48,8 @@ class Sampler(nn.Module):
         dim_kl: mean KL(q(c_d|x) || N(0, 1)) of each dimension over the bank, in nats.
         active: mask of the active dimensions, bool (c_dim,). All are active if the bank shows none.
         active_dims: the active dimensions, largest KL first.
+        dims: name -> dimension, of the dimensions that have a name, such as {"position_x": 4}. The order is that of
+            `active_dims`.
     """
 
     vae: Any  # a module with the methods of `idgan.networks.protocols.VAENetwork`, or of `Encoder`
@@ -76,6 +80,8 @@ class Sampler(nn.Module):
         self.register_buffer("active", active if active.any() else ~active, persistent=False)
         order = kl.argsort(descending=True, stable=True).tolist()
         self.active_dims: list[int] = [dim for dim in order if self.active[dim]]
+        names = as_names(self.info.get("dims"), config.c_dim)
+        self.dims: dict[str, int] = dict(sorted(names.items(), key=lambda item: order.index(item[1])))
 
     @property
     def c_dim(self) -> int:
@@ -123,6 +129,18 @@ class Sampler(nn.Module):
         codes = f"c {self.c_dim} ({len(self.active_dims)} active), s {self.s_dim}"
         images = f"{self.image_channels} x {self.resolution} x {self.resolution}"
         return f"Sampler({name}: {codes} -> {images}, {self.device}, {self.dtype})"
+
+    def code_range(self, share: float = 0.98) -> tuple[Tensor, Tensor]:
+        """Lowest and highest value of each code dimension over the bank, without its tails: (c_dim,) each.
+
+        `share` of the posterior means lie between them. Without a bank, it is the range of N(0, 1).
+        """
+        tail = (1 - share) / 2
+        codes = self.bank.mean
+        if len(codes) == 1:
+            codes = Normal(0.0, 1.0).icdf(torch.linspace(1e-4, 1 - 1e-4, 1000))[:, None].expand(-1, self.c_dim)
+        low, high = codes.quantile(torch.tensor([tail, 1 - tail]), dim=0)
+        return low, high
 
     # -------------------------------------------------------------- codes to images
 
@@ -324,7 +342,7 @@ class Sampler(nn.Module):
     def edit(
         self,
         x: object,
-        changes: Mapping[int, float],
+        changes: Mapping[int | str, float],
         *,
         absolute: bool = False,
         s: object = None,
@@ -339,7 +357,7 @@ class Sampler(nn.Module):
 
         Args:
             x: images in any form that `as_batch` takes.
-            changes: code dimension -> number to add.
+            changes: code dimension or its name -> number to add.
             absolute: the numbers are the new values.
             s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
             seed: seed of the random numbers.
@@ -354,15 +372,19 @@ class Sampler(nn.Module):
             c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
         return torch.cat(list(self.render(self.changed(c, changes, absolute=absolute), s)))
 
-    def changed(self, c: object, changes: Mapping[int, float], *, absolute: bool = False) -> Tensor:
-        """A copy of codes `c` (N, c_dim) with `changes` (dimension -> number) added. `absolute` replaces the values."""
-        return change(as_rows("c", c, self.c_dim, self.device), changes, self.active_dims, absolute=absolute)
+    def changed(self, c: object, changes: Mapping[int | str, float], *, absolute: bool = False) -> Tensor:
+        """A copy of codes `c` (N, c_dim) with `changes` (dimension or name -> number) added.
+
+        `absolute` replaces the values.
+        """
+        rows = as_rows("c", c, self.c_dim, self.device)
+        return change(rows, changes, self.active_dims, self.dims, absolute=absolute)
 
     def traverse(
         self,
         c: object = None,
         s: object = None,
-        dims: Sequence[int] | None = None,
+        dims: Sequence[int | str] | None = None,
         span: Sequence[float] = (-3.0, 3.0),
         steps: int = 7,
         *,
@@ -373,7 +395,7 @@ class Sampler(nn.Module):
         Args:
             c: code to start from, (c_dim,) or (1, c_dim). By default drawn by `seed`.
             s: nuisance, (s_dim,) or (1, s_dim). By default drawn by `seed`.
-            dims: D code dimensions. By default `active_dims`.
+            dims: D code dimensions or their names. By default `active_dims`.
             span: first and last value.
             steps: number of images per dimension.
             seed: seed of the random numbers.
@@ -388,9 +410,21 @@ class Sampler(nn.Module):
         path = sweep(start, self.traversal_dims(dims), span, int(steps))
         return torch.cat(list(self.render(path.flatten(0, 1), nuisance))).unflatten(0, path.shape[:2])
 
-    def traversal_dims(self, dims: Sequence[int] | None = None) -> list[int]:
+    def traversal_dims(self, dims: Sequence[int | str] | None = None) -> list[int]:
         """The code dimensions to traverse: `dims` once checked, by default `active_dims`."""
-        return list(self.active_dims) if dims is None else as_dims(dims, self.c_dim, self.active_dims)
+        return list(self.active_dims) if dims is None else as_dims(dims, self.c_dim, self.active_dims, self.dims)
+
+    def dim_index(self, dim: int | str) -> int:
+        """The code dimension that `dim` means: an integer, "4", "c4", or a name in `dims`.
+
+        Raises:
+            InvalidInputError: there is no such dimension. The message lists the accepted ones.
+        """
+        return as_dim(dim, self.c_dim, self.active_dims, self.dims)
+
+    def dim_label(self, dim: int) -> str:
+        """Name of a code dimension for people: its name in `dims`, or "c4" for a dimension without a name."""
+        return next((name for name, named in self.dims.items() if named == dim), f"c{dim}")
 
     def interpolate(self, a: object, b: object, steps: int = 7, s: object = None, *, seed: int | None = 0) -> Tensor:
         """Images on the straight line from code `a` to code `b`, with one nuisance: (steps, C, H, W).

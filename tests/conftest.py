@@ -13,12 +13,15 @@ os.environ.update(
     NO_PROXY="127.0.0.1,localhost",
 )
 
+import hypothesis
 import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package; this finds bands.py
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
+hypothesis.settings.load_profile("untimed")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -642,7 +642,7 @@ NAN, INF = float("nan"), float("inf")
             r"code dimension must be an integer from 0 to 3, got 4; the active ones are \[2, 0\]",
         ),
         (lambda g: g.traverse(dims=[-1]), "code dimension must be .*, got -1"),
-        (lambda g: g.traverse(dims=["0"]), "code dimension must be .*, got '0'"),
+        (lambda g: g.traverse(dims=["x"]), "code dimension must be .*, got 'x'"),
         (lambda g: g.traverse(dims=[]), "dims must be a list"),
         (lambda g: g.traverse(dims=2), "dims must be a list of code dimensions, got 2"),
         (lambda g: g.traverse(steps=0), "steps must be an integer from 1"),

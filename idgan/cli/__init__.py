@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "idgan.cli.zoo:list_",
     "info": "idgan.cli.zoo:info",
     "verify": "idgan.cli.zoo:verify",
+    "dims": "idgan.cli.dims:dims",
     "sample": "idgan.cli.draw:sample",
     "traverse": "idgan.cli.draw:traverse",
     "encode": "idgan.cli.encode:encode",

@@ -15,6 +15,7 @@ from idgan.cli.options import (
     if_decoder,
     load_model,
     model_argument,
+    parse_dims,
     parse_numbers,
     threads_option,
 )
@@ -107,8 +108,8 @@ def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: 
 @click.option("--image", type=InputPath(), help="Start from the code of this image.")
 @click.option(
     "--dims",
-    callback=parse_numbers,
-    help="Code dimensions, such as 0,3-5.  [default: the active ones, largest KL first]",
+    callback=parse_dims,
+    help="Code dimensions or names, such as 0,3-5,scale.  [default: the active ones, largest KL first]",
 )
 @click.option(
     "--span", nargs=2, type=float, default=(-3.0, 3.0), show_default=True, help="First and last value of a dimension."
@@ -128,7 +129,7 @@ def traverse(
     model: str,
     seed: int,
     image: str | None,
-    dims: list[int] | None,
+    dims: list[int | str] | None,
     span: tuple[float, float],
     steps: int,
     out: str | None,
@@ -149,12 +150,14 @@ def traverse(
 
     path = Path(out or default_out(model, "traversals.png"))
     sampler = load_model(model, device)
-    dims = sampler.traversal_dims(dims)
+    chosen = sampler.traversal_dims(dims)
     c = sampler.encode(image, crop=crop) if image else None
     if path.suffix.lower() == ".gif":
-        save_gif(traversal_frames(sampler, c, dims=dims, span=span, steps=steps, seed=seed), path)
+        save_gif(traversal_frames(sampler, c, dims=chosen, span=span, steps=steps, seed=seed), path)
         layout = "one tile per dimension, forward and back"
     else:
-        save_png(traversal_sheet(sampler, c, dims=dims, span=span, steps=steps, seed=seed), path)
+        save_png(traversal_sheet(sampler, c, dims=chosen, span=span, steps=steps, seed=seed), path)
         layout = "one row per dimension" + if_decoder(sampler, "; left: generator, right: VAE decoder")
-    click.echo(f"{path}: dimensions {', '.join(map(str, dims))} from {span[0]:g} to {span[1]:g}; {layout}")
+    click.echo(
+        f"{path}: dimensions {', '.join(map(sampler.dim_label, chosen))} from {span[0]:g} to {span[1]:g}; {layout}"
+    )

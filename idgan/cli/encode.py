@@ -131,7 +131,7 @@ def reconstruct(
     multiple=True,
     required=True,
     callback=parse_changes,
-    help="DIMENSION=AMOUNT, such as 3=+1.5. Can be repeated.",
+    help="DIMENSION=AMOUNT, such as scale=+1.5 or 3=+1.5. `idgan dims MODEL` lists the names. Can be repeated.",
 )
 @click.option("--absolute", is_flag=True, help="AMOUNT is the new value. By default it is added.")
 @invert_option
@@ -144,7 +144,7 @@ def reconstruct(
 def edit(
     model: str,
     images: tuple[str, ...],
-    changes: dict[int, float],
+    changes: dict[int | str, float],
     absolute: bool,
     invert: bool,
     steps: int,

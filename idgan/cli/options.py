@@ -32,6 +32,7 @@ __all__ = [
     "load_model",
     "model_argument",
     "parse_changes",
+    "parse_dims",
     "parse_numbers",
     "results_table",
     "say_json",
@@ -249,14 +250,27 @@ def parse_numbers(context: click.Context, parameter: click.Parameter, text: str 
     return numbers
 
 
-def parse_changes(context: click.Context, parameter: click.Parameter, texts: Iterable[str]) -> dict[int, float]:
-    """Read changes of a code such as "3=+1.5" as {3: 1.5}. A click callback."""
-    changes: dict[int, float] = {}
+def parse_dims(context: click.Context, parameter: click.Parameter, text: str | None) -> list[int | str] | None:
+    """Read code dimensions such as "0-2,scale" as [0, 1, 2, "scale"]. A click callback."""
+    if text is None:
+        return None
+    dims: list[int | str] = []
+    for part in text.split(","):
+        if re.fullmatch(r"\s*[^\W\d]\w*\s*", part):
+            dims.append(part.strip())
+        else:
+            dims += parse_numbers(context, parameter, part) or []
+    return dims
+
+
+def parse_changes(context: click.Context, parameter: click.Parameter, texts: Iterable[str]) -> dict[int | str, float]:
+    """Read changes of a code such as "scale=+1.5" as {"scale": 1.5}. A click callback."""
+    changes: dict[int | str, float] = {}
     for text in texts:
-        match = re.fullmatch(r"\s*(\d{1,6})\s*=\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*", text, re.ASCII)
+        match = re.fullmatch(r"\s*(\w{1,40})\s*=\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*", text, re.ASCII)
         if not match:
             raise click.BadParameter(f"{text!r} is not DIMENSION=AMOUNT, such as 3=+1.5", context, parameter)
-        dim = int(match[1])
+        dim = int(match[1]) if match[1].isdecimal() else match[1]
         if dim in changes:
             raise click.BadParameter(f"dimension {dim} is given twice", context, parameter)
         changes[dim] = float(match[2])

@@ -11,6 +11,7 @@ import torch
 from idgan import __version__
 from idgan.data import DATASETS, Dataset
 from idgan.errors import CheckpointError
+from idgan.evaluation.dim_names import factor_names
 from idgan.evaluation.results import measure_into
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import sha256_of
@@ -40,7 +41,9 @@ SAMPLES = 10_000
 
 
 def bundle(run: "Run", measure: bool = True) -> None:
-    """Write the checkpoint of a finished run, `samples.png`, `traversals.png` and, with `measure`, `results.json`.
+    """Write the checkpoint of a finished run, with names of its code dimensions if the data set has factors.
+
+    Also writes `samples.png`, `traversals.png` and, with `measure`, `results.json`.
 
     Pictures and results are those of the written file. Its golden vectors are computed on the CPU. Untrained parts of
     the VAE are named in the record and not measured. A run with networks that are not registered gets
@@ -55,6 +58,8 @@ def bundle(run: "Run", measure: bool = True) -> None:
     info = {"name": run.recipe.name, "data": dataset_name(run.recipe.data), "training": record_of(run).to_dict()}
     sampler, path = run.sampler(info=info).cpu(), run.result
     if not is_same_checkpoint(path, sampler):
+        if "encoder" not in sampler.untrained and run.dataset.factors is not None:
+            sampler.info["dims"] = factor_names(sampler.vae, run.dataset, sampler.active_dims)
         write_checkpoint(path, sampler)
     sampler = read_checkpoint(path).to(run.group.device)
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")

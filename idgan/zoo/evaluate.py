@@ -19,7 +19,7 @@ from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.models import ResolvedCheckpoint, load, resolve
 
-__all__ = ["evaluate", "iter_results"]
+__all__ = ["evaluate", "iter_results", "open_data"]
 
 PathLike = str | os.PathLike[str]
 
@@ -104,7 +104,8 @@ def iter_results(
     else:
         found = resolve(model)
         sampler = load(found, device=device)
-    dataset = _open_data(sampler, data, required=metrics is not None or data is not None) if reads_data else None
+    required = metrics is not None or data is not None
+    dataset = _open_if_there(sampler, data, required) if reads_data else None
     if out is None:
         yield from measure(sampler, dataset, metrics, **options)
     else:
@@ -113,15 +114,24 @@ def iter_results(
         yield from measure_into(out, name, sha256, sampler, dataset, metrics, **options)
 
 
-def _open_data(sampler: Sampler, data: PathLike | Dataset | None, required: bool) -> Dataset | None:
-    """The data set to measure on. None, with a warning, if it is missing and not `required`."""
+def open_data(sampler: Sampler, data: PathLike | Dataset | None = None) -> Dataset:
+    """The data set to measure `sampler` on: `data` as in `evaluate`, by default the one it was trained on.
+
+    Raises:
+        DataError: the data set is unknown, missing or damaged.
+    """
     if data is not None and not isinstance(data, (str, os.PathLike)):
         return check_dataset(data)
+    name = sampler.info.get("data")
+    if name is None:
+        raise DataError("the model does not name the data set it was trained on; pass a Dataset object")
+    return open_dataset(str(name), None if data is None else os.path.expanduser(data))
+
+
+def _open_if_there(sampler: Sampler, data: PathLike | Dataset | None, required: bool) -> Dataset | None:
+    """The data set to measure on. None, with a warning, if it is missing and not `required`."""
     try:
-        name = sampler.info.get("data")
-        if name is None:
-            raise DataError("the model does not name the data set it was trained on; pass a Dataset object")
-        return open_dataset(str(name), None if data is None else os.path.expanduser(data))
+        return open_data(sampler, data)
     except DataError as error:
         if required:
             raise

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from idgan.dims import as_names
 from idgan.errors import InvalidInputError, ManifestError, UnknownModelError
 from idgan.files import read_regular_file, write_atomically
 
@@ -189,6 +190,7 @@ class Entry(_Checked):
     c_dim: int = field(metadata=POSITIVE)
     s_dim: int = field(metadata=_accepting("a non-negative integer", _integer_from(0)))
     model: dict[str, Any] | None = field(default=None, metadata=OBJECT)
+    dims: dict[str, int] | None = field(default=None, metadata=OBJECT)
     weights: Weights | None = field(
         default=None, metadata=_accepting("an object, or null", _or_none(_instance_of(Weights)))
     )
@@ -208,6 +210,8 @@ class Entry(_Checked):
             raise ManifestError("fields 'weights' and 'training' must be given: the status is \"released\"")
         if self.training is not None:
             _check_training(self.training)
+        with _prefixing_errors("field 'dims'"):
+            as_names(self.dims, self.c_dim)
 
     @classmethod
     def from_json(cls, value: Any) -> "Entry":
@@ -228,7 +232,8 @@ class Entry(_Checked):
             "weights": self.weights and self.weights.to_json(),
             "metrics": list(self.metrics),
         }
-        return {**vars(self), **parts}
+        values = {**vars(self), **parts}
+        return {name: value for name, value in values.items() if name != "dims" or value}
 
 
 def _check_metric(where: str, metric: object) -> None:

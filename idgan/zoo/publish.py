@@ -114,6 +114,7 @@ def _entry_of(
         c_dim=config.c_dim,
         s_dim=config.s_dim,
         model=config.to_dict(),
+        dims=file.info.get("dims"),
         weights=weights,
         training=_without_private_paths(training),
         metrics=metrics,

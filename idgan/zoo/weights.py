@@ -36,6 +36,7 @@ __all__ = [
     "read_checkpoint",
     "read_file",
     "write_checkpoint",
+    "write_info",
 ]
 
 FORMAT = "idgan-1"
@@ -78,7 +79,6 @@ def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
         OSError: the file cannot be written.
     """
     sampler = copy.deepcopy(sampler).float()
-    metadata = {"format": FORMAT, "config": json.dumps(sampler.config.to_dict()), "info": json.dumps(sampler.info)}
     tensors = {f"{part}.{name}": t for part in PARTS for name, t in getattr(sampler, part).state_dict().items()}
     tensors |= {"bank.mean": sampler.bank.mean, "bank.logvar": sampler.bank.logvar}
     c, s = sampler.codes(GOLDEN_COUNT, seed=0)
@@ -86,6 +86,22 @@ def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
     tensors |= {f"golden.{name}": tensor for name, tensor in goldens.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     check_values(path, tensors)
+    return _write(path, tensors, sampler.config, sampler.info)
+
+
+def write_info(file: CheckpointFile, info: dict[str, Any]) -> Path:
+    """Replace the `info` in the checkpoint `file`. All tensors keep their bits.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    return _write(file.path, _read_tensors(file), file.config, info)
+
+
+def _write(
+    path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], config: ModelConfig, info: dict[str, Any]
+) -> Path:
+    metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()), "info": json.dumps(info)}
     return write_atomically(path, _with_sorted_header(safetensors.torch.save(tensors, metadata)))
 
 

@@ -126,7 +126,7 @@ def test_threads_and_home_directories_are_taken(run, directory, monkeypatch):
 
 def test_traverse_shows_the_live_dimensions(run, sampler):
     output = run("traverse", "small.safetensors", "--seed", "3", "--steps", "4")
-    assert output.startswith("small-traversals.png: dimensions 2, 0 from -3 to 3; one row per dimension")
+    assert output.startswith("small-traversals.png: dimensions c2, c0 from -3 to 3; one row per dimension")
     assert shows("small-traversals.png", traversal_sheet(sampler, steps=4, seed=3))
 
 
@@ -146,13 +146,13 @@ def test_traverse_from_an_image(run, sampler):
         "--out",
         "t.png",
     )
-    assert output.startswith("t.png: dimensions 0, 1 from -1 to 0.5;")
+    assert output.startswith("t.png: dimensions c0, c1 from -1 to 0.5;")
     assert shows("t.png", traversal_sheet(sampler, sampler.encode("two.png"), dims=[0, 1], span=(-1, 0.5), steps=2))
 
 
 def test_an_animation_goes_there_and_back(run, sampler):
     output = run("traverse", "small.safetensors", "--dims", "0", "--steps", "5", "--out", "t.gif")
-    assert output == "t.gif: dimensions 0 from -3 to 3; one tile per dimension, forward and back\n"
+    assert output == "t.gif: dimensions c0 from -3 to 3; one tile per dimension, forward and back\n"
     frames = traversal_frames(sampler, dims=[0], steps=5)
     with Image.open("t.gif") as file:
         assert file.n_frames == len(frames) == 8
@@ -165,7 +165,9 @@ def test_traverse_refuses(fail):
     assert "code dimension must be an integer from 0 to 2, got 3; the active ones are [2, 0]" in fail(
         "traverse", "small.safetensors", "--dims", "3"
     )
-    assert "'x' is not a number or a range" in fail("traverse", "small.safetensors", "--dims", "x", code=2)
+    assert "code dimension must be an integer from 0 to 2, got 'x'" in fail(
+        "traverse", "small.safetensors", "--dims", "x"
+    )
     assert "'' is not a number" in fail("traverse", "small.safetensors", "--dims", "", code=2)
     assert "span must be two finite numbers" in fail("traverse", "small.safetensors", "--span", "0", "nan")
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)

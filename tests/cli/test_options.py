@@ -16,6 +16,7 @@ from idgan.cli.options import (
     OutputFile,
     default_out,
     parse_changes,
+    parse_dims,
     parse_numbers,
     threads_option,
 )
@@ -56,16 +57,27 @@ def test_numbers_come_back_in_order(numbers):
     assert parse_numbers(None, None, ",".join(map(str, numbers))) == numbers
 
 
+def test_dimensions_by_number_range_and_name():
+    assert parse_dims(None, None, "0, scale,3-5,c7") == [0, "scale", 3, 4, 5, "c7"]
+    with pytest.raises(click.BadParameter, match="'a b' is not a number or a range"):
+        parse_dims(None, None, "0,a b")
+
+
 @pytest.mark.parametrize(
     ("texts", "changes"),
-    [(["3=+1.5"], {3: 1.5}), (["0=-2", "1=.5", " 2 = 3. "], {0: -2.0, 1: 0.5, 2: 3.0}), ([], {})],
+    [
+        (["3=+1.5"], {3: 1.5}),
+        (["scale=-1", "c4=2"], {"scale": -1.0, "c4": 2.0}),
+        (["0=-2", "1=.5", " 2 = 3. "], {0: -2.0, 1: 0.5, 2: 3.0}),
+        ([], {}),
+    ],
 )
 def test_changes(texts, changes):
     assert parse_changes(None, None, texts) == changes
 
 
 @pytest.mark.parametrize(
-    "text", ["3", "=1", "3=", "a=1", "-1=1", "3=1=2", "3=nan", "3=inf", "3=one", "3=1,4=2", "1.0=2"]
+    "text", ["3", "=1", "3=", "a-b=1", "-1=1", "3=1=2", "3=nan", "3=inf", "3=one", "3=1,4=2", "1.0=2"]
 )
 def test_what_are_no_changes(text):
     with pytest.raises(click.BadParameter, match=r"is not DIMENSION=AMOUNT, such as 3=\+1\.5"):

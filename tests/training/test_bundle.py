@@ -33,6 +33,14 @@ def test_the_run_directory_loads_by_its_name(finished):
     assert ours.info["name"] == "dsprites"
 
 
+def test_its_dimensions_have_names(finished):
+    from idgan.data import open_dataset
+    from idgan.evaluation.dim_names import factor_names
+
+    sampler = read_checkpoint(finished / "model.safetensors")
+    assert sampler.dims == factor_names(sampler.vae, open_dataset("dsprites"), sampler.active_dims)
+
+
 def test_it_holds_the_moving_average_and_the_selected_encoder(finished):
     model = load_file(finished / "model.safetensors")
     averaged = load_file(finished / "gan" / "state.safetensors")

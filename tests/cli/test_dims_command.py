@@ -1,0 +1,63 @@
+"""`idgan dims` shows and writes the names of code dimensions."""
+
+import json
+
+import torch
+from safetensors.torch import load_file
+
+import idgan
+
+
+def test_names_given_by_hand(run):
+    before = load_file("runs/small/model.safetensors")
+    assert "size" in run("dims", "runs/small", "--name", "size=2")
+    run("dims", "runs/small", "--name", "left=0")
+    assert idgan.load("runs/small", device="cpu").dims == {"size": 2, "left": 0}
+    run("dims", "runs/small", "--name", "scale=2")  # a new name for 2
+    assert idgan.load("runs/small", device="cpu").dims == {"scale": 2, "left": 0}
+    after = load_file("runs/small/model.safetensors")
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert run("verify", "runs/small").startswith("small: ok")
+
+
+def test_the_table(run):
+    run("dims", "small.safetensors", "--name", "size=2")
+    heading, *rows = run("dims", "small.safetensors").splitlines()
+    assert heading.split() == ["dim", "name", "KL", "range"]
+    assert rows[1].split() == ["1", "0.00", "inactive"]
+    assert rows[2].split()[:2] == ["2", "size"]
+    table = json.loads(run("dims", "small.safetensors", "--json"))
+    assert [row["name"] for row in table] == [None, None, "size"]
+    assert [row["active"] for row in table] == [True, False, True]
+
+
+def test_results_stay_those_of_the_checkpoint(run):
+    from idgan.files import sha256_of
+
+    results = {"name": "small", "sha256": sha256_of("runs/small/model.safetensors"), "metrics": []}
+    with open("runs/small/results.json", "w") as file:
+        json.dump(results, file)
+    run("dims", "runs/small", "--name", "size=2")
+    with open("runs/small/results.json") as file:
+        assert json.load(file)["sha256"] == sha256_of("runs/small/model.safetensors")
+
+
+def test_measured_names(run):
+    run("dims", "small.safetensors", "--measure")  # random weights: whatever it finds can be used as a name
+    for name, dim in idgan.load("small.safetensors", device="cpu").dims.items():
+        assert f"dimensions {name} from" in run("traverse", "small.safetensors", "--dims", str(dim))
+
+
+def test_what_cannot_be_named(fail):
+    assert "a run directory or a .safetensors file, and dsprites is neither" in fail(
+        "dims", "dsprites", "--name", "a=1"
+    )
+    assert "size must be a code dimension from 0 to 2, got 3" in fail("dims", "runs/small", "--name", "size=3")
+    assert "is not NAME=DIMENSION" in fail("dims", "runs/small", "--name", "c3=1", code=2)
+    assert "given twice" in fail("dims", "runs/small", "--name", "a=1", "--name", "a=2", code=2)
+
+
+def test_an_edit_by_name(run, fail):
+    run("dims", "runs/small", "--name", "size=2")
+    assert "edits of dimension size +1" in run("edit", "runs/small", "one.png", "--set", "size=+1")
+    assert "must be a name (size)" in fail("edit", "runs/small", "one.png", "--set", "wide=+1")
