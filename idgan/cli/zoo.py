@@ -9,6 +9,8 @@ import click
 
 from idgan.cli.options import model_argument, results_table, say_json
 
+DISENTANGLEMENT = (("fvm", "paper"), ("mig", "disentanglement_lib"))
+"""The paper's two metrics, as (name, start of the protocol)."""
 DISTANCE = r"FI?D(?!.*(normal|infinity)).*"
 """Names of Fréchet distances with codes from the aggregated posterior."""
 
@@ -42,18 +44,18 @@ def list_(status: str | None, as_json: bool, markdown: bool) -> None:
 
 def _table(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Lines of a Markdown table of manifest entries, name -> entry. Those with weights come first."""
-    yield "| name | what to expect | images | weights | FVM | MIG | FD of generator, decoder | data (license) |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| name | what to expect | images | weights | FVM, MIG | FD of generator, decoder | data (license) |"
+    yield "|---|---|---|---|---|---|---|"
     for name, entry in sorted(rows.items(), key=lambda row: row[1]["weights"] is None):
         side = entry["resolution"]
+        disentangled = [_metric_value(entry, *metric, ".2f") for metric in DISENTANGLEMENT]
         distances = [_metric_value(entry, DISTANCE, part, ".3g") for part in ("generator", "decoder")]
         cells = [
             f"`{name}`",
             entry["description"],
             f"{side}x{side}{', color' if entry['image_channels'] == 3 else ''}",
             f"{entry['weights']['bytes'] / 1e6:.1f} MB" if entry["weights"] else "none yet",
-            _metric_value(entry, "fvm", "paper", ".2f"),
-            _metric_value(entry, "mig", "disentanglement_lib", ".2f"),
+            ", ".join(filter(None, disentangled)),
             ", ".join(filter(None, distances)),
             f"{entry['data']['name']} ({entry['data']['license']})",
         ]

@@ -56,8 +56,8 @@ def test_list_as_markdown_has_sizes_and_metrics(run, directory, monkeypatch):
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + len(zoo.list_models())
     row = "| A test | 64x64, color | none yet |"
-    assert f"| `measured` {row} 0.88 | 0.34 | 5.68, 123 | Sprites (CC0-1.0) |" in lines
-    assert f"| `unmeasured` {row}  |  |  | Sprites (CC0-1.0) |" in lines
+    assert f"| `measured` {row} 0.88, 0.34 | 5.68, 123 | Sprites (CC0-1.0) |" in lines
+    assert f"| `unmeasured` {row}  |  | Sprites (CC0-1.0) |" in lines
     size = Path(idgan.__file__).parent.joinpath("weights/dsprites.safetensors").stat().st_size
     assert re.match(rf"\| `\S+` .*\| {size / 1e6:.1f} MB \|", next(line for line in lines if "`dsprites`" in line))
     released = [f"| `{name}` |" for name in zoo.list_models(status="released")]
