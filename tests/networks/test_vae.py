@@ -84,7 +84,7 @@ def test_every_layer_but_the_last_is_followed_by_relu():
     vae = VAEConfig().build()
     encoder, decoder = ([type(layer).__name__ for layer in stack] for stack in (vae.encoder, vae.decoder))
     assert encoder == ["Conv2d", "ReLU"] * 4 + ["Flatten", "Linear", "ReLU", "Linear"]
-    assert decoder == ["Linear", "ReLU"] * 2 + ["Unflatten"] + ["ConvTranspose2d", "ReLU"] * 3 + ["ConvTranspose2d"]
+    assert decoder == ["Linear", "ReLU"] * 2 + ["Unflatten"] + ["UpConv2d", "ReLU"] * 3 + ["UpConv2d"]
 
 
 @pytest.mark.parametrize(("c_dim", "channels"), [(10, 1), (3, 3)])
