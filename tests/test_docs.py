@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from idgan.cli import main
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TUTORIAL = CHECKOUT / "docs" / "tutorial.ipynb"
@@ -46,6 +49,48 @@ def test_the_site_describes_what_users_call(site):
 def test_the_notebook_holds_no_outputs():
     cells = json.loads(TUTORIAL.read_text())["cells"]
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
+
+
+PAGES = (
+    "README.md",
+    "docs/howto.md",
+    "docs/gallery.md",
+    "docs/method.md",
+    "docs/results.md",
+    "docs/manifest.md",
+    "CONTRIBUTING.md",
+)
+
+
+def documented_commands():
+    """(page, words) of every `idgan ...` in the pages."""
+    for page in PAGES:
+        text = (CHECKOUT / page).read_text().replace("\\\n", " ")
+        for line in re.findall(r"(?:^    |`|&& )(idgan [a-z][^`\n]*)", text, re.MULTILINE):
+            yield page, line.split("#")[0].split("&&")[0].split()[1:]
+
+
+def test_every_documented_command_exists_with_its_options_and_files():
+    """Upper-case words, such as COMMAND, stand for something else."""
+    found = 0
+    for page, (name, *words) in documented_commands():
+        with click.Context(main) as context:
+            command = main.get_command(context, name)
+        assert command, (page, name)
+        if isinstance(command, click.Group):
+            if not words or words[0].startswith("-"):
+                continue
+            with click.Context(command) as context:
+                command = command.get_command(context, words.pop(0))
+            assert command, (page, name)
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        unknown = [word for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options]
+        assert not unknown, (page, name, unknown)
+        for word in words:
+            if word.startswith("examples/"):
+                assert list(CHECKOUT.glob(word)), (page, word)
+        found += 1
+    assert found > 30
 
 
 @pytest.mark.slow
