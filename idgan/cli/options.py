@@ -70,9 +70,10 @@ class SuggestingGroup(click.Group):
             choices = getattr(error.param and error.param.type, "choices", ())
             wrong = re.match(r"'(.+?)' is not one of", error.message)
             close = get_close_matches(wrong[1].lower(), map(str, choices), n=1) if wrong else []
-            if close and "Did you mean" not in error.message:
-                error.message += f" Did you mean {close[0]!r}?"
-            raise
+            if not close or "Did you mean" in error.message:
+                raise
+            hint = f"{error.message} Did you mean {close[0]!r}?"
+            raise click.BadParameter(hint, error.ctx, error.param, error.param_hint) from error
 
 
 # ------------------------------------------------------------------ paths
