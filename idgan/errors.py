@@ -34,6 +34,10 @@ class NotTrainedError(IdganError, LookupError):
     """The name is known, but no weights are published yet (manifest status "recipe")."""
 
 
+class WeightsNotHereError(IdganError, LookupError):
+    """The weights are in the source tree of idgan, and this installation was made without them."""
+
+
 class ManifestError(IdganError, ValueError):
     """The weights manifest breaks its schema. The message names the entry and the field."""
 
@@ -151,5 +155,5 @@ def brief(value: object) -> str:
 
 
 def missing_extra(what: str, extra: str) -> str:
-    """Message of a `MissingDependencyError`: `what` needs which library, and which extra installs it."""
-    return f"{what}. The extra {extra!r} of idgan installs it (in a checkout of idgan: pip install '.[{extra}]')"
+    """Message of a `MissingDependencyError`: `what` needs which library, and how to install the extra that has it."""
+    return f"{what}. The extra {extra!r} of idgan is not installed; from the checkout run: pip install -e '.[{extra}]'"

@@ -1,4 +1,4 @@
-"""How a checkpoint was trained: the record that its file and the manifest carry."""
+"""How a checkpoint was trained: the record that its file and the manifest carry. Also measured values as text."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -6,7 +6,7 @@ from typing import Any
 
 from idgan.errors import InvalidInputError
 
-__all__ = ["OLD_SETTINGS", "TrainingRecord", "current_setting"]
+__all__ = ["OLD_SETTINGS", "TrainingRecord", "current_setting", "value_text"]
 
 OLD_FIELDS = {"system": "method"}
 OLD_SETTINGS = {
@@ -141,3 +141,8 @@ ACCEPTED = {
 
 def _accepts(name: str, value: object) -> bool:
     return bool(ACCEPTED[name][1](value))
+
+
+def value_text(value: float, confidence: float | None = None) -> str:
+    """A measured value as text, followed by ± its confidence if that is known."""
+    return f"{value:.4f}" + ("" if confidence is None else f" ± {confidence:.4f}")

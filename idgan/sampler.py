@@ -1,7 +1,9 @@
 """The sampler: the frozen networks of one checkpoint. It draws, reads and edits images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,9 @@ from idgan.networks import ModelConfig, Posterior
 from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
 from idgan.rng import seeded_rng
+
+if TYPE_CHECKING:
+    from idgan.zoo import ResolvedCheckpoint
 
 __all__ = ["MIN_ACTIVE_KL", "PRIORS", "Sampler"]
 
@@ -50,11 +55,13 @@ class Sampler(nn.Module):
         active_dims: the active dimensions, largest KL first.
         dims: name -> dimension, of the dimensions that have a name, such as {"position_x": 4}. The order is that of
             `active_dims`.
+        origin: the checkpoint that it was loaded from, or None.
     """
 
     vae: Any  # a module with the methods of `idgan.networks.protocols.VAENetwork`, or of `Encoder`
     generator: Any  # a module with the methods of `GeneratorNetwork`
     active: Tensor
+    origin: "ResolvedCheckpoint | None" = None
 
     def __init__(
         self,
@@ -443,6 +450,42 @@ class Sampler(nn.Module):
             )
         weights = torch.linspace(0, 1, int(steps), dtype=torch.float32, device=self.device)[:, None]
         return torch.cat(list(self.render(torch.lerp(start, end, weights), nuisance)))
+
+    # -------------------------------------------------------------- files and hubs
+
+    # The names and the files are those of huggingface_hub's ModelHubMixin. The class itself is no base class here: it
+    # rewrites `config`, and it loads without a check of hashes and names of tensors. The zoo knows how to load and
+    # save. It imports the sampler, so these methods import it when they are called. They are the one exception to
+    # "imports point down" (see setup.cfg), and hold no code of their own.
+
+    @classmethod
+    def from_pretrained(cls, name: str | PathLike[str], **options: Any) -> "Sampler":
+        """The sampler in a hub repository ("org/name") or in a directory that `save_pretrained` wrote.
+
+        It is `idgan.load(name, **options)`, so it takes every other name of a model, too.
+        """
+        from idgan.zoo import load
+
+        return load(name, **options)
+
+    def save_pretrained(self, directory: str | PathLike[str], **terms: Any) -> Path:
+        """Write the model, its `config.json`, its model card and two pictures into `directory`.
+
+        `terms` are `name`, `description`, `license` and `data`, see `idgan.zoo.pretrained.save`. Returns the directory.
+        """
+        from idgan.zoo.pretrained import save
+
+        return save(self, directory, **terms)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Commit the files of `save_pretrained` to the hub repository `repo_id`. Returns the address of the commit.
+
+        `options` are `private`, `tag`, `endpoint`, `token` and the terms of `save_pretrained`, see
+        `idgan.zoo.publish.push`.
+        """
+        from idgan.zoo.publish import push
+
+        return push(self, repo_id, **options)
 
     # -------------------------------------------------------------- checks
 

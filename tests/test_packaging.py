@@ -30,7 +30,7 @@ MAIN_JOB = """
 import sys, pathlib, idgan
 from idgan.zoo.manifest import package_manifest
 for name in idgan.list_models(status="released"):
-    if idgan.info(name)["weights"]["embedded"]:
+    if idgan.info(name)["weights"].get("embedded"):
         sampler = idgan.load(name, device="cpu")
         assert sampler.sample(n=2, seed=0).shape == (2, sampler.image_channels, sampler.resolution, sampler.resolution)
         print(name)
@@ -50,6 +50,8 @@ def source(tmp_path_factory):
             shutil.copytree(item, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(item, copy / name)
+    if (CHECKOUT / "weights").is_dir():
+        shutil.copytree(CHECKOUT / "weights", copy / "weights")
     return copy
 
 
@@ -83,6 +85,21 @@ def embedded():
         for path in (CHECKOUT / "idgan" / "weights").glob("*.safetensors")
         if path.stem != DSPRITES_CONVNET.stem
     )
+
+
+@pytest.mark.slow
+def test_weights_beside_the_package_are_in_the_sdist_alone(source, tmp_path):
+    pytest.importorskip("build")
+    copy = shutil.copytree(source, tmp_path / "source")
+    for checkpoint in (copy / "idgan" / "weights").glob("*.safetensors"):
+        checkpoint.unlink()
+    (copy / "weights").mkdir(exist_ok=True)
+    (copy / "weights" / "large.safetensors").write_bytes(b"large")
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", copy], cwd=tmp_path)
+    with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".safetensors")]
+    shutil.unpack_archive(next((tmp_path / "dist").glob("*.tar.gz")), tmp_path / "unpacked")
+    assert next((tmp_path / "unpacked").glob("*/weights/large.safetensors")).read_bytes() == b"large"
 
 
 def test_wheel_holds_manifest_and_weights_and_works(built, tmp_path):

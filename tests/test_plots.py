@@ -74,7 +74,7 @@ def test_pyplot_stays_unloaded():
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r"extra .plots. of idgan .*pip install .\.\[plots\]"):
+    with pytest.raises(MissingDependencyError, match=r"extra .plots. of idgan .*pip install -e .\.\[plots\]"):
         training_curves([{"step": 0, "loss": 1.0}])
 
 

@@ -29,6 +29,13 @@ def test_recipes_manifest_and_hub_entries_have_the_same_names(monkeypatch):
     assert all(RECIPES[name]().name == name for name in RECIPES)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_manifest_states_data_set_and_steps_of_the_recipe(name):
+    recipe, entry = RECIPES[name](), idgan.info(name)
+    assert entry["data"]["id"] == recipe.data
+    assert entry["recipe_steps"] == {stage: value.steps for stage, value in recipe.stages.items()}
+
+
 def test_imports_point_down():
     pytest.importorskip("importlinter")
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
@@ -77,6 +84,8 @@ code: Tensor = g.encode(x)
 pair: tuple[Tensor, Tensor] = g.invert(x, steps=10)
 edited: Tensor = g.edit(x, {g.active_dims[0]: 1.5})
 batches: list[Tensor] = list(g.render(*pair, batch_size=2))
+again: idgan.Sampler = idgan.Sampler.from_pretrained(g.save_pretrained("mine"))
+address: str = g.push_to_hub("org/name", private=True)
 run: Path = idgan.train("dsprites", "runs/mine")
 results: list[MetricResult] = idgan.evaluate(g, metrics=["mig"])
 

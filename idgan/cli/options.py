@@ -283,7 +283,7 @@ def parse_changes(context: click.Context, parameter: click.Parameter, texts: Ite
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> list[str]:
     """Lines of a table of metrics, a heading first. `results` are dicts as `MetricResult.to_dict` makes them."""
-    from idgan.metrics.result import value_text
+    from idgan.record import value_text
 
     rows = [("metric", "value", "samples", "seed", "protocol")]
     for result in results:

@@ -18,9 +18,11 @@ from idgan.cli.options import InputPath, OutputDirectory, OutputFile, say_json
 @click.option("--manifest", type=OutputFile(), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
-@click.option("--description", help="One line of text.  [default of this and the next two: that of the recipe]")
-@click.option("--license", help="SPDX expression for the weights.")
-@click.option("--data", nargs=2, metavar="NAME TERMS", help="The training data, and its license.")
+@click.option("--description", help="One line of text.  [default: made from the training record]")
+@click.option("--license", help="SPDX expression for the weights.  [default: that of the recipe]")
+@click.option(
+    "--data", nargs=2, metavar="NAME TERMS", help="The training data, and its license.  [default: those of the recipe]"
+)
 def publish(
     run: str,
     repo: str,
@@ -36,7 +38,7 @@ def publish(
 ) -> None:
     """Publish the finished run in the directory RUN.
 
-    Weights, pictures, results, recipe and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit.
+    Weights, config.json, pictures and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit.
     Publishing the same again makes no second commit. Prints the manifest entry that pins the commit.
 
     \b

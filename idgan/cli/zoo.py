@@ -16,21 +16,25 @@ DISTANCE = r"FI?D(?!.*(normal|infinity)).*"
 
 
 @click.command("list")
+@click.argument("pattern", required=False)
 @click.option(
     "--status", type=click.Choice(["released", "recipe"]), help="Only those with weights, or only those without."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="A table of sizes and measured values, for a README.")
-def list_(status: str | None, as_json: bool, markdown: bool) -> None:
-    """List the models. A "released" one has weights, a "recipe" has to be trained.
+def list_(pattern: str | None, status: str | None, as_json: bool, markdown: bool) -> None:
+    """List the models, or those whose names match PATTERN.
+
+    A "released" one has weights, a "recipe" has to be trained.
 
     \b
     idgan list
+    idgan list 'celeba*'
     idgan list --status released --json
     """
     from idgan import zoo
 
-    rows = {name: zoo.info(name) for name in zoo.list_models(status=status)}
+    rows = {name: zoo.info(name) for name in zoo.list_models(pattern, status=status)}
     width = max(map(len, rows), default=0)
     if as_json:
         say_json(rows)
@@ -92,29 +96,11 @@ def info(model: str, as_json: bool) -> None:
     idgan info runs/mine --json
     """
     from idgan import zoo
-    from idgan.evaluation.results import read_results
 
     entry = zoo.info(model) if model in zoo.list_models() else {}
-    if not entry or entry["weights"]:
-        found = zoo.resolve(model)
-        sampler = zoo.load(found, device="cpu")
-        entry |= {
-            "resolution": sampler.resolution,
-            "image_channels": sampler.image_channels,
-            "c_dim": sampler.c_dim,
-            "s_dim": sampler.s_dim,
-            "active_dims": sampler.active_dims,
-            "dim_kl": [round(kl, 3) for kl in sampler.dim_kl],
-            "parameters": {
-                part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
-            },
-        }
-        entry.setdefault("training", sampler.info.get("training"))
-        if Path(model).is_dir():
-            results = Path(model) / "results.json"
-            entry["metrics"] = [
-                result.to_dict() for result in read_results(results, sampler.info["name"], found.sha256)
-            ]
+    # The package's entries state all facts, so that they are shown without PyTorch, which takes seconds to import.
+    if not entry or (entry["weights"] and "active_dims" not in entry):
+        entry |= _facts_in_file(model, entry)
     if as_json:
         return say_json(entry)
     metrics = entry.pop("metrics", [])
@@ -122,6 +108,34 @@ def info(model: str, as_json: bool) -> None:
         click.echo(line)
     for line in results_table(metrics) if metrics else []:
         click.echo(f"  {line}")
+
+
+def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """What the checkpoint file of `model` and the results beside it say."""
+    from idgan import zoo
+    from idgan.evaluation.results import read_results
+
+    found = zoo.resolve(model)
+    sampler = zoo.load(found, device="cpu")
+    facts = {
+        "resolution": sampler.resolution,
+        "image_channels": sampler.image_channels,
+        "c_dim": sampler.c_dim,
+        "s_dim": sampler.s_dim,
+        "active_dims": sampler.active_dims,
+        "dim_kl": [round(kl, 3) for kl in sampler.dim_kl],
+        "parameters": {
+            part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
+        },
+    }
+    if found.saved:
+        return found.saved.to_json() | facts
+    if not entry:
+        facts["training"] = sampler.info.get("training")
+    if Path(model).is_dir():
+        results = read_results(Path(model) / "results.json", sampler.info["name"], found.sha256)
+        facts["metrics"] = [result.to_dict() for result in results]
+    return facts
 
 
 def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:

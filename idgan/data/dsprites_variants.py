@@ -15,7 +15,7 @@ from idgan.data.dataset import Dataset, register_dataset
 from idgan.data.directory import data_directory
 from idgan.data.dsprites import RESOLUTION, DSprites
 from idgan.data.factors import FactorGrid
-from idgan.errors import DataError, InvalidInputError, check_integer
+from idgan.errors import DataError, InvalidInputError, MissingDependencyError, check_integer, missing_extra
 from idgan.files import read_regular_file, write_atomically
 from idgan.images import as_rgb
 
@@ -150,6 +150,7 @@ def prepare_scream(image: str | Path | None = None, directory: str | Path | None
     Raises:
         DataError: the file is missing or not a picture of sufficient size, or the download failed. Nothing is stored
             then.
+        MissingDependencyError: the download needs the extra `data`.
     """
     content = _download(SCREAM_URL) if image is None else _content(image)
     _painting(content, str(image or SCREAM_URL))
@@ -178,8 +179,12 @@ def _painting(content: bytes, name: str) -> Tensor:
 
 
 def _download(url: str) -> bytes:
-    import requests  # only preparation needs it
-
+    try:
+        import requests
+    except ImportError as error:
+        raise MissingDependencyError(
+            missing_extra(f"the download of The Scream needs requests. Or save {url} and name that file", "data")
+        ) from error
     try:
         response = requests.get(url, timeout=(10, 60), headers={"User-Agent": "idgan (prepare scream)"})
         response.raise_for_status()

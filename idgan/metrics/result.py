@@ -9,7 +9,9 @@ from typing import Any
 import numpy
 import torch
 
-__all__ = ["MetricResult", "installed", "value_text", "versions"]
+from idgan.record import value_text
+
+__all__ = ["MetricResult", "installed", "versions"]
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -33,11 +35,6 @@ def installed(*packages: str) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "unknown"
     return found
-
-
-def value_text(value: float, confidence: float | None = None) -> str:
-    """A value as text, followed by ± its confidence if that is known."""
-    return f"{value:.4f}" + ("" if confidence is None else f" ± {confidence:.4f}")
 
 
 @dataclass(frozen=True)

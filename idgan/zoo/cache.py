@@ -58,7 +58,7 @@ def scan(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedRepo]:
     """The cached repositories that have checkpoints of this package or are in the manifest, sorted by name."""
     pins: dict[tuple[str | None, str | None, str], Weights] = {}
     for entry in Manifest.load().entries.values():
-        if entry.weights and not entry.weights.embedded:
+        if entry.weights and entry.weights.repo is not None:
             pins[entry.weights.repo, entry.weights.revision, entry.weights.file] = entry.weights
     named = {repo for repo, _, _ in pins}
     return sorted(

@@ -1,97 +1,208 @@
-"""The model card of a published checkpoint."""
+"""The model card of a checkpoint. It says what its record and its results say, and nothing else."""
 
-import json
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from idgan.record import TrainingRecord
-from idgan.sampler import Sampler
-from idgan.zoo.manifest import Entry, printable
+from idgan.record import TrainingRecord, value_text
+from idgan.sampler import MIN_ACTIVE_KL, Sampler
+from idgan.zoo.manifest import SavedModel, printable
 
-__all__ = ["MAIN_METHODS", "RECIPE_FILE", "RESULTS_FILE", "TITLE", "model_card"]
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard, ModelCardData
 
-RESULTS_FILE = "results.json"
-RECIPE_FILE = "recipe.json"
+__all__ = ["MAIN_METHODS", "TITLE", "model_card"]
+
 MAIN_METHODS, TITLE = ("id-gan", "projected"), "ID-GAN"
 """The methods that are ID-GAN, with the recipe's discriminator or a projected one, and their name in texts."""
+TASK = "unconditional-image-generation"
+FACTOR_METRICS = r"fvm|mig|sap|dci.*|beta.*"
+"""Metrics that compare dimensions of c with true factors."""
+DISTANCES = r"F?I?D|FD-.*|FID.*|KI?D.*"
+"""Metrics of the quality of images."""
 
 
-def model_card(entry: Entry, sampler: Sampler) -> str:
-    """The README.md of a checkpoint on a hub: Markdown after the hub's front matter."""
-    from huggingface_hub import ModelCardData
+def model_card(saved: SavedModel, sampler: Sampler, repo: str | None = None) -> "ModelCard":
+    """The model card of the checkpoint that `saved` describes.
 
-    record = TrainingRecord.from_dict(entry.training)
-    repo = str(entry.weights and entry.weights.repo)
-    is_spdx = re.fullmatch(r"(?!LicenseRef)\S+", entry.license) is not None
-    front = ModelCardData(
-        license=entry.license.lower() if is_spdx else "other",
-        license_name=None if is_spdx else entry.license.lower(),
+    Args:
+        saved: what is known about the file.
+        sampler: the model in it.
+        repo: hub repository that will hold the card. None for a directory.
+    """
+    from huggingface_hub import ModelCard  # its import takes a tenth of a second
+
+    record = TrainingRecord.from_dict(saved.training)
+    title = repo.partition("/")[2] if repo else saved.name or "An idgan model"
+    parts = [
+        f"# {printable(title)}",
+        f"{printable(saved.description.rstrip('.'))}.",
+        *_kind(saved, record, sampler),
+        *_warnings(saved, record, sampler),
+        "![samples](samples.png)\n\n![what each dimension does](traversals.png)",
+        "## Use",
+        f'```python\nimport idgan\n\nmodel = idgan.load("{repo or "PATH_OF_THIS_DIRECTORY"}")\n'
+        "images = model.sample(n=8, seed=0)\n```",
+        "## Code dimensions",
+        *_dimensions(saved, sampler),
+        "## Measured",
+        *_results(saved),
+        "## Training",
+        *_training(saved, record),
+        "## License and limits",
+        "\n".join(f"- {line}" for line in _limits(saved, sampler)),
+    ]
+    return ModelCard(f"---\n{_metadata(saved, title).to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n")
+
+
+def _metadata(saved: SavedModel, title: str) -> "ModelCardData":
+    """The front matter, by which a hub finds and lists the model."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    is_spdx = re.fullmatch(r"(?!LicenseRef)\S+", saved.license or "LicenseRef") is not None
+    method = TrainingRecord.from_dict(saved.training).method if saved.training else None
+    dataset = saved.data and (saved.data.id or re.sub(r"[^a-z0-9]+", "-", saved.data.name.lower()).strip("-"))
+    results = [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=dataset or "unknown",
+            dataset_name=saved.data.name if saved.data else "unknown",
+            metric_type=metric["name"],
+            metric_value=metric["value"],
+            metric_config=metric["protocol"],
+            metric_args={name: metric[name] for name in ("samples", "seed") if metric[name] is not None},
+        )
+        for metric in saved.metrics
+    ]
+    return ModelCardData(
+        license=None if saved.license is None else saved.license.lower() if is_spdx else "other",
+        license_name=None if is_spdx or saved.license is None else saved.license.lower(),
         library_name="idgan",
-        pipeline_tag="unconditional-image-generation",
-        tags=["idgan", "gan", "vae", "disentanglement"],
-    )
-    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    return "\n".join(
-        [
-            "---",
-            front.to_yaml(),
-            "---",
-            f"# {repo.partition('/')[2]}",
-            f"\n{entry.description}. {_kind(entry, sampler)}",
-            "\n![samples](samples.png)\n\n![what each dimension does](traversals.png)",
-            "\n## Use\n\n```python\nimport idgan\n",
-            f'model = idgan.load("{repo}")\nimages = model.sample(n=8, seed=0)\n```',
-            "\n## Measured\n\n| metric | value | samples | seed | protocol |\n|---|---|---|---|---|",
-            *map(_metric_row, entry.metrics),
-            f"\nDetails are in {RESULTS_FILE}."
-            " Values compare only with values of the same protocol and number of samples.",
-            f"\n## Training\n\n    {printable(record.command)}",
-            f"\nSteps {json.dumps(record.steps)}, seed {record.seed},"
-            f" {(record.wall_time_seconds or 0) / 3600:.1f} hours"
-            f" on {printable(record.hardware)}, with {printable(versions)}. All settings are in {RECIPE_FILE}.",
-            "\n## License and limits\n",
-            *_limits(entry, sampler),
-            "",
-        ]
+        pipeline_tag=TASK,
+        tags=["idgan", "gan", "vae", *([method] if method else [])],
+        datasets=[dataset] if dataset else None,
+        model_name=title if results else None,
+        eval_results=results or None,
     )
 
 
-def _limits(entry: Entry, sampler: Sampler) -> list[str]:
-    """License and limits of a checkpoint, as lines of a list."""
-    license = f"- Weights: {entry.license}. Data: {entry.data.name}, {entry.data.license}; its terms also apply."
-    meaning = "- The meaning of a dimension of c was found without labels: one dimension need not be one property."
-    lines = [license, meaning]
-    if inactive := entry.c_dim - len(sampler.active_dims):
-        lines += [f"- {inactive} of {entry.c_dim} dimensions of c are inactive: they carry no information."]
-    if "encoder" not in sampler.untrained:
-        lines += [
-            f"- The encoder knows only {entry.data.name}. "
-            "It encodes other images as if they came from there, with its biases.",
-            "- Encoding keeps only what c holds: an image is not reproduced exactly.",
-        ]
-    return lines
+def _kind(saved: SavedModel, record: TrainingRecord, sampler: Sampler) -> Iterator[str]:
+    """What the networks take and make, and by which method."""
+    images = f"{saved.resolution}x{saved.resolution} {'color' if saved.image_channels == 3 else 'gray'} images"
+    nuisance = f" and a nuisance s of {saved.s_dim}" if saved.s_dim else ""
+    reads = "" if "encoder" in sampler.untrained else "An encoder reads a code c from an image.\n"
+    text = f"{reads}A generator draws {images} from a code c of {saved.c_dim} dimensions{nuisance}."
+    if sampler.untrained:
+        text += f" Not trained, and not served: its {' and '.join(sampler.untrained)}."
+    if saved.training is None or record.method in MAIN_METHODS:
+        yield text
+    elif record.method:
+        yield f"This is no {TITLE} but the method `{printable(record.method)}`, which {TITLE} is compared with.\n{text}"
+    else:
+        yield f"It follows no method of the package.\n{text}"
 
 
-def _kind(entry: Entry, sampler: Sampler) -> str:
-    """The method of the checkpoint, and what it generates from what, in a few sentences."""
-    method = TrainingRecord.from_dict(entry.training).method
-    active = f" ({len(sampler.active_dims)} carry information)" if any(sampler.dim_kl) else ""
-    code = f"code c of {entry.c_dim} dimensions{active}"
-    images = f"{entry.resolution}x{entry.resolution} {'color' if entry.image_channels == 3 else 'gray'} images"
-    nuisance = f" and a nuisance s of {entry.s_dim}" if entry.s_dim else ""
-    if method in MAIN_METHODS:
-        return f"An {TITLE}: a VAE finds a disentangled {code}, and\na GAN generates sharp {images} from c{nuisance}."
-    which = (
-        f"This is no {TITLE} but the method `{printable(method)}`, which {TITLE} is compared with."
-        if method
-        else "It follows no recipe of the package."
+def _warnings(saved: SavedModel, record: TrainingRecord, sampler: Sampler) -> Iterator[str]:
+    """What a reader must know before anything else."""
+    if sampler.info.get("pretrained") is False:
+        yield "**Its weights are random.** It was not trained."
+    if saved.changed_from:
+        yield (
+            "**It was changed after the training that is described here.** It was loaded from the checkpoint with the "
+            f"sha256 `{saved.changed_from}`, and saved with other weights or another record."
+        )
+    if short := [stage for stage, steps in record.steps.items() if steps < (saved.recipe_steps or {}).get(stage, 0)]:
+        yield f"**It was trained for less than its recipe asks:** {_budget(saved, record, short)}."
+
+
+def _budget(saved: SavedModel, record: TrainingRecord, stages: list[str]) -> str:
+    """Steps of `stages`, and of the recipe: "40 of the recipe's 12,000 steps in stage `vae`, ..."."""
+    planned = {stage: f"of the recipe's {steps:,} " for stage, steps in (saved.recipe_steps or {}).items()}
+    return ", ".join(
+        f"{record.steps[stage]:,} {planned.get(stage, '')}steps in stage `{printable(stage)}`" for stage in stages
     )
-    untrained = f" Not trained, and not served: its {' and '.join(sampler.untrained)}." if sampler.untrained else ""
-    return f"{which}\nIt generates {images} from a {code}{nuisance}.{untrained}"
 
 
-def _metric_row(metric: dict[str, Any]) -> str:
-    confidence = metric.get("confidence")
-    value = f"{metric['value']:.4f}" + ("" if confidence is None else f" ± {confidence:.4f}")
-    cells = (metric["name"], value, metric["samples"], metric["seed"], metric["protocol"])
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+def _dimensions(saved: SavedModel, sampler: Sampler) -> Iterator[str]:
+    """The active dimensions with their names and KL divergences."""
+    if saved.active_dims is None:
+        yield "The file has no posteriors of training images that differ from the prior, so none is known to be active."
+        return
+    count = f"{len(saved.active_dims)} of {saved.c_dim}" if saved.active_dims else f"None of the {saved.c_dim}"
+    rule = (
+        f"{count} dimensions of c {'are' if len(saved.active_dims) > 1 else 'is'} active. Active means that the mean "
+        f"KL divergence to N(0, 1), over the stored posteriors of training images, is {MIN_ACTIVE_KL} nats or more."
+    )
+    names = {dim: name for name, dim in (saved.dims or {}).items()}
+    listed = ", ".join(
+        f"{f'`{printable(names[dim])}` (c{dim})' if dim in names else f'c{dim}'}: {sampler.dim_kl[dim]:.2f}"
+        for dim in saved.active_dims
+    )
+    yield f"{rule} In nats: {listed}." if listed else rule
+
+
+def _results(saved: SavedModel) -> Iterator[str]:
+    if not saved.metrics:
+        yield "Nothing was measured on this file."
+        return
+    rows = ["| metric | value | samples | seed | protocol |", "|---|---|---|---|---|"]
+    for metric in saved.metrics:
+        value = value_text(metric["value"], metric.get("confidence"))
+        cells = (metric["name"], value, metric["samples"], metric["seed"], metric["protocol"])
+        rows.append("| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |")
+    yield "\n".join(rows)
+    yield "Details are in config.json. Values compare only with values of the same protocol and number of samples."
+
+
+def _training(saved: SavedModel, record: TrainingRecord) -> Iterator[str]:
+    if saved.training is None:
+        yield "The file has no record of its training."
+        return
+    if record.command:
+        yield f"    {printable(record.command)}"
+    facts = []
+    if record.steps:
+        facts.append(f"It had {_budget(saved, record, list(record.steps))}.")
+    for setting, part in (("init_vae_from", "encoder and decoder"), ("init_generator_from", "generator")):
+        if record.settings.get(setting):
+            facts.append(
+                f"Its {part} started from `{printable(record.settings[setting])}`, whose steps are not counted."
+            )
+    if record.images is not None:
+        facts.append(f"It saw {record.images:,} images.")
+    if record.seed is not None:
+        facts.append(f"The seed was {record.seed}.")
+    if record.wall_time_seconds is not None:
+        facts.append(f"It took {_duration(record.wall_time_seconds)}{_on(record)}.")
+    if record.versions:
+        versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+        facts.append(f"Versions: {printable(versions)}.")
+    yield " ".join([*facts, "The whole record is in config.json."])
+
+
+def _on(record: TrainingRecord) -> str:
+    return f" on {printable(record.hardware)}" if record.hardware else ""
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
+
+def _limits(saved: SavedModel, sampler: Sampler) -> Iterator[str]:
+    """License and limits. A limit is lifted only by a result."""
+    yield f"Weights: {saved.license or 'no license is stated'}."
+    if saved.data:
+        yield f"Data: {printable(saved.data.name)}, {printable(saved.data.license)}; its terms also apply."
+    else:
+        yield "Data: not stated."
+    names = [str(metric["name"]) for metric in saved.metrics]
+    if not any(re.fullmatch(DISTANCES, name) for name in names):
+        yield "The quality of its images was not measured."
+    if not any(re.fullmatch(FACTOR_METRICS, name) for name in names):
+        yield "Whether one dimension of c stands for one property of the images was not measured."
+    if saved.active_dims is not None and (inactive := saved.c_dim - len(saved.active_dims)):
+        yield f"{inactive} of {saved.c_dim} dimensions of c are inactive: they carry no information about an image."
+    if "encoder" not in sampler.untrained and saved.training:
+        known = printable(saved.data.name) if saved.data else "its training images"
+        yield f"The encoder knows only {known}. It encodes other images as if they came from there, with its biases."
+        yield "Encoding keeps only what c holds: an image is not reproduced exactly."

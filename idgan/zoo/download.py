@@ -14,6 +14,7 @@ from idgan.errors import (
     HubRateLimitError,
     HubServerError,
     HubUnreachableError,
+    WeightsNotHereError,
 )
 from idgan.files import sha256_of
 from idgan.zoo.manifest import PACKAGE, SHA256, Weights
@@ -123,9 +124,22 @@ def _update(remote: Any, cached: Path) -> Path:
 
 
 def locate(weights: Weights, read: Callable[[Path, str | None, int | None], Any] = verify, **options: Any) -> Any:
-    """Find and read the file of a manifest entry. It is embedded in the package, or got by `fetch` with `options`."""
+    """Find and read the file of a manifest entry: in the package, beside it, or got by `fetch` with `options`.
+
+    Raises:
+        WeightsNotHereError: the file is beside the package in a source tree, and the package was installed without it.
+    """
     if weights.embedded:
         return read(PACKAGE / "weights" / weights.file, weights.sha256, weights.bytes)
+    if weights.beside:
+        path = PACKAGE.parent / "weights" / weights.file
+        if not path.exists():
+            raise WeightsNotHereError(
+                f"{weights.file} ({weights.bytes / 1e6:.0f} MB) is not part of an installed idgan, and no hub serves "
+                f"it. It is weights/{weights.file} in a checkout of idgan: install from there with `pip install -e .`, "
+                "or load the file by its path"
+            )
+        return read(path, weights.sha256, weights.bytes)
     return fetch(
         str(weights.repo),
         weights.file,

@@ -1,8 +1,9 @@
 """Checkpoints by name, path or hub repository: resolved, verified and loaded."""
 
+import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 
 from idgan.errors import (
     CheckpointError,
+    CorruptWeightsError,
+    FileMissingError,
+    HubError,
     HubOfflineError,
     HubUnreachableError,
     InvalidInputError,
@@ -24,7 +28,7 @@ from idgan.networks.modules import usable_device
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.download import fetch, locate
-from idgan.zoo.manifest import Entry, Manifest, printable
+from idgan.zoo.manifest import CONFIG_FILE, Entry, Manifest, SavedModel, printable, read_saved_model
 from idgan.zoo.weights import (
     CHECKPOINT_FILE,
     CheckpointFile,
@@ -35,6 +39,8 @@ from idgan.zoo.weights import (
 )
 
 __all__ = ["TOLERANCES", "ResolvedCheckpoint", "load", "resolve", "verify"]
+
+log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
@@ -53,6 +59,7 @@ class ResolvedCheckpoint:
         path: where the file is.
         sha256: hex hash of the content.
         entry: entry in the manifest, None for files and repositories.
+        saved: content of the `config.json` beside the file, None without one.
         file: content that was hashed, so that the file is read once. None: `load` reads the file and checks the hash.
     """
 
@@ -60,6 +67,7 @@ class ResolvedCheckpoint:
     path: Path
     sha256: str
     entry: Entry | None = None
+    saved: SavedModel | None = None
     file: CheckpointFile | None = field(default=None, repr=False, compare=False)
 
 
@@ -78,9 +86,9 @@ def load(
     """The `Sampler` called `name`: encoder, decoder and generator in one object, ready to use.
 
     Args:
-        name: a name in `list_models()`, a run directory, a `.safetensors` file, "org/repo" or "org/repo@revision" on
-            the hub, or the result of `resolve`. Names of models come first: write "./dsprites" for a directory of that
-            name.
+        name: a name in `list_models()`, a run directory, a directory of `Sampler.save_pretrained`, a `.safetensors`
+            file, "org/repo" or "org/repo@revision" on the hub, or the result of `resolve`. Names of models come first:
+            write "./dsprites" for a directory of that name.
         pretrained: False builds the architecture with random weights.
         device: "auto" (CUDA if there is one, else the CPU), or any PyTorch device.
         dtype: "float32", "bfloat16" or "float16", or the torch dtype. Images are float32 in any case.
@@ -91,6 +99,7 @@ def load(
     Raises:
         UnknownModelError: there is no such name. The message lists the known names.
         NotTrainedError: the name is known, but has no published weights yet.
+        WeightsNotHereError: the weights are in the source tree of idgan, which this installation left out.
         CorruptWeightsError, CheckpointError: the file is damaged or malformed.
         HubError: the hub could not serve it. Subclasses say why.
     """
@@ -111,6 +120,7 @@ def load(
         sampler = build_sampler(found.file or read_file(found.path, found.sha256))
         if sampler.info.get("name") is None:
             sampler.info["name"] = found.name
+        sampler.origin = replace(found, file=None)  # without the content, which would stay in memory
         return sampler.to(torch_device, torch_dtype)
 
 
@@ -148,7 +158,8 @@ def resolve(
             f"revision {revision!r} is only for a hub repository (org/repo) without @revision, got {name!r}"
         )
     if on_hub:
-        return _resolved(repo, _read_from_hub(repo, pinned if at else revision or "main", options))
+        file = _read_from_hub(repo, pinned if at else revision or "main", options)
+        return _resolved(repo, file, saved=_config_on_hub(repo, file, options))
     if name in manifest.entries:
         entry = manifest[name]
         if entry.weights is None:
@@ -157,7 +168,7 @@ def resolve(
     if os.path.isfile(place):
         return _resolved(Path(place).stem, read_file(place))
     if os.path.isdir(place):
-        return _resolved(Path(place).resolve().name, read_file(_file_of_run(Path(place))))
+        return _read_directory(Path(place))
     if "/" in name or name.endswith(".safetensors"):
         raise UnknownModelError(
             f"{printable(name)!r:.300} is neither a directory nor a file here, and not a hub repository (org/repo)"
@@ -166,8 +177,10 @@ def resolve(
     raise AssertionError
 
 
-def _resolved(name: str, file: CheckpointFile, entry: Entry | None = None) -> ResolvedCheckpoint:
-    return ResolvedCheckpoint(name, file.path, file.sha256, entry, file)
+def _resolved(
+    name: str, file: CheckpointFile, entry: Entry | None = None, saved: SavedModel | None = None
+) -> ResolvedCheckpoint:
+    return ResolvedCheckpoint(name, file.path, file.sha256, entry, saved, file)
 
 
 def _not_trained(name: str, entry: Entry) -> NotTrainedError:
@@ -179,8 +192,18 @@ def _not_trained(name: str, entry: Entry) -> NotTrainedError:
     )
 
 
-def _file_of_run(directory: Path) -> Path:
-    """The checkpoint file in the run directory `directory`."""
+def _read_directory(directory: Path) -> ResolvedCheckpoint:
+    """The checkpoint in a run directory, or in a directory of `Sampler.save_pretrained`."""
+    path = _file_in(directory)
+    name, config = directory.resolve().name, directory / CONFIG_FILE
+    if not config.exists():
+        return _resolved(name, read_file(path))
+    saved = read_saved_model(config)
+    return _resolved(name, read_file(path, saved.weights.sha256, saved.weights.bytes), saved=saved)
+
+
+def _file_in(directory: Path) -> Path:
+    """The checkpoint file in `directory`."""
     path = directory / CHECKPOINT_FILE
     if not path.is_file():
         raise CheckpointError(
@@ -196,6 +219,30 @@ def _read_from_hub(repo: str, revision: str, options: dict[str, Any]) -> Checkpo
     except (RepoNotFoundError, HubUnreachableError, HubOfflineError) as error:  # perhaps it was meant as a path
         raise type(error)(f"{error} (There is no directory {repo} here either.)") from error
     return file
+
+
+def _config_on_hub(repo: str, file: CheckpointFile, options: dict[str, Any]) -> SavedModel | None:
+    """The `config.json` of the commit that `file` is of, or None if it cannot be had: the hash of `file` was checked.
+
+    Raises:
+        CorruptWeightsError: it states another hash.
+        ManifestError: it is damaged.
+    """
+    commit = file.path.parent.name  # the cache keeps the files of a commit in a folder of that name
+    try:
+        path = fetch(repo, CONFIG_FILE, revision=commit, **options)
+    except FileMissingError:  # a repository of an older version
+        return None
+    except HubError as error:
+        log.warning("%s Loading without its description.", error)
+        return None
+    saved = read_saved_model(path)
+    if saved.weights.sha256 != file.sha256:
+        raise CorruptWeightsError(
+            f"{CHECKPOINT_FILE} of {repo}@{commit} is not what its {CONFIG_FILE} states: "
+            f"expected sha256 {saved.weights.sha256}, found {file.sha256} ({file.path})."
+        )
+    return saved
 
 
 def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) -> dict[str, Any]:

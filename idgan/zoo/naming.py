@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from idgan.errors import InvalidInputError
 from idgan.evaluation.dim_names import factor_names
 from idgan.files import read_json, user_path, write_atomically
 from idgan.zoo.evaluate import open_data
+from idgan.zoo.manifest import CONFIG_FILE, read_saved_model
 from idgan.zoo.models import load, resolve
 from idgan.zoo.weights import CHECKPOINT_FILE, read_file, write_info
 
@@ -70,6 +72,7 @@ def name_dims(model: str | os.PathLike[str], names: Mapping[str, int], *, keep: 
     kept = {name: dim for name, dim in old.items() if dim not in renamed and name not in names}
     write_info(file, {**file.info, "dims": {**kept, **names}})
     _keep_results(path, file.sha256)
+    _keep_config(path)
     return path
 
 
@@ -80,3 +83,13 @@ def _keep_results(checkpoint: Path, old_sha256: str) -> None:
     if isinstance(content, dict) and content.get("sha256") == old_sha256:
         content["sha256"] = read_file(checkpoint).sha256
         write_atomically(results, json.dumps(content, indent=2) + "\n")
+
+
+def _keep_config(checkpoint: Path) -> None:
+    """State the new hash and names of a renamed checkpoint in the `config.json` beside it, if it is a saved model."""
+    config = checkpoint.with_name(CONFIG_FILE)
+    if config.is_file():
+        file, saved = read_file(checkpoint), read_saved_model(config)
+        weights = replace(saved.weights, sha256=file.sha256, bytes=len(file.data))
+        saved = replace(saved, weights=weights, dims=file.info["dims"])
+        write_atomically(config, json.dumps(saved.to_json(), indent=2) + "\n")

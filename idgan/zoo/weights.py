@@ -31,6 +31,7 @@ __all__ = [
     "CheckpointFile",
     "build_sampler",
     "build_without_memory",
+    "checkpoint_bytes",
     "golden_differences",
     "part_of",
     "read_checkpoint",
@@ -68,15 +69,24 @@ class CheckpointFile:
 
 
 def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
-    """Write `sampler` and its `info` (a JSON-able dict) to `path` atomically, in float32.
+    """Write `checkpoint_bytes(sampler)` to `path`, atomically.
+
+    Raises:
+        CheckpointError, InvalidInputError: as in `checkpoint_bytes`.
+        OSError: the file cannot be written.
+    """
+    return write_atomically(path, checkpoint_bytes(sampler, path))
+
+
+def checkpoint_bytes(sampler: Sampler, path: str | os.PathLike[str] = CHECKPOINT_FILE) -> bytes:
+    """The checkpoint file of `sampler` and its `info` (a JSON-able dict), in float32.
 
     Equal samplers make equal files. The file also holds golden outputs: what the networks compute for `GOLDEN_COUNT`
-    codes drawn with seed 0.
+    codes drawn with seed 0. `path` is where the file will be, for messages.
 
     Raises:
         CheckpointError: a weight is not finite or far too large.
         InvalidInputError: a network's config is not registered.
-        OSError: the file cannot be written.
     """
     sampler = copy.deepcopy(sampler).float()
     tensors = {f"{part}.{name}": t for part in PARTS for name, t in getattr(sampler, part).state_dict().items()}
@@ -86,7 +96,7 @@ def write_checkpoint(path: str | os.PathLike[str], sampler: Sampler) -> Path:
     tensors |= {f"golden.{name}": tensor for name, tensor in goldens.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     check_values(path, tensors)
-    return _write(path, tensors, sampler.config, sampler.info)
+    return _to_bytes(tensors, sampler.config, sampler.info)
 
 
 def write_info(file: CheckpointFile, info: dict[str, Any]) -> Path:
@@ -95,14 +105,12 @@ def write_info(file: CheckpointFile, info: dict[str, Any]) -> Path:
     Raises:
         OSError: the file cannot be written.
     """
-    return _write(file.path, _read_tensors(file), file.config, info)
+    return write_atomically(file.path, _to_bytes(_read_tensors(file), file.config, info))
 
 
-def _write(
-    path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], config: ModelConfig, info: dict[str, Any]
-) -> Path:
+def _to_bytes(tensors: dict[str, torch.Tensor], config: ModelConfig, info: dict[str, Any]) -> bytes:
     metadata = {"format": FORMAT, "config": json.dumps(config.to_dict()), "info": json.dumps(info)}
-    return write_atomically(path, _with_sorted_header(safetensors.torch.save(tensors, metadata)))
+    return _with_sorted_header(safetensors.torch.save(tensors, metadata))
 
 
 def _with_sorted_header(content: bytes) -> bytes:

@@ -21,7 +21,7 @@ def test_a_dry_run_prints_what_it_would_take_and_writes_nothing(run, directory):
     recipe = override(RECIPES["dsprites"](), {"vae_stage.batch_size": 2, "gan_stage.batch_size": 2})
     assert settings.splitlines() == [f"{path}={value}" for path, value in describe(recipe).items()]
     assert re.match(
-        r"parameters  vae [\d,]+, tc_discriminator 5,018,002, generator [\d,]+, discriminator [\d,]+\n", estimate
+        r"parameters  vae [\d,]+, tc_discriminator 134,914, generator [\d,]+, discriminator [\d,]+\n", estimate
     )
     for stage, steps in ("vae", "9,000"), ("gan", "12,000"):
         cost = rf"{stage} stage   {steps} steps at batch size 2, each [\d.]+ GFLOP, in [\d.]+ GiB of tensors .*"

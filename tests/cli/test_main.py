@@ -80,13 +80,14 @@ def test_a_mistyped_word_brings_the_closest_one(fail, words, parts):
     assert mark and parts[0] in said and parts[1] in meant
 
 
-def test_help_does_not_import_torch():
+def test_help_list_and_info_do_not_import_torch():
     code = (
         "import sys; from idgan.cli import main; main(sys.argv[1:], standalone_mode=False); "
         "heavy = {'torch', 'numpy', 'PIL', 'huggingface_hub'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    for arguments in (["--help"], ["sample", "--help"], ["edit", "--help"], ["--version"], ["list"]):
+    listed = (["list"], ["list", "celeba*"], ["info", "dsprites"], ["info", "celeba-64", "--json"])
+    for arguments in (["--help"], ["sample", "--help"], ["edit", "--help"], ["--version"], *listed):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout

@@ -5,13 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from idgan.cli import main
 from idgan.evaluation.results import write_results
 from idgan.files import sha256_of
-from idgan.images import save_png
 from idgan.zoo.publish import NO_COMMIT
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
@@ -31,9 +29,6 @@ def finished(directory):
         "wall_time_seconds": 1.0,
     }
     write_checkpoint(path, sampler)
-    for name in ("samples.png", "traversals.png"):
-        save_png(torch.rand(1, 8, 8), path.with_name(name))
-    path.with_name("recipe.json").write_text("{}\n")
     write_results(path.with_name("results.json"), "x", sha256_of(path), [])
     return "runs/small"
 
@@ -51,7 +46,7 @@ def test_a_dry_run_prints_the_entry_and_writes_nothing(run, finished):
         "MIT",
         {"name": "ours", "license": "our own"},
     )
-    assert len(listed.splitlines()) == 6
+    assert len(listed.splitlines()) == 5
     assert all(line.startswith("would publish org/small/") for line in listed.splitlines())
     assert not Path("zoo.json").exists()
 
@@ -72,7 +67,7 @@ def test_publish_refuses_before_anything_is_sent(fail, finished, baseline):
     assert "does not exist" in fail("publish", "runs/none", "--repo", "org/small", code=2)
     assert 'is not "organization/name"' in fail("publish", finished, "--repo", "small", *TERMS)
     refused = fail("publish", finished, "--repo", "org/small")
-    assert "the recipe 'x', which the package's manifest does not describe: give --description" in refused
+    assert "the package's manifest does not describe the recipe 'x'. Give --license and --data" in refused
     assert "give another with --name" in fail(
         "publish", finished, "--repo", "org/Small", "--manifest", "zoo.json", *TERMS
     )

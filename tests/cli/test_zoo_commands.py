@@ -23,6 +23,12 @@ def test_list_has_a_line_a_model(run):
     assert all(zoo.info(line.split()[0])["description"] in line for line in lines)
 
 
+def test_list_of_a_pattern(run):
+    lines = run("list", "celeba*", "--status", "recipe").splitlines()
+    assert [line.split()[0] for line in lines] == zoo.list_models("celeba*", status="recipe")
+    assert run("list", "nothing*") == ""
+
+
 @pytest.mark.parametrize("status", ["released", "recipe"])
 def test_list_as_json(run, status):
     entries = json.loads(run("list", "--status", status, "--json"))
@@ -97,6 +103,23 @@ def test_info_of_a_name_is_its_entry_and_more(run, name):
     entry = json.loads(run("info", name, "--json"))
     assert json.loads(json.dumps(zoo.info(name))).items() <= entry.items()
     assert run("info", name).startswith(f"name: {name}\n")
+
+
+def test_info_of_a_saved_model_has_what_its_config_says(run, directory):
+    zoo.load("dsprites").save_pretrained("saved")
+    entry = json.loads(run("info", "saved", "--json"))
+    known = zoo.info("dsprites")
+    for name in ("license", "data", "metrics", "training", "active_dims"):
+        assert entry[name] == known[name]
+
+
+def test_info_of_an_entry_without_facts_reads_its_file(run, directory, monkeypatch):
+    """As older manifests have them."""
+    entry = {**zoo.info("dsprites")}
+    del entry["active_dims"], entry["dim_kl"], entry["parameters"]
+    (directory / "more.json").write_text(json.dumps({"schema": 1, "models": {"older": entry}}))
+    monkeypatch.setenv("IDGAN_MANIFEST", str(directory / "more.json"))
+    assert json.loads(run("info", "older", "--json"))["active_dims"] == zoo.info("dsprites")["active_dims"]
 
 
 def test_info_escapes_what_a_file_says(run, directory):

@@ -1,4 +1,5 @@
 import http.server
+import sys
 import threading
 
 import numpy as np
@@ -10,7 +11,7 @@ from idgan.data import dsprites_variants
 from idgan.data.directory import data_directory
 from idgan.data.dsprites import DSprites
 from idgan.data.dsprites_variants import ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
-from idgan.errors import DataError, InvalidInputError
+from idgan.errors import DataError, InvalidInputError, MissingDependencyError
 
 INDICES = torch.arange(0, 737_280, 3600)  # 205 images
 
@@ -263,6 +264,7 @@ def test_a_missing_file_is_reported(home, tmp_path):
 @pytest.fixture
 def serve(monkeypatch):
     """`serve(status, content)`: from now on the painting's address answers so."""
+    pytest.importorskip("requests", reason="the extra data is not installed")
     answer = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -289,6 +291,12 @@ def serve(monkeypatch):
 def test_the_painting_is_downloaded(home, picture, serve):
     serve(200, picture.read_bytes())
     assert prepare_scream().read_bytes() == picture.read_bytes()
+
+
+def test_a_download_without_requests_names_the_extra_and_another_way(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "requests", None)
+    with pytest.raises(MissingDependencyError, match=r"Or save http.* The extra 'data' .*pip install -e '\.\[data\]'"):
+        prepare_scream()
 
 
 def test_a_failed_download_says_what_to_do(home, picture, serve):

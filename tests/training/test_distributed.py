@@ -18,9 +18,10 @@ from idgan.training.distributed import any_process, average_gradients, barrier, 
 from idgan.training.launch import run_processes
 
 FP32 = {"vae_stage__precision": "fp32", "gan_stage__precision": "fp32", "gan_stage__steps": 4, "vae_stage__steps": 4}
-FP32 |= {
-    "vae_stage__objective__tc_weight": 0.0
-}  # the critic pairs rows of one process, so the estimate of TC would differ
+"""The first phase of stage 1 has no total correlation.
+
+The discriminator pairs rows of one process, so its estimate would differ.
+"""
 
 
 def start(script, world_size=2):

@@ -91,7 +91,7 @@ def test_the_method_derives_from_any_recipe(tmp_path, bands_recipe, tiny):
     for name in ("color-dsprites", "celeba-64-w16"):
         recipe = apply_method(recipe_of(name), "growing-vae")
         assert sum(phase.steps for phase in recipe.vae_stage.objective.phases) == max(recipe.vae_stage.steps, 4_250)
-    own = override(growing(), {"vae_stage.objective.phases.0.steps": 5})
+    own = override(recipe_of("dsprites"), {"vae_stage.objective.phases.0.steps": 5})
     assert apply_method(own, "growing-vae").vae_stage == own.vae_stage
     settings = {name: value for name, value in tiny()["settings"].items() if not name.startswith("gan_stage")}
     assert train(bands_recipe, tmp_path / "run", **tiny() | {"settings": settings, "method": "growing-vae"}).exists()

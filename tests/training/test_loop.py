@@ -38,7 +38,7 @@ def test_a_divergence_is_an_error_and_the_last_saved_state_is_finite(tmp_path, t
 
 def test_a_loss_beyond_reason_stops_at_once(tmp_path, tiny):
     with pytest.raises(DivergedError, match=r"the loss of phase 'vae' is .* at step 1: .*none yet"):
-        train("dsprites", tmp_path, **tiny(vae_stage__objective__tc_weight=1e30))
+        train("dsprites", tmp_path, **tiny(vae_stage__objective__phases__0__beta_end=1e30))
     assert not (tmp_path / "vae" / "state.safetensors").exists()
 
 

@@ -82,8 +82,8 @@ def test_steps_that_were_planned_but_not_done_may_shrink(tmp_path, tiny):
 def test_stage_2_may_be_set_otherwise_until_it_has_begun(tmp_path, tiny):
     out = tmp_path / "run"
     train("dsprites", out, stage="vae", **tiny(vae_stage__steps=1))
-    with pytest.raises(RunMismatchError, match=r"vae_stage\.objective\.weight"):
-        train("dsprites", out, **tiny(vae_stage__steps=1, vae_stage__objective__weight=1.0))
+    with pytest.raises(RunMismatchError, match=r"vae_stage\.objective\.inactive_kl"):
+        train("dsprites", out, **tiny(vae_stage__steps=1, vae_stage__objective__inactive_kl=1.0))
     train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.5))
     with pytest.raises(RunMismatchError, match=r"gan_stage\.objective\.id_weight: 0\.5 stored, 0\.25 now"):
         train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.25))
@@ -190,9 +190,9 @@ def test_a_directory_that_cannot_be_made_is_refused_before_the_data_is_opened(tm
         ),
         ({"settings": {"vae_stage.optimizers.vae.lr": -1}}, InvalidInputError, "lr must be more than 0, got -1"),
         (
-            {"settings": {"vae_stage.objective.tc_weight": "-3"}},
+            {"settings": {"vae_stage.objective.phases.2.beta_end": "-3"}},
             InvalidInputError,
-            "tc_weight must be 0 or more, got -3",
+            "beta_end must be 0 or more, got -3",
         ),
         (
             {"settings": {"gan_stage.objective.id_weight": -1.0}},

@@ -7,12 +7,24 @@ import idgan
 from idgan.data import DSprites
 from idgan.zoo import verify
 
-EMBEDDED = [name for name in idgan.list_models(status="released") if idgan.info(name)["weights"]["embedded"]]
+EMBEDDED = [
+    name for name in idgan.list_models(pretrained=True) if {"embedded", "beside"} & idgan.info(name)["weights"].keys()
+]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_it_holds_its_hash_and_its_goldens(name):
     assert verify(name)["ok"]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_manifest_states_what_is_in_the_file(name):
+    entry, sampler = idgan.info(name), idgan.load(name, device="cpu")
+    assert entry["active_dims"] == sampler.active_dims
+    assert entry["dim_kl"] == pytest.approx(sampler.dim_kl, abs=6e-4)
+    assert entry["parameters"] == {
+        part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
+    }
 
 
 @pytest.fixture(scope="module")

@@ -287,6 +287,16 @@ def test_the_list_is_split_by_status():
         zoo.list_models(status="trained")
 
 
+def test_the_list_takes_a_pattern():
+    assert zoo.list_models("*-dsprites") == ["color-dsprites", "noisy-dsprites", "scream-dsprites"]
+    assert zoo.list_models("dsprites") == ["dsprites"]
+    assert zoo.list_models("wait*") == ["waiting"]
+    assert zoo.list_models("wait*", pretrained=True) == zoo.list_models("nothing") == []
+    assert zoo.list_models(pretrained=True) == zoo.list_models(status="released")
+    with pytest.raises(InvalidInputError, match="pattern must be text"):
+        zoo.list_models(["celeba"])
+
+
 def test_info_is_plain_data():
     assert json.loads(json.dumps(zoo.info("waiting")))["model"] == CONFIG.to_dict()
     with pytest.raises(UnknownModelError):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,16 +20,15 @@ from idgan.errors import (
     HubUnreachableError,
     InvalidInputError,
     RunError,
-    UnknownModelError,
 )
 from idgan.evaluation.results import write_results
 from idgan.files import sha256_of
-from idgan.images import save_png
 from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
 from idgan.zoo.manifest import DataSet, Entry, Manifest, Weights, write_entry
-from idgan.zoo.publish import NO_COMMIT, RUN_FILES, embed, entry_of, publish
+from idgan.zoo.pretrained import FILES
+from idgan.zoo.publish import NO_COMMIT, embed, entry_of, publish
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 TRAINING = {
@@ -40,17 +40,14 @@ TRAINING = {
 TRAINING |= {"versions": {"idgan": "0.1"}, "hardware": "a CPU", "wall_time_seconds": 7200.0}
 
 
-def finish(run, seed=0, training=TRAINING):
+def finish(run, seed=0, training=TRAINING, data="dsprites"):
     """Make `run` a finished and measured run directory."""
     torch.manual_seed(seed)
     mean, logvar = torch.randn(8, 3), torch.full((8, 3), -2.0)
     mean[:, 1], logvar[:, 1] = 0.0, 0.0
-    info = {"name": "dsprites", "data": "dsprites", "training": training}
+    info = {"name": "dsprites", "data": data, "training": training}
     sampler = Sampler(ModelConfig(VAEConfig(3), ConvGeneratorConfig(3, 2)), bank=Posterior(mean, logvar), info=info)
     path = write_checkpoint(run / "model.safetensors", sampler)
-    for name in ("samples.png", "traversals.png"):
-        save_png(torch.rand(1, 8, 8), run / name)
-    (run / "recipe.json").write_text("{}\n")
     write_results(run / "results.json", "dsprites", sha256_of(path), [MetricResult("mig", 0.25, "a | b", 100, 0)])
     return run
 
@@ -88,12 +85,13 @@ def test_the_entry_says_what_the_run_holds(run):
     known = Manifest.load()["dsprites"]
     assert (entry.status, entry.description, entry.license, entry.data) == (
         "released",
-        known.description,
+        "ID-GAN, 64x64 gray images of dSprites",
         known.license,
         known.data,
     )
     assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (64, 1, 3, 2)
     assert entry.training == TRAINING
+    assert (entry.active_dims, entry.recipe_steps) == ((2, 0), known.recipe_steps)
     assert [(metric["name"], metric["value"]) for metric in entry.metrics] == [("mig", 0.25)]
     assert ModelConfig.from_dict(entry.model) == read_checkpoint(path).config
 
@@ -116,7 +114,7 @@ def test_results_that_cannot_be_read_are_refused_and_kept(run, content, tmp_path
 
 def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
     run = finish(tmp_path / "run", training=TRAINING | {"recipe": "ours"})
-    with pytest.raises(UnknownModelError, match="ours"):
+    with pytest.raises(InvalidInputError, match="'ours'. Give --license and --data"):
         publish(run, "org/name", dry_run=True)
     terms = {"description": "Ours", "license": "MIT", "data": DataSet("our pictures", "secret")}
     entry, files = publish(run, "org/name", dry_run=True, **terms)
@@ -126,7 +124,7 @@ def test_what_the_manifest_does_not_know_must_be_given(tmp_path):
 
 def test_of_images_of_ones_own_the_manifest_knows_nothing(tmp_path):
     run = finish(tmp_path / "run", training=TRAINING | {"data": "photos/"})
-    with pytest.raises(InvalidInputError, match="was trained on photos/.*--description, --license and --data"):
+    with pytest.raises(InvalidInputError, match="was trained on photos/.*--license and --data"):
         publish(run, "org/name", dry_run=True, description="Ours", license="MIT")
     _, files = publish(
         run, "org/name", dry_run=True, description="Ours", license="MIT", data=DataSet("our pictures", "secret")
@@ -144,6 +142,36 @@ def test_embed_puts_the_file_and_its_entry_into_the_source_tree(run, tmp_path):
     )
 
 
+def test_a_large_checkpoint_lies_beside_the_package(run, tmp_path, monkeypatch):
+    """A source tree has it, and an installation without that folder says how to get it."""
+    checkout = tmp_path / "checkout"
+    embed(run, checkout)
+    monkeypatch.setattr("idgan.zoo.publish.MAX_EMBEDDED_BYTES", 1_000_000)
+    entry = embed(run, checkout)
+    placed = checkout / "weights/dsprites.safetensors"
+    assert entry.weights == Weights(placed.name, sha256_of(placed), placed.stat().st_size, beside=True)
+    assert not (checkout / "idgan/weights/dsprites.safetensors").exists()  # the one that was embedded before
+
+    package = Path(idgan.__file__).parent
+    shutil.copytree(
+        package, checkout / "idgan", ignore=shutil.ignore_patterns("*.safetensors", "__pycache__"), dirs_exist_ok=True
+    )
+    code = "import idgan; print(idgan.__file__); idgan.load('dsprites', device='cpu').sample(n=1)"
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+    def load():
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    found = load()
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(str(checkout))
+    (checkout / "weights").rename(tmp_path / "elsewhere")
+    assert "WeightsNotHereError: dsprites.safetensors" in (error := load().stderr)
+    assert "weights/dsprites.safetensors in a checkout of idgan" in error and "pip install -e ." in error
+
+
 # ------------------------------------------------------------------ publish, load, sample
 
 
@@ -151,7 +179,7 @@ def test_what_is_published_loads_and_samples(run, hub, cache, tmp_path, monkeypa
     entry, files = publish(run, "org/name", endpoint=hub.url, token="hf_tests")
     commit = entry.weights.revision
     assert hub.repos["org/name"].commits[commit] == files
-    assert {name: files[name] for name in RUN_FILES} == {name: (run / name).read_bytes() for name in RUN_FILES}
+    assert files["model.safetensors"] == (run / "model.safetensors").read_bytes()
     assert len(hub.repos["org/name"].commits) == 2  # the empty one of a new repository, and ours
 
     assert is_same(idgan.load(f"org/name@{commit}", endpoint=hub.url, **cache), run)
@@ -186,18 +214,24 @@ def test_a_dry_run_asks_for_nothing(run, hub):
     entry, files = publish(run, "org/name", endpoint=hub.url, dry_run=True)
     assert hub.requests == []
     assert entry.weights.revision == NO_COMMIT
-    assert sorted(files) == sorted([*RUN_FILES, "README.md"])
+    assert sorted(files) == sorted(FILES)
 
 
 def test_the_card_tells_terms_measurements_and_how_to_load(run):
     entry, files = publish(run, "org/name", dry_run=True)
     card = files["README.md"].decode()
-    assert ModelCard(card).data.to_dict().items() >= {"license": "apache-2.0", "library_name": "idgan"}.items()
+    expected = {"license": "apache-2.0", "library_name": "idgan", "datasets": ["dsprites"]}
+    expected["pipeline_tag"] = "unconditional-image-generation"
+    assert ModelCard(card).data.to_dict().items() >= expected.items()
+    (result,) = ModelCard(card).data.eval_results
+    assert (result.metric_type, result.metric_value, result.metric_config) == ("mig", 0.25, "a | b")
+    assert (result.dataset_name, result.metric_args) == ("dSprites", {"samples": 100, "seed": 0})
     for part in (
         TRAINING["command"],
         'idgan.load("org/name")',
         entry.data.name,
-        "(2 carry information)",
+        "2 of 3 dimensions of c are active",
+        "c2: ",
         "2.0 hours on a CPU",
     ):
         assert part in card
@@ -205,6 +239,30 @@ def test_the_card_tells_terms_measurements_and_how_to_load(run):
     custom = publish(run, "org/name", dry_run=True, license="LicenseRef-ours")[1]["README.md"].decode()
     terms = {"license": "other", "license_name": "licenseref-ours"}
     assert ModelCard(custom).data.to_dict().items() >= terms.items()
+
+
+def test_a_card_claims_nothing_that_was_not_measured(run):
+    """A run of 11 steps: the card says so, and what nobody measured."""
+    card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
+    steps = Manifest.load()["dsprites"].recipe_steps
+    short = f"5 of the recipe's {steps['vae']:,} steps in stage `vae`, 6 of the recipe's {steps['gan']:,} steps"
+    assert f"**It was trained for less than its recipe asks:** {short} in stage `gan`." in card
+    assert "The quality of its images was not measured." in card
+    assert "stands for one property of the images was not measured" not in card  # MIG was
+    write_results(run / "results.json", "dsprites", sha256_of(run / "model.safetensors"), [])
+    card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
+    assert "Nothing was measured on this file." in card and not ModelCard(card).data.eval_results
+    assert "stands for one property of the images was not measured" in card
+    for praise in ("sharp", "high-fidelity", "state of the art", "disentangled"):
+        assert praise not in card.lower()
+
+
+def test_terms_of_a_recipe_are_those_of_its_data_set_only(tmp_path):
+    run = finish(tmp_path / "run", data="noisy-dsprites")
+    with pytest.raises(
+        InvalidInputError, match="trained on the data set noisy-dsprites, which is not that of dsprites"
+    ):
+        publish(run, "org/name", dry_run=True)
 
 
 def test_no_path_of_a_private_machine_is_published(tmp_path):
@@ -217,15 +275,14 @@ def test_no_path_of_a_private_machine_is_published(tmp_path):
         "settings": {"init_vae_from": "~alice/runs/vae", "loss": "mean/std"},
     }
     run = finish(tmp_path / "run", training=training)
-    (run / "recipe.json").write_text(json.dumps({"data": f"{home}/photos", "batch_size": 8}))
     terms = {"description": "Ours", "license": "MIT", "data": DataSet("our pictures", "secret")}
     entry, files = publish(run, "org/name", dry_run=True, **terms)
-    published = [json.dumps(entry.to_json()), files["README.md"].decode(), files["recipe.json"].decode()]
+    published = [json.dumps(entry.to_json()), files["README.md"].decode(), files["config.json"].decode()]
     assert not any("alice" in text for text in published)
     assert "--data photos --set init=vae --out runs/mine" in files["README.md"].decode()
     assert entry.training["stages"]["vae"] == {"steps": 5, "from": "vae"}
     assert entry.training["settings"] == {"init_vae_from": "vae", "loss": "mean/std"}
-    assert json.loads(files["recipe.json"]) == {"data": "photos", "batch_size": 8}
+    assert json.loads(files["config.json"])["training"] == entry.training
 
 
 @pytest.mark.parametrize(
@@ -233,18 +290,18 @@ def test_no_path_of_a_private_machine_is_published(tmp_path):
     [
         ("gan", ["encoder", "decoder"], "Not trained, and not served: its encoder and decoder."),
         ("infogan", ["decoder"], "Not trained, and not served: its decoder."),
-        ("vae-gan", [], "a code c of 3 dimensions (2 carry information) and a nuisance s of 2"),
+        ("vae-gan", [], "a code c of 3 dimensions and a nuisance s of 2"),
     ],
 )
 def test_the_card_of_a_baseline_names_its_method(tmp_path, method, untrained, says):
     run = finish(tmp_path / "run", training=TRAINING | {"method": method, "untrained": untrained})
     card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
     assert f"This is no ID-GAN but the method `{method}`, which ID-GAN is compared with." in card and says in card
-    assert "An ID-GAN" not in card and "a VAE finds" not in card
+    assert ("An encoder reads" in card) == ("encoder" not in untrained)
     assert ("Encoding keeps" in card) == ("encoder" not in untrained)
     own = finish(tmp_path / "run", training=TRAINING | {"method": None})
     assert (
-        "It follows no recipe of the package.\nIt generates 64x64 gray images"
+        "It follows no method of the package.\nAn encoder reads a code c from an image.\nA generator draws 64x64 gray"
         in publish(own, "org/name", dry_run=True)[1]["README.md"].decode()
     )
 
@@ -370,7 +427,7 @@ def test_a_public_repository_does_not_become_private_in_silence(run, hub):
     assert len(hub.repos["org/name"].commits) == 1
 
 
-@pytest.mark.parametrize("name", RUN_FILES)
+@pytest.mark.parametrize("name", ["model.safetensors", "results.json"])
 def test_an_unfinished_run_is_refused(run, hub, name):
     (run / name).unlink()
     with pytest.raises(RunError, match=f"{name}.*idgan (train|evaluate)"):
