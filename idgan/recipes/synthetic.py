@@ -30,7 +30,7 @@ def dsprites() -> Recipe:
         data="dsprites",
         vae_stage=growing_stage(9_000),
         gan_stage=Stage(
-            objective=IDGANConfig(id_weight=1e-3, r1_weight=10.0, r1_interval=16),
+            objective=IDGANConfig(id_weight=2e-3, r1_weight=10.0, r1_interval=16),
             optimizers={"discriminator": Adam(1e-4, 0.0, 0.99), "generator": Adam(1e-3, 0.0, 0.99)},
             steps=12_000,
             precision="bf16",

@@ -28,7 +28,7 @@ def copied(finished, tmp_path):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ({"gan_stage__objective__id_weight": 0.5}, "gan_stage.objective.id_weight: 0.001 stored, 0.5 now"),
+        ({"gan_stage__objective__id_weight": 0.5}, "gan_stage.objective.id_weight: 0.002 stored, 0.5 now"),
         ({"vae_stage__precision": "fp32"}, "vae_stage.precision: 'bf16' stored, 'fp32' now"),
         ({"seed": 1, "bank_size": 17}, "bank_size: 16 stored, 17 now; seed: 0 stored, 1 now"),
         ({"gan_stage__steps": 5}, "gan_stage.steps: 12 stored, 5 now"),
