@@ -7,8 +7,9 @@ without fused optimizers, R1 in a backward pass of its own at every step, two pa
 encoder's parameters. The settings of optimizers are the recipe's on both sides.
 
 Each variant runs in a process of its own, because the settings of a process (memory, denormals) are part of the
-training loop. Variants take turns in short blocks, so that a busy machine slows all of them. A block counts with the CPU
-time of its fastest step, and a variant with the median of its blocks. With several threads, wall time counts instead.
+training loop. Variants take turns in short blocks, so that a busy machine slows all of them. A block counts with its
+mean CPU time of a step, and a variant with the fastest of its blocks, because other programs share the caches. With
+several threads, wall time counts instead.
 
 Columns:
 - reference: milliseconds of a step of the reference's loop
@@ -22,7 +23,6 @@ import argparse
 import copy
 import multiprocessing
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,12 +83,10 @@ def reference_step(recipe: Any, stage: str) -> Step:
     from idgan.training.setup import batches_of
 
     objective = objective_of(recipe, stage).train()
-    for parent in list(objective.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.ConvTranspose2d):
-                plain = nn.ConvTranspose2d(layer.in_channels, layer.out_channels, 4, stride=2, padding=1)
-                plain.load_state_dict(layer.state_dict())
-                setattr(parent, name, plain)
+    for layer in objective.modules():
+        for plain in (nn.Conv2d, nn.ConvTranspose2d, nn.Unflatten):
+            if isinstance(layer, plain):
+                layer.__class__ = plain  # instead of this package's faster layer
     for parameter in objective.parameters():
         parameter.requires_grad_()
     batches = batches_of(recipe, stage, Noise(recipe), process_group("cpu"))
@@ -199,7 +197,7 @@ def reference_gan(objective: Any, stage: Any) -> Callable[[Any], dict[str, Any]]
 
 
 def work(pipe: Connection, name: str, stage: str, variant: str, batch_size: int | None, threads: int) -> None:
-    """Serve the blocks of one variant: receives a number of steps, sends the shortest time of one in seconds."""
+    """Serve the blocks of one variant: receives a number of steps, sends the mean time of one in seconds."""
     import torch
 
     from idgan.training.setup import cpu_settings
@@ -221,7 +219,6 @@ def serve(pipe: Connection, step: Step, clock: Callable[[], float]) -> None:
     pipe.send([{key: float(value) for key, value in step(number).items()} for number in range(STEPS)])
     number = STEPS
     while count := pipe.recv():
-        # Steps with lazy R1 differ from others, so a block is one interval of them.
         start = clock()
         for _ in range(count):
             step(number)
@@ -247,14 +244,14 @@ def compare(name: str, stage: str, batch_size: int | None, threads: int, rounds:
     times: dict[str, list[float]] = {variant: [] for variant in variants}
     for _ in range(rounds):
         for variant, pipe in pipes.items():
-            # A multiple of the interval of R1 in the variant that has it
+            # Steps with lazy R1 differ from others, so a block is one interval of them.
             pipe.send(16 if (stage, variant) == (STAGE_2, "bf16") else 4)
             times[variant].append(pipe.recv())
     for pipe in pipes.values():
         pipe.send(0)
     for process in processes:
         process.join()
-    ms = {variant: 1e3 * statistics.median(values) for variant, values in times.items()}
+    ms = {variant: 1e3 * min(values) for variant, values in times.items()}
     print(f"{name:<16}{stage:<7}{ms['reference']:>10.1f}{ms['fp32']:>10.1f}{ms['bf16']:>10.1f}", end="")
     print(f"{ms['reference'] / ms['fp32']:>10.2f}{ms['reference'] / ms['bf16']:>10.2f}{difference:>12.1e}", flush=True)
 

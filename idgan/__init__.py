@@ -8,6 +8,7 @@ g.edit(images, {g.active_dims[0]: +1.5})
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from idgan.training.entry import train
     from idgan.zoo import info, list_models, load
     from idgan.zoo.evaluate import evaluate
+
+# Idle threads of OpenMP spin on cores that other programs use, until libgomp finds this variable. On a busy machine two
+# threads were 15 times slower than one (benchmarks/inversion.py --compare-threads). Loading torch reads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 

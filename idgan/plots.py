@@ -16,10 +16,17 @@ COLUMNS = 4
 """Largest number of panels in a row."""
 INCHES = 3.2
 """Width of a panel."""
+START = 0.05
+"""Fraction of a curve that counts as its first values."""
+MIN_CUT = 10
+"""Smallest number of points of a curve whose first values may be outside its panel."""
 
 
 def training_curves(records: Iterable[Mapping[str, Any]], title: str = "") -> Image.Image:
     """One panel per scalar, over the steps of training.
+
+    A scalar that repeats an earlier one has no panel: the total loss of a phase often is its only term. The first
+    values of a curve, if they would make the rest look flat, are outside the panel. Its title names the first value.
 
     Args:
         records: the lines of a run's `log.jsonl`: dicts with "step" and scalars by name. Other values are ignored.
@@ -29,19 +36,45 @@ def training_curves(records: Iterable[Mapping[str, Any]], title: str = "") -> Im
         InvalidInputError: the records hold no scalars.
         MissingDependencyError: matplotlib is not installed.
     """
-    curves: dict[str, list[tuple[int, float]]] = {}
+    curves: dict[str, dict[int, float]] = {}
     for record in records:
         for name, value in record.items():
             if name != "step" and isinstance(value, (int, float)) and math.isfinite(value):
-                curves.setdefault(name, []).append((record["step"], value))
+                curves.setdefault(name, {})[record["step"]] = value
     if not curves:
         raise InvalidInputError("the log holds no scalars yet, so there is nothing to plot")
-    figure, panels = _panels(len(curves), title)
-    for panel, (name, points) in zip(panels, curves.items()):
-        panel.plot(*zip(*points), linewidth=1, marker="." if len(points) < 30 else None)
+    shown: dict[str, dict[int, float]] = {}
+    for name, points in curves.items():
+        if not any(_repeats(points, other) for other in shown.values()):
+            shown[name] = points
+    figure, panels = _panels(len(shown), title)
+    for panel, (name, points) in zip(panels, shown.items()):
+        values = list(points.values())
+        panel.plot(list(points), values, linewidth=1, marker="." if len(points) < 30 else None)
+        limits = _limits(values)
+        if limits:
+            panel.set_ylim(*limits)
+            name += f" (first value {values[0]:.3g})"
         panel.set_title(name, fontsize=9)
         panel.set_xlabel("step", fontsize=8)
     return _picture(figure)
+
+
+def _repeats(points: Mapping[int, float], other: Mapping[int, float]) -> bool:
+    """Whether most of the points are points of the other curve. A regularizer that runs rarely changes a few."""
+    return 2 * sum(other.get(step) == value for step, value in points.items()) > len(points)
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float] | None:
+    """Limits of the y axis without the first values, or None if these leave the rest a quarter of the axis."""
+    if len(values) < MIN_CUT:
+        return None
+    rest = values[math.ceil(START * len(values)) :]
+    low, high = min(rest), max(rest)
+    if low == high or 4 * (high - low) >= max(values) - min(values):
+        return None
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
 
 
 def scatter(

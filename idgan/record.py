@@ -48,6 +48,8 @@ class TrainingRecord:
         wall_time_seconds: time of all stages.
         versions: package -> version.
         hardware: a line of text.
+        eyes: for aligned faces, the centers (x, y) of the eye on the left and of the eye on the right of each training
+            image, in fractions of its side. None if the images are not known to be aligned faces.
         converted_from: files of another implementation that were converted, or None.
     """
 
@@ -65,6 +67,7 @@ class TrainingRecord:
     wall_time_seconds: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
     hardware: str | None = None
+    eyes: tuple[tuple[float, float], tuple[float, float]] | None = None
     converted_from: Any = None
 
     @classmethod
@@ -86,13 +89,16 @@ class TrainingRecord:
                 raise InvalidInputError(f"training.{name} must be {ACCEPTED[name][0]}, got {value!r:.100}")
         if "untrained" in record:
             record["untrained"] = tuple(record["untrained"])
+        if record.get("eyes") is not None:
+            record["eyes"] = tuple(map(tuple, record["eyes"]))
         if "settings" in record:
             record["settings"] = {current_setting(path): value for path, value in record["settings"].items()}
         return cls(**record)
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON object, without fields that are None. Tuples become lists."""
-        values = asdict(self) | {"untrained": list(self.untrained)}
+        eyes = None if self.eyes is None else [list(point) for point in self.eyes]
+        values = asdict(self) | {"untrained": list(self.untrained), "eyes": eyes}
         return {name: value for name, value in values.items() if value is not None or name == "method"}
 
 
@@ -119,6 +125,18 @@ def _parts(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(part in ("encoder", "decoder") for part in value)
 
 
+def _eyes(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, (list, tuple)) or not all(isinstance(point, (list, tuple)) for point in value):
+        return False
+    if [len(point) for point in value] != [2, 2]:
+        return False
+    numbers = [number for point in value for number in point]
+    fractions = all(number is not None and _number(number) and 0 <= number <= 1 for number in numbers)
+    return fractions and numbers[0] < numbers[2]
+
+
 ACCEPTED = {
     "recipe": ("text", _text),
     "method": ("text", _text),
@@ -134,6 +152,7 @@ ACCEPTED = {
     "wall_time_seconds": ("a number", _number),
     "versions": ("an object of text", _table_of(str)),
     "hardware": ("text", _text),
+    "eyes": ("two points with coordinates from 0 to 1, the left one first", _eyes),
     "converted_from": ("a JSON value", lambda value: True),
 }
 """Field -> what it takes, in words, and the check."""

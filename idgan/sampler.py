@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
+from idgan.data.image_set import eyes_of
 from idgan.dims import as_dim, as_names
 from idgan.errors import InvalidInputError, brief, check_integer
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
-from idgan.inversion import Inversion
+from idgan.images.faces import Eyes, align_faces, check_eyes
+from idgan.inversion import Inversion, tune_generator
 from idgan.networks import ModelConfig, Posterior
 from idgan.networks.modules import freeze
 from idgan.record import TrainingRecord
@@ -111,6 +113,11 @@ class Sampler(nn.Module):
         return self.config.image_channels
 
     @property
+    def has_bank(self) -> bool:
+        """Whether posteriors of training images stand behind the prior "aggregated". Otherwise it is N(0, I)."""
+        return any(self.dim_kl)
+
+    @property
     def device(self) -> torch.device:
         """Device of the networks."""
         return next(self.parameters()).device
@@ -126,6 +133,11 @@ class Sampler(nn.Module):
         if "decoder" in self.record.untrained or hasattr(self.vae, "decode"):
             return self.record.untrained
         return (*self.record.untrained, "decoder")
+
+    @property
+    def eyes(self) -> Eyes | None:
+        """Where the eyes are in the training images, in fractions of the side. None if they are not aligned faces."""
+        return self.record.eyes or eyes_of(self.info.get("data"))
 
     def train(self, mode: bool = True) -> "Sampler":
         """Does nothing: a sampler stays in eval mode."""
@@ -269,42 +281,70 @@ class Sampler(nn.Module):
 
     # -------------------------------------------------------------- images to codes
 
+    def aligned(self, x: object, face: int | None = None) -> Tensor:
+        """The faces in photos `x`, cut like the images that the model learned from: (N, C, H, W) in [0, 1].
+
+        Each face is turned, scaled and shifted until its eyes are where they are in the training images (`eyes`).
+
+        Args:
+            x: photos in any form that `as_batch` takes.
+            face: number of the face in each photo, counted from 1 at the left. None takes all faces of all photos.
+
+        Raises:
+            InvalidInputError: the model did not learn from aligned faces, or a photo shows no face.
+            MissingDependencyError: the face detector is not installed (extra "faces").
+        """
+        squares = align_faces(x, check_eyes(self.eyes), self.resolution, face)
+        return as_batch(squares, channels=self.image_channels, resolution=self.resolution).to(self.device)
+
+    def _cut(self, x: object, crop: bool | int, align: bool | int) -> tuple[object, bool | int]:
+        """The arguments `images` and `crop` of `as_batch` after `align`."""
+        if align is False:
+            return x, crop
+        if crop is not False:
+            raise InvalidInputError("align (--align) finds the square, so crop (--crop, --crop-side) cannot be given")
+        return self.aligned(x, None if align is True else align), False
+
     @torch.no_grad()
-    def posterior(self, x: object, *, crop: bool | int = False) -> Posterior:
+    def posterior(self, x: object, *, crop: bool | int = False, align: bool | int = False) -> Posterior:
         """q(c|x) of images, as the encoder gives it: mean and logvar, (N, c_dim) each.
 
         Args:
             x: images in any form that `idgan.images.as_batch` takes.
             crop: cut images to their center square, see `as_batch`.
+            align: True cuts the faces out of photos, see `aligned`. A number takes that face of each photo, counted
+                from 1 at the left.
 
         Raises:
             InvalidInputError: the method does not train the encoder.
         """
         self._check_usable("encoder")
+        x, crop = self._cut(x, crop, align)
         images = as_batch(x, channels=self.image_channels, resolution=self.config.vae.resolution, crop=crop)
         batches = images.split(self._vae_batch_size)
         return Posterior.cat([self.vae.encode(batch.to(self.device, self.dtype)) for batch in batches])
 
-    def encode(self, x: object, *, crop: bool | int = False) -> Tensor:
+    def encode(self, x: object, *, crop: bool | int = False, align: bool | int = False) -> Tensor:
         """Mean codes of images, (N, c_dim) float32. Inactive dimensions are 0. Arguments as in `posterior`."""
-        return self.posterior(x, crop=crop).mean.float().masked_fill(~self.active, 0.0)
+        return self.posterior(x, crop=crop, align=align).mean.float().masked_fill(~self.active, 0.0)
 
     def invert(
         self,
         x: object,
         *,
-        steps: int = 200,
-        restarts: int = 2,
+        steps: int = 150,
+        restarts: int = 1,
         refine_c: bool = False,
         seed: int | None = 0,
         crop: bool | int = False,
+        align: bool | int = False,
         progress: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Find codes c (N, c_dim) and nuisances s (N, s_dim) such that the images G(s, c) are close to images `x`.
 
         The encoder gives the active dimensions of c. Optimization finds s and the inactive dimensions, see
         `idgan.inversion`. It keeps them near N(0, I), because edits do not work far from it. Images are independent of
-        each other.
+        each other. On a busy CPU, `torch.set_num_threads(1)` is faster than one thread for each core.
 
         Args:
             x: images in any form that `as_batch` takes.
@@ -313,6 +353,7 @@ class Sampler(nn.Module):
             refine_c: optimize the active dimensions as well, within the width of q(c|x).
             seed: seed of the random numbers.
             crop: cut images to their center square, see `as_batch`.
+            align: cut the faces out of photos, see `posterior`.
             progress: show progress on stderr.
         """
         check_integer(0, MAX_COUNT, steps=steps)
@@ -320,6 +361,7 @@ class Sampler(nn.Module):
         if not isinstance(refine_c, bool):
             raise InvalidInputError(f"refine_c must be True or False, got {brief(refine_c)}")
         rng = _rng(seed)
+        x, crop = self._cut(x, crop, align)
         images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop).to(self.device)
         posterior = self.posterior(x, crop=crop)
         c = posterior.mean.float().masked_fill(~self.active, 0.0)
@@ -332,6 +374,37 @@ class Sampler(nn.Module):
         s, c = search.run(int(steps), int(restarts), rng, progress).split(widths, dim=1)
         return c, s
 
+    def tuned(
+        self, x: object, c: object, s: object, *, steps: int = 150, seed: int | None = 0, progress: bool = True
+    ) -> "Sampler":
+        """A sampler whose generator is a copy of this one's that was fitted to images `x` at their codes.
+
+        Codes alone do not carry a person: `invert` finds a similar face. The fitted generator draws the face itself,
+        and its edits have about the same effect as before (pivotal tuning, Roich et al. 2021). All other parts are
+        shared. For one photo: `c, s = g.invert(x)`, `own = g.tuned(x, c, s)`, then
+        `own.sample(own.changed(c, changes), s)`.
+
+        Args:
+            x: images in any form that `as_batch` takes. One image, or a few of one person: the fit is shared.
+            c, s: their codes (N, c_dim) and nuisances (N, s_dim), from `invert`.
+            steps: steps of the optimizer.
+            seed: seed of the random edits whose effect is kept.
+            progress: show progress on stderr.
+        """
+        check_integer(0, MAX_COUNT, steps=steps)
+        images = as_batch(x, channels=self.image_channels, resolution=self.resolution).to(self.device)
+        c_rows, s_rows = as_rows("c", c, self.c_dim, self.device), as_rows("s", s, self.s_dim, self.device)
+        if not len(images) == len(c_rows) == len(s_rows):
+            raise InvalidInputError(
+                f"expected one c and one s for each image, got {len(c_rows)} and {len(s_rows)} for {len(images)}"
+            )
+        editable = torch.cat([self.active.new_zeros(self.s_dim), self.active])
+        render = lambda network, code: to_unit(network(code)).clamp(0, 1)
+        code = torch.cat([s_rows, c_rows], dim=1)
+        generator = tune_generator(self.generator, render, images, code, editable, int(steps), _rng(seed), progress)
+        info = self.info | {"name": f"{self.info.get('name', 'unnamed')}, tuned to {len(images)} images"}
+        return Sampler(self.config, self.vae, generator, self.bank, info).to(self.device)
+
     def _features(self, x: Tensor) -> list[Tensor]:
         """Hidden features of the encoder for images (N, C, H, H) in [0, 1], or the posterior mean if it offers none."""
         x = encoder_view(x, self.config.vae.resolution).to(self.dtype)
@@ -341,10 +414,18 @@ class Sampler(nn.Module):
     # -------------------------------------------------------------- editing
 
     def reconstruct(
-        self, x: object, s: object = None, *, seed: int | None = 0, crop: bool | int = False, invert: bool = False
+        self,
+        x: object,
+        s: object = None,
+        *,
+        seed: int | None = 0,
+        crop: bool | int = False,
+        align: bool | int = False,
+        invert: bool = False,
+        tune: bool = False,
     ) -> Tensor:
         """Images G(s, c) at the codes of images `x`, (N, C, H, W). See `edit`."""
-        return self.edit(x, {}, s=s, seed=seed, crop=crop, invert=invert)
+        return self.edit(x, {}, s=s, seed=seed, crop=crop, align=align, invert=invert, tune=tune)
 
     def edit(
         self,
@@ -355,12 +436,14 @@ class Sampler(nn.Module):
         s: object = None,
         seed: int | None = 0,
         crop: bool | int = False,
+        align: bool | int = False,
         invert: bool = False,
+        tune: bool = False,
     ) -> Tensor:
         """Images G(s, c) at the changed codes of images `x`, (N, C, H, W).
 
         A code dimension is about N(0, 1) over the data, so a change of 1.5 shows clearly. For several edits of one
-        image, invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`.
+        image, invert it once: `c, s = g.invert(x)`, then `g.sample(g.changed(c, changes), s)`. See also `tuned`.
 
         Args:
             x: images in any form that `as_batch` takes.
@@ -369,15 +452,23 @@ class Sampler(nn.Module):
             s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
             seed: seed of the random numbers.
             crop: cut images to their center square, see `as_batch`.
+            align: cut the faces out of photos, see `posterior`.
             invert: find s and the inactive dimensions by optimization, which takes seconds per image.
+            tune: invert, and then fit a copy of the generator to each image, see `tuned`. It keeps the person.
         """
-        if invert and s is not None:
-            raise InvalidInputError("invert=True finds s, so s cannot be given")
-        if invert:
+        if (invert or tune) and s is not None:
+            raise InvalidInputError(f"{'tune' if tune else 'invert'}=True finds s, so s cannot be given")
+        x, crop = self._cut(x, crop, align)
+        if invert or tune:
             c, s = self.invert(x, seed=seed, crop=crop)
         else:
             c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
-        return torch.cat(list(self.render(self.changed(c, changes, absolute=absolute), s)))
+        changed = self.changed(c, changes, absolute=absolute)
+        if not tune:
+            return torch.cat(list(self.render(changed, s)))
+        images = as_batch(x, channels=self.image_channels, resolution=self.resolution, crop=crop)
+        rows = zip(*(part.split(1) for part in (images, c, s, changed)))
+        return torch.cat([next(self.tuned(x, c, s, seed=seed).render(new, s)) for x, c, s, new in rows])
 
     def changed(self, c: object, changes: Mapping[int | str, float], *, absolute: bool = False) -> Tensor:
         """A copy of codes `c` (N, c_dim) with `changes` (dimension or name -> number) added.

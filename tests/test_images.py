@@ -5,6 +5,7 @@ import io
 import math
 import os
 import struct
+import sys
 import tempfile
 import warnings
 import zlib
@@ -19,15 +20,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from idgan.errors import InvalidInputError
+from idgan.errors import InvalidInputError, MissingDependencyError
 from idgan.images import (
     as_batch,
     as_rgb,
     contact_sheet,
     default_batch_size,
     encoder_view,
+    labeled_grid,
     psnr,
+    save_animation,
     save_gif,
+    save_image,
+    save_mp4,
     save_png,
     side_by_side,
     to_pil,
@@ -936,12 +941,83 @@ def test_gif_is_written_whole_and_read_back_equal(channels, tmp_path):
     assert Image.open(save_gif(to_pil(frames)[:1], path)).size == (8, 8)
 
 
+@pytest.mark.parametrize(("suffix", "format"), [("jpg", "JPEG"), ("JPEG", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
+def test_pictures_are_written_in_the_format_of_their_suffix(suffix, format, tmp_path):
+    x = torch.linspace(0, 1, 64).expand(3, 64, 64)
+    path = save_image(x, tmp_path / f"x.{suffix}")
+    with Image.open(path) as picture:
+        assert picture.format == format
+        error = np.abs(np.asarray(picture.convert("RGB")).astype(int) - to_uint8(x)[0])
+    assert error.max() <= (8 if format == "JPEG" else 0)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
+def test_mp4_is_written_whole_and_read_back_close(size, tmp_path):
+    av = pytest.importorskip("av", reason="PyAV (the extra video) is not installed")
+    width, height = size
+    frames = [torch.full((3, height, width), value) for value in (0.0, 0.3, 0.9)]
+    path = save_animation(frames, tmp_path / "new" / "walk.mp4", fps=12.5)
+    with av.open(str(path)) as video:
+        assert video.streams.video[0].average_rate == 12.5
+        found = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(found) == 3
+    for frame, expected in zip(found, to_uint8(torch.stack(frames))):
+        assert frame.shape == (48, 32 if width == 32 else 34, 3)
+        inner = frame[: height - 2, : width - 2].astype(int)
+        assert np.abs(inner - expected[: height - 2, : width - 2]).max() <= 4
+    assert [file.name for file in path.parent.iterdir()] == ["walk.mp4"]
+
+
+def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingDependencyError, match=r"\.mp4 needs PyAV.*extra .video. of idgan"):
+        save_mp4([torch.rand(3, 8, 8)], tmp_path / "x.mp4")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_labeled_grid_has_texts_around_and_below_its_images():
+    x = torch.rand(4, 1, 40, 40)
+    plain = labeled_grid(x, 2)
+    assert plain.mode == "L" and np.array_equal(np.asarray(plain), to_uint8(contact_sheet(x, 2))[0, ..., 0])
+    labeled = labeled_grid(x, 2, row_labels=["row 1", "row 2"], column_labels=["left", "right"], text_size=14)
+    left, top = (a - b for a, b in zip(labeled.size, plain.size))
+    assert left > 20 and top > 14
+    assert np.array_equal(np.asarray(labeled.crop((left, top, *labeled.size))), np.asarray(plain))
+    dark = np.asarray(labeled) < 128
+    assert all(dark[top + 2 + 42 * row :][:40, :left].any() for row in range(2))
+    assert all(dark[:top, left + 2 + 42 * column :][:, :40].any() for column in range(2))
+    tiles = labeled_grid(x, 2, tile_labels=["a", "", "c"])
+    strip = (tiles.height - plain.height) // 2
+    below = [(np.asarray(tiles)[42 + row * (42 + strip) :][:strip, 2 + 42 * column :][:, :40] < 128).any()
+             for row in range(2) for column in range(2)]  # fmt: skip
+    assert below == [True, False, True, False]
+
+
+def test_a_label_that_is_too_long_for_its_column_is_drawn_smaller():
+    x = torch.ones(2, 3, 60, 60)
+    picture = labeled_grid(x, 2, column_labels=["orientation_sin", ""], text_size=16)
+    assert picture.mode == "RGB"
+    columns = (np.asarray(picture) < 128).any(axis=(0, 2)).nonzero()[0]
+    assert 30 < np.ptp(columns) <= 62
+
+
+@pytest.mark.parametrize("name", ["row_labels", "column_labels", "tile_labels"])
+def test_labels_without_a_place_are_refused(name):
+    with pytest.raises(InvalidInputError, match=f"at most . {name}, got 9"):
+        labeled_grid(torch.rand(4, 1, 8, 8), 2, **{name: ["x"] * 9})
+
+
 def test_savers_are_checked(tmp_path):
     x = torch.rand(2, 3, 8, 8)
     with pytest.raises(InvalidInputError, match=r"\.png"):
         save_png(x[0], tmp_path / "x.jpg")
     with pytest.raises(InvalidInputError, match=r"\.gif"):
         save_gif(x, tmp_path / "x")
+    with pytest.raises(InvalidInputError, match=r"\.png or \.jpg or \.jpeg or \.webp, got .*x\.bmp"):
+        save_image(x[0], tmp_path / "x.bmp")
+    with pytest.raises(InvalidInputError, match=r"\.gif or \.mp4"):
+        save_animation(x, tmp_path / "x.png")
     with pytest.raises(InvalidInputError, match=r"contact_sheet\(x\)"):
         save_png(x, tmp_path / "x.png")
     with pytest.raises(InvalidInputError, match="one size"):

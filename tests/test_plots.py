@@ -33,6 +33,29 @@ def test_what_is_no_scalar_is_left_out_and_a_panel_is_added_for_each_that_is():
     assert training_curves([record | {"r_id": 2.0} for record in base]).width > 1.5 * one.width
 
 
+def test_a_curve_that_repeats_another_has_no_panel():
+    base = [{"step": i, "loss": float(i % 7)} for i in range(20)]
+    one = training_curves(base)
+    total = [record | {"total": record["loss"] + (1.0 if i % 8 == 0 else 0)} for i, record in enumerate(base)]
+    assert training_curves(total).size == one.size
+    assert training_curves([record | {"other": 2 * record["loss"] + 1} for record in base]).width > 1.5 * one.width
+
+
+def test_a_first_value_far_away_does_not_flatten_the_curve():
+    values = [1000.0, *(float(i % 2) for i in range(40))]
+    x = pixels(training_curves([{"step": i, "loss": value} for i, value in enumerate(values)]))
+    rows, columns = (x[..., 2] - x[..., 0] > 80).nonzero()
+    last = rows[columns > np.quantile(columns, 0.7)]
+    assert np.ptp(last) > 0.5 * np.ptp((x < 100).all(2).nonzero()[0])  # of the height of the panel
+
+
+def test_a_short_curve_is_shown_whole():
+    values = [10.0, 1.0, 1.1, 1.2, 1.1]
+    x = pixels(training_curves([{"step": i, "loss": value} for i, value in enumerate(values)]))
+    rows, columns = (x[..., 2] - x[..., 0] > 80).nonzero()
+    assert np.ptp(rows[columns > np.median(columns)]) < 0.3 * np.ptp(rows)
+
+
 def test_a_log_without_scalars_is_refused():
     with pytest.raises(InvalidInputError, match="no scalars"):
         training_curves([{"step": 1}])

@@ -1,18 +1,17 @@
-"""The scripts of the paper's tables and figures, at the scale of seconds. They share their runs."""
+"""The commands of the paper's tables and figures, at the scale of seconds. They share their runs."""
 
 import dataclasses
 import json
 import re
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import idgan.study
+from idgan.cli import main
 from idgan.data.prepare import prepare_images
 from idgan.errors import RunMismatchError
 from idgan.evaluation.results import read_results, write_results
@@ -20,8 +19,8 @@ from idgan.files import sha256_of
 from idgan.images import save_png
 from idgan.metrics import MetricResult
 from idgan.recipes import METHODS, apply_method, describe, recipe_of
+from idgan.study.tables import WEIGHTS
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 pytestmark = pytest.mark.filterwarnings("ignore:this device has no bf16")
 
 
@@ -31,27 +30,26 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture
-def script(out, monkeypatch, capsys):
-    """`script("table2", "--names", "dsprites")` runs a script in this process and returns what it printed."""
+def command(out):
+    """`command("table", "2", "--names", "dsprites")` runs a command and returns what it printed, or its error."""
 
-    def run(name, *options):
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--scale", "tiny", "--out", str(out), *options])
-        monkeypatch.syspath_prepend(EXAMPLES)
-        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
-        return capsys.readouterr().out
+    def run(*words, refused=False):
+        result = CliRunner().invoke(main, [*words[:2], "--scale", "tiny", "--out", str(out), *words[2:]])
+        assert result.exit_code == (1 if refused else 0), result.output
+        return result.stderr if refused else result.stdout
 
     return run
 
 
 @pytest.fixture
 def module():
-    """The library that the scripts share."""
+    """The library of the commands."""
     return idgan.study
 
 
 @pytest.fixture
 def study(module, out):
-    """`study(seeds, **options)`: a `Study` of seconds, on the scripts' directory unless another is given."""
+    """`study(seeds, **options)`: a `Study` of seconds, on the commands' directory unless another is given."""
 
     def make(seeds=(0,), out=out, **options):
         return module.Study("tiny", out, list(seeds), **options)
@@ -61,13 +59,15 @@ def study(module, out):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """`pictures(n)`: a directory of n prepared images."""
+    """`pictures(n, resolution, kind)`: a directory of n prepared images."""
 
-    def prepared(n):
+    def prepared(n, resolution=64, kind="folder"):
         directory = tmp_path_factory.mktemp("pictures")
+        height, width = (218, 178) if kind == "celeba" else (resolution, resolution)
         for i in range(n):
-            save_png(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(i)), directory / "raw" / f"{i}.png")
-        prepare_images("folder", directory / "raw", directory / "prepared", 64)
+            image = torch.rand(3, height, width, generator=torch.Generator().manual_seed(i))
+            save_png(image, directory / "raw" / f"{i}.png")
+        prepare_images(kind, directory / "raw", directory / "prepared", resolution)
         return directory / "prepared"
 
     return prepared
@@ -85,13 +85,13 @@ def stamps(out):
     return {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
 
 
-def test_table_2_and_again_without_training(script, out):
-    empty = script("table2", "--table-only")
+def test_table_2_and_again_without_training(command, out):
+    empty = command("table", "2", "--results-only")
     assert (
         "Missing, in whole or in part: beta-VAE: fvm; beta-VAE: mig; beta-VAE: Fréchet distance; VAE-GAN: fvm" in empty
     )
     assert "Measured by" not in empty
-    printed = script("table2")
+    printed = command("table", "2")
     assert "Missing" not in printed
     table = cells(printed)
     assert table[""] == ["fvm", "mig", "FD-dsprites-convnet"]
@@ -103,15 +103,15 @@ def test_table_2_and_again_without_training(script, out):
     assert table["ID-GAN, two steps"][:2] == table["beta-VAE"][:2]  # one encoder
     assert table["ID-GAN, two steps"][2] != table["beta-VAE"][2]
     before = stamps(out)
-    assert script("table2") == printed == script("table2", "--table-only")
+    assert command("table", "2") == printed == command("table", "2", "--results-only")
     assert stamps(out) == before
     assert (out / "tiny" / "table-2-dsprites.md").read_text() == printed
 
 
-def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
+def test_table_3_stands_on_the_encoder_of_table_2(command, study, out):
     study().run("dsprites", "beta-vae", 0)
     before = stamps(out)
-    printed = script("table3", "--names", "dsprites")
+    printed = command("table", "3", "--names", "dsprites")
     table = cells(printed)
     assert table[""] == ["r_id", "gilbo", "FD-dsprites-convnet"]
     assert list(table)[1:] == ["without distillation", "cGAN", "ID-GAN"]
@@ -121,8 +121,10 @@ def test_table_3_stands_on_the_encoder_of_table_2(script, study, out):
         "- gilbo: fresh encoder, Adam 0.001, batch 64, stopped after 1 checks of 1 steps within 0.01 nats; "
         "32 final images; c from" in printed
     )
-    assert script("table3", "--table-only") == printed
-    elsewhere = cells(script("table3", "--table-only", "--extractor", "efficientnet-lite0"))
+    assert command("table", "3", "--names", "dsprites", "--results-only") == printed
+    elsewhere = cells(
+        command("table", "3", "--names", "dsprites", "--results-only", "--extractor", "efficientnet-lite0")
+    )
     assert elsewhere["ID-GAN"] == [*table["ID-GAN"][:2], ""]
 
 
@@ -259,22 +261,32 @@ def test_recipes_of_natural_images_are_trained_as_published_at_full_scale(module
 # ------------------------------------------------------------------ more tables and figures
 
 
-def test_table_1_and_figure_3(script, out):
-    printed = script("table1", "--names", "dsprites")
+def test_table_1_and_figure_3(command, out):
+    printed = command("table", "1", "--names", "dsprites")
     table = cells(printed)
     assert table["GAN"][:2] == ["", ""] and table["GAN"][2]
     assert "Missing" not in printed  # a GAN has no code
     assert table["ID-GAN on beta-VAE"][:2] == table["beta-VAE"][:2] != table["ID-GAN on Factor-VAE"][:2]
     before = stamps(out)
-    script("figure3", "--names", "dsprites")
+    command("figure", "3", "--names", "dsprites")
     assert stamps(out) == before
     for metric in ("fvm", "mig"):
-        assert Image.open(out / "tiny" / f"figure3-{metric}.png").width > 200
+        assert Image.open(out / "tiny" / f"figure-3-{metric}.png").width > 200
 
 
-def test_figure_a10_trains_a_run_a_weight_but_for_the_recipe_s(script, out):
-    table = cells(script("figure_a10", "--names", "dsprites"))
-    assert all(value for values in table.values() for value in values)
+def test_infogan_has_the_weight_with_which_it_disentangles_best(command, study, out):
+    printed = command("table", "1", "--names", "dsprites")
+    (label,) = [label for label in cells(printed) if label.startswith("InfoGAN, lambda ")]
+    scores = {}
+    for weight in WEIGHTS:
+        row = study(train=False).cell("dsprites", "infogan", ["fvm", "mig"], gan_stage__objective__id_weight=weight)
+        scores[weight] = row["fvm"][0].value + row["mig"][0].value
+    assert scores[float(label.removeprefix("InfoGAN, lambda "))] == max(scores.values())
+
+
+def test_figure_a10_trains_a_run_a_weight_but_for_the_recipe_s(command, out):
+    printed = command("figure", "a10", "--names", "dsprites")
+    assert printed.split() == [str(out / "tiny" / "figure-A.10.png")]
     for method in "id-gan-on-beta-vae", "infogan":
         runs = {path.name for path in (out / "tiny" / "dsprites").glob(f"{method}-*")}
         assert runs == {
@@ -283,28 +295,118 @@ def test_figure_a10_trains_a_run_a_weight_but_for_the_recipe_s(script, out):
         }
     trained = json.loads((out / "tiny" / "dsprites" / "infogan-id_weight-0.1-seed-0" / "recipe.json").read_text())
     assert trained["gan_stage.objective.id_weight"] == 0.1
-    assert (out / "tiny" / "figure_a10.png").exists()
 
 
-def test_table_4_and_figure_8_on_a_folder_of_images(script, out, pictures):
+def test_table_4_and_figure_8_on_a_folder_of_images(command, out, pictures):
     options = ["--names", "celeba-64", "--data", str(pictures(6))]
-    printed = script("table4", *options, "--extractor", "dsprites-convnet")
+    printed = command("table", "4", *options, "--extractor", "dsprites-convnet")
+    assert list(cells(printed))[1:] == ["VAE", "beta-VAE", "Factor-VAE", "GAN", "InfoGAN", "ID-GAN"]
     assert all(values[0] for values in cells(printed).values())
     assert "- FD-dsprites-convnet: generator, dsprites-convnet v1" in printed
     before = stamps(out)
-    script("figure8", *options)
+    command("figure", "8", *options)
     assert stamps(out) == before
-    with Image.open(out / "tiny" / "figure8-celeba-64-seed-0.png") as picture:
-        assert picture.width > 8 * 128
-    with pytest.raises(
-        RunMismatchError, match="was trained on 6 images, but the data set has 7. Delete that directory"
-    ):
-        script("table4", "--names", "celeba-64", "--data", str(pictures(7)), "--extractor", "dsprites-convnet")
+    with Image.open(out / "tiny" / "figure-8-celeba-64-seed-0.png") as picture:
+        assert 6 * 128 < picture.width < 1000
+    other = ["--names", "celeba-64", "--data", str(pictures(7)), "--extractor", "dsprites-convnet"]
+    error = command("table", "4", *other, refused=True)
+    assert "was trained on 6 images, but the data set has 7. Delete that directory" in error
 
 
-def test_figure_8_says_what_is_missing(script, tmp_path):
-    assert script("figure8", "--table-only", "--out", str(tmp_path)) == "celeba-64, seed 0: missing\n"
+def test_a_figure_without_runs_writes_nothing_and_says_what_is_missing(tmp_path):
+    words = ["figure", "8", "--names", "celeba-64", "--scale", "tiny", "--out", str(tmp_path), "--results-only"]
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, result.stdout) == (0, "")
+    runs = [line.rpartition("/")[2] for line in result.stderr.splitlines()]
+    assert runs == ["beta-vae-seed-0", "id-gan-on-beta-vae-seed-0"]
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("table", "5"), ("figure", "A.11"), ("figure", "A")])
+def test_an_unknown_number_is_refused_with_the_known_ones(words):
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == 2 and "is not one of" in result.output and "4" in result.output
+
+
+# ------------------------------------------------------------------ natural images of all sizes
+
+
+@pytest.mark.parametrize("name", ["celeba-128", "celeba-256", "celebahq-1024"])
+def test_the_encoder_of_large_images_is_that_of_celeba_64(study, tmp_path, name):
+    made = study(out=tmp_path, train=False)
+    assert made.run(name, "id-gan", 0) is None
+    runs = [path.relative_to(tmp_path / "tiny").as_posix() for path in made.absent]
+    assert runs == ["celeba-64/beta-vae-seed-0", f"{name}/id-gan-on-beta-vae-seed-0"]
+    vae, gan = made.absent.values()
+    assert [*vae.stages, *gan.stages] == ["vae", "gan"] and vae.vae == gan.vae
+
+
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("celeba-256", "celebahq-1024")]
+
+
+@pytest.mark.parametrize("name", ["celeba-64", "chairs-64", "cars-64", "celeba-128", *LARGE])
+def test_the_two_step_systems_train_on_natural_images_of_each_set(study, tmp_path, pictures, name):
+    """The row of Table 3 that ID-GAN has, and the runs of Figure 8, for each natural set."""
+    resolution = recipe_of(name).generator.resolution
+    data = {name: pictures(4, resolution), "celeba-64": pictures(4)}
+    made = study(out=tmp_path, data=data, extractor="dsprites-convnet")
+    assert made.sampler(name, "id-gan", 0).resolution == resolution
+    stored = json.loads((made.run(name, "id-gan", 0) / "recipe.json").read_text())
+    assert "vae_sha256" in stored and "vae_stage.steps" not in stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["celeba-128"])
+def test_table_3_of_large_images(command, tmp_path, pictures, name):
+    data = [f"--data={name}={pictures(4, recipe_of(name).generator.resolution)}", f"--data=celeba-64={pictures(4)}"]
+    words = ["--names", name, "--extractor", "dsprites-convnet", "--out", str(tmp_path)]
+    table = cells(command("table", "3", *words, *data))
+    assert all(value for values in table.values() for value in values[1:])
+
+
+def test_a_directory_needs_the_name_of_its_set_where_there_are_several(tmp_path):
+    words = ["table", "4", "--scale", "tiny", "--out", str(tmp_path), "--names", "chairs-64,cars-64"]
+    result = CliRunner().invoke(main, [*words, "--data", "there"])
+    assert result.exit_code == 2
+    assert "'there' does not say which data set it holds; use NAME=there with one of chairs-64, cars-64" in " ".join(
+        result.output.split()
+    )
+    result = CliRunner().invoke(main, [*words, "--data", "boats=there"])
+    assert "'boats' is not one of chairs-64, cars-64" in " ".join(result.output.split())
+
+
+def test_images_of_another_set_are_refused(command, tmp_path, pictures):
+    """Table 4 once printed chairs and cars that were measured on CelebA."""
+    celeba = pictures(4, 64, "celeba")
+    data = [f"--data={name}={celeba}" for name in ("chairs-64", "cars-64")]
+    error = command("table", "4", "--names", "chairs-64,cars-64", *data, "--out", str(tmp_path), refused=True)
+    assert "holds images of celeba, but the data set is chairs-64" in error
+
+
+def test_what_a_dry_run_prints(tmp_path):
+    words = ["table", "2", "--scale", "short", "--out", str(tmp_path), "--dry-run"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    *runs, count = result.stdout.splitlines()
+    assert count == "4 runs are missing"
+    assert [run.rpartition("/")[2] for run in runs] == [
+        "beta-vae-seed-0",
+        "vae-gan-seed-0",
+        "end-to-end-seed-0",
+        "id-gan-on-beta-vae-seed-0",
+    ]
+    assert re.fullmatch(
+        r"4 runs to train at scale short: about [\d.]+ (seconds|minutes|hours|days) on this cpu by its measured speed, "
+        r"without metrics\n",
+        result.stderr,
+    )
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_small_batch_of_a_recipe_stays_small(module, tmp_path):
+    recipe = module.Study("short", tmp_path, [0]).recipe("celebahq-1024", "id-gan", 0)
+    assert recipe.gan_stage.batch_size == 1
+    assert recipe.generator.base_width == recipe.discriminator.base_width == 16
 
 
 def test_a_run_on_another_s_encoder_is_found_whatever_its_recipe_s_stage_1_starts_from(module, tmp_path):

@@ -10,6 +10,7 @@ import click
 from idgan import __version__
 from idgan.cli.options import ARGUMENTS, SuggestingGroup
 from idgan.errors import IdganError
+from idgan.memory import kept_memory
 from idgan.registry import import_object, load_plugins
 
 __all__ = ["main"]
@@ -21,6 +22,8 @@ COMMANDS = {
     "dims": "idgan.cli.dims:dims",
     "sample": "idgan.cli.draw:sample",
     "traverse": "idgan.cli.draw:traverse",
+    "interpolate": "idgan.cli.draw:interpolate",
+    "demo": "idgan.cli.demo:demo",
     "encode": "idgan.cli.encode:encode",
     "reconstruct": "idgan.cli.encode:reconstruct",
     "edit": "idgan.cli.encode:edit",
@@ -28,6 +31,8 @@ COMMANDS = {
     "train": "idgan.cli.fit:train",
     "evaluate": "idgan.cli.measure:evaluate",
     "plot": "idgan.cli.plot:plot",
+    "table": "idgan.cli.study:table",
+    "figure": "idgan.cli.study:figure",
     "convert": "idgan.cli.exchange:convert",
     "export": "idgan.cli.exchange:export",
     "publish": "idgan.cli.publish:publish",
@@ -86,9 +91,7 @@ def main(modules: tuple[str, ...]) -> None:
     A MODEL is a name from `idgan list`, a hub repository (org/repo or org/repo@revision), a run directory, or a
     .safetensors file.
     """
-    # Idle threads of OpenMP would spin on the cores that other programs use. That makes two threads many times slower
-    # than one on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    click.get_current_context().with_resource(kept_memory())
     load_plugins()
     for module in modules:
         import_object(module)

@@ -1,4 +1,4 @@
-"""`idgan sample`, `traverse`: images from codes."""
+"""`idgan sample`, `traverse`, `interpolate`: images from codes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from idgan.cli.options import (
+    ANIMATIONS,
+    PICTURES,
     InputPath,
     OutputDirectory,
     OutputFile,
@@ -21,6 +23,8 @@ from idgan.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from idgan.sampler import Sampler
 
 MAX_TILES = 1000
@@ -44,7 +48,11 @@ prior_option = click.option(
 @click.option(
     "--grid", is_flag=True, help="Show every code with every nuisance: one code per row, one nuisance per column."
 )
-@click.option("--out", type=OutputFile(".png"), help="Picture to write.  [default: MODEL-samples.png, MODEL-grid.png]")
+@click.option(
+    "--out",
+    type=OutputFile(*PICTURES),
+    help="Picture to write (.png, .jpg, .webp).  [default: MODEL-samples.png, MODEL-grid.png]",
+)
 @click.option("--separate", type=OutputDirectory(), help="Write one PNG per seed into this directory.")
 @threads_option
 @device_option
@@ -53,7 +61,7 @@ def sample(
 ) -> None:
     """Draw samples.
 
-    A sheet shows images of the generator, and the VAE decoder's images of the same codes.
+    A sheet shows images of the generator with their seeds, and the VAE decoder's images of the same codes.
 
     Images above 256x256 are reduced on sheets. With --separate, any number of images is written at full size.
 
@@ -66,7 +74,7 @@ def sample(
     import torch
 
     from idgan.figures import code_grid_sheet, sample_sheet
-    from idgan.images import save_png
+    from idgan.images import save_image
 
     seeds = seeds or list(range(8 if grid else 36))
     tiles = len(seeds) ** 2 if grid else len(seeds)
@@ -80,12 +88,13 @@ def sample(
         _sample_separately(sampler, model, seeds, prior, separate)
         return
     c, s = (torch.cat(parts) for parts in zip(*(sampler.codes(1, seed, prior) for seed in seeds)))
+    labels = [f"seed {seed}" for seed in seeds]
     if grid:
-        save_png(code_grid_sheet(sampler, c, s), path)
+        save_image(code_grid_sheet(sampler, c, s, labels), path)
         panels = if_decoder(sampler, "; left: VAE decoder")
         click.echo(f"{path}: {len(seeds)} codes (rows) x {len(seeds)} nuisances (columns) of {model}{panels}")
     else:
-        save_png(sample_sheet(sampler, c, s), path)
+        save_image(sample_sheet(sampler, c, s, labels=labels), path)
         panels = if_decoder(sampler, "; left: generator, right: VAE decoder for the same codes")
         click.echo(f"{path}: samples of {model} ({len(seeds)}){panels}")
 
@@ -119,8 +128,8 @@ def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: 
 )
 @click.option(
     "--out",
-    type=OutputFile(".png", ".gif"),
-    help="PNG for a sheet, GIF for an animation.  [default: MODEL-traversals.png]",
+    type=OutputFile(*PICTURES, *ANIMATIONS),
+    help="A picture (.png, .jpg, .webp) or an animation (.gif, .mp4).  [default: MODEL-traversals.png]",
 )
 @crop_options
 @threads_option
@@ -138,7 +147,8 @@ def traverse(
 ) -> None:
     """Show what each code dimension changes.
 
-    Each row sweeps one dimension over SPAN, with everything else fixed.
+    Each row sweeps one dimension over SPAN, with everything else fixed. Names and values are on the sheet. Writing
+    .mp4 needs the extra `video`.
 
     \b
     idgan traverse dsprites
@@ -146,18 +156,92 @@ def traverse(
     idgan traverse dsprites --image sprite.png --dims 0,4
     """
     from idgan.figures import traversal_frames, traversal_sheet
-    from idgan.images import save_gif, save_png
+    from idgan.images import save_animation, save_image
 
     path = Path(out or default_out(model, "traversals.png"))
     sampler = load_model(model, device)
-    chosen = sampler.traversal_dims(dims)
+    shown = sampler.traversal_dims(dims)
     c = sampler.encode(image, crop=crop) if image else None
-    if path.suffix.lower() == ".gif":
-        save_gif(traversal_frames(sampler, c, dims=chosen, span=span, steps=steps, seed=seed), path)
+    if path.suffix.lower() in ANIMATIONS:
+        save_animation(traversal_frames(sampler, c, dims=shown, span=span, steps=steps, seed=seed), path)
         layout = "one tile per dimension, forward and back"
     else:
-        save_png(traversal_sheet(sampler, c, dims=chosen, span=span, steps=steps, seed=seed), path)
-        layout = "one row per dimension" + if_decoder(sampler, "; left: generator, right: VAE decoder")
-    click.echo(
-        f"{path}: dimensions {', '.join(map(sampler.dim_label, chosen))} from {span[0]:g} to {span[1]:g}; {layout}"
-    )
+        save_image(traversal_sheet(sampler, c, dims=shown, span=span, steps=steps, seed=seed), path)
+        layout = "one row per dimension" + if_decoder(sampler, "; generator and VAE decoder")
+    names = ", ".join(map(sampler.dim_label, shown))
+    click.echo(f"{path}: dimensions {names} from {span[0]:g} to {span[1]:g}; {layout}")
+
+
+@click.command()
+@model_argument
+@click.argument("start", metavar="A")
+@click.argument("end", metavar="B")
+@click.option("--steps", type=click.IntRange(2, 1000), help="Number of images.  [default: 9; of an animation 30]")
+@click.option("--invert", is_flag=True, help="Find what the codes of images do not carry. Takes seconds per image.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of what codes of images do not carry.",
+)
+@click.option(
+    "--out",
+    type=OutputFile(*PICTURES, *ANIMATIONS),
+    help="A picture (.png, .jpg, .webp) or an animation (.gif, .mp4).  [default: MODEL-interpolation.png]",
+)
+@crop_options
+@threads_option
+@device_option
+def interpolate(
+    model: str,
+    start: str,
+    end: str,
+    steps: int | None,
+    invert: bool,
+    seed: int,
+    out: str | None,
+    crop: bool | int,
+    device: str,
+) -> None:
+    """Show the way from A to B.
+
+    A and B are seeds, as in `idgan sample`, or image files. Codes and nuisances go along a straight line. The code of
+    an image comes from the encoder. What the code does not carry is drawn by --seed, or found by --invert. Writing
+    .mp4 needs the extra `video`.
+
+    \b
+    idgan interpolate dsprites 3 7
+    idgan interpolate dsprites 3 7 --out dsprites.gif
+    idgan interpolate celeba-64-w16 a.jpg b.jpg --crop --invert --out faces.mp4
+    """
+    from idgan.figures import interpolation_frames, interpolation_sheet
+    from idgan.images import save_animation, save_image
+
+    path = Path(out or default_out(model, "interpolation.png"))
+    for text in (start, end):
+        if not _is_seed(text) and not Path(text).is_file():
+            raise click.UsageError(f"{text!r} is neither a seed nor an image file")
+    sampler = load_model(model, device)
+
+    def codes(text: str) -> "tuple[Tensor, Tensor]":
+        if _is_seed(text):
+            return sampler.codes(1, int(text))
+        if invert:
+            return sampler.invert(text, seed=seed, crop=crop)
+        return sampler.complete(sampler.encode(text, crop=crop), seed=seed)
+
+    names = [f"seed {text}" if _is_seed(text) else Path(text).name for text in (start, end)]
+    animated = path.suffix.lower() in ANIMATIONS
+    steps = steps or (30 if animated else 9)
+    if animated:
+        save_animation(interpolation_frames(sampler, codes(start), codes(end), steps, names), path)
+        layout = f"{steps} images, forward and back"
+    else:
+        save_image(interpolation_sheet(sampler, codes(start), codes(end), steps, names), path)
+        layout = f"{steps} images" + if_decoder(sampler, "; generator and VAE decoder")
+    click.echo(f"{path}: from {names[0]} to {names[1]}, {layout}")
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdigit()

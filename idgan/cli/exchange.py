@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import click
 
-from idgan.cli.options import InputPath, OutputFile, model_argument, threads_option
+from idgan.cli.options import InputPath, OutputFile, check_output, model_argument, threads_option, title_of
 
 
 @click.command()
@@ -47,31 +47,63 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
 @click.command()
 @model_argument
 @click.option(
-    "--format", type=click.Choice(["onnx", "torchscript", "exported-program"]), default="onnx", show_default=True
+    "--format",
+    type=click.Choice(["onnx", "torchscript", "exported-program", "web"]),
+    default="onnx",
+    show_default=True,
+    help="web is a page that runs the model in a browser.",
 )
-@click.option("--part", type=click.Choice(["generator", "encoder"]), default="generator", show_default=True)
-@click.option("--out", required=True, type=OutputFile(), help="The file to write.")
+@click.option(
+    "--part", type=click.Choice(["generator", "decoder", "encoder"]), help="The network to write.  [default: generator]"
+)
+@click.option("--out", required=True, type=click.Path(), help="The file to write. With --format web, the directory.")
+@click.option(
+    "--runtime",
+    type=InputPath(dir_okay=True),
+    help="With --format web: the npm package onnxruntime-web.  [default: node_modules/onnxruntime-web]",
+)
 @threads_option
-def export(model: str, format: str, part: str, out: str) -> None:
+def export(model: str, format: str, part: str | None, out: str, runtime: str | None) -> None:
     """Write a network of MODEL for other runtimes.
 
-    The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The encoder takes 64x64
-    images in [0, 1] and returns the mean and the log-variance of their codes. Batches may have any size. The file is
-    run and compared with the model at two batch sizes. ONNX needs the extra `export`.
+    The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The decoder takes c. The
+    encoder takes 64x64 images in [0, 1] and returns the mean and the log-variance of their codes. Batches may have any
+    size. The file is run and compared with the model at two batch sizes. ONNX needs the extra `export`.
+
+    --format web writes a static page with sliders, the generator and the decoder. Any web server can serve it, and
+    nothing runs on the server. It needs the npm package onnxruntime-web, of which it copies two files.
 
     \b
     idgan export dsprites --out dsprites.onnx
     idgan export dsprites --part encoder --format torchscript --out encoder.pt
+    npm install --no-save onnxruntime-web
+    idgan export dsprites --format web --out page
+    python -m http.server --directory page
     """
     from idgan import zoo
-    from idgan.zoo.export import export as write
 
-    result = write(zoo.load(model, device="cpu"), out, part=part, format=format)
-    inputs, outputs = (
-        ", ".join(f"{name} {_shape(shape)}" for name, shape in result[side].items()) for side in ("inputs", "outputs")
-    )
+    if format != "web" and runtime:
+        raise click.UsageError("--runtime goes with --format web")
+    if format == "web" and part:
+        raise click.UsageError("--format web writes generator and decoder, so it excludes --part")
+    path = check_output(out, directory=format == "web")
+    if format == "web":
+        from idgan.zoo.web import write_web_page
+
+        result = write_web_page(zoo.load(model, device="cpu"), path, name=title_of(model), runtime=runtime)
+        click.echo(f"{path}: a page of {model} with {result['runtime']}, {result['bytes']:,} bytes")
+        click.echo(f"to look at it: python -m http.server --directory {path}")
+    else:
+        from idgan.zoo.export import export as write
+
+        part = part or "generator"
+        result = write(zoo.load(model, device="cpu"), path, part=part, format=format)
+        inputs, outputs = (
+            ", ".join(f"{name} {_shape(shape)}" for name, shape in result[side].items())
+            for side in ("inputs", "outputs")
+        )
+        click.echo(f"{path}: {part} of {model}, {result['bytes']:,} bytes; {inputs} -> {outputs}")
     differences = ", ".join(f"{name} {value:.1e}" for name, value in result["differences"].items())
-    click.echo(f"{out}: {part} of {model}, {result['bytes']:,} bytes; {inputs} -> {outputs}")
     click.echo(f"largest difference from the model: {differences}")
 
 

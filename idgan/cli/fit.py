@@ -6,9 +6,13 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import ARGUMENTS, OutputDirectory, data_option, device_option
+from idgan.cli.options import ARGUMENTS, OutputDirectory, data_option, device_option, duration
 
 MAX_SEED = 2**64 - 1
+LONG = 30 * 86_400
+"""A dry run warns of a training that takes more seconds."""
+SMALL = ("celeba-64-w16", "dsprites")
+"""Recipes that take hours on a CPU."""
 
 
 def _settings(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -200,35 +204,38 @@ def _preview(recipe: Any, stages: list[str], data: str | None, device: str, thre
         if data is not None:
             raise
         dataset, missing = Noise(recipe), error
-    for path, value in describe(recipe).items():
-        click.echo(f"{path}={value}")
-    click.echo("\nparameters  " + ", ".join(f"{name} {count:,}" for name, count in parameters_of(recipe).items()))
+    lines, total = [], 0.0
+    lines.append("parameters  " + ", ".join(f"{name} {count:,}" for name, count in parameters_of(recipe).items()))
     if missing:
-        click.echo(f"images      timed on random ones instead of {recipe.data}: {missing}")
+        lines.append(f"images      timed on random ones instead of {recipe.data}: {missing}")
     for name in stages:
         stage, cost = recipe.stages[name], cost_of(recipe, name)
-        click.echo(
+        lines.append(
             f"{name} stage   {stage.steps:,} steps at batch size {stage.batch_size}, "
             f"each {cost.flops / 1e9:,.1f} GFLOP, "
             f"in {cost.memory / 2**30:.2f} GiB of tensors (float32; the process takes more)"
         )
         timed = largest_batch(recipe, name, cost, usable)
         if timed is None:
-            click.echo(f"            not timed: it does not fit into the free memory of this {usable.type}")
+            lines.append(f"            not timed: it does not fit into the free memory of this {usable.type}")
             continue
         size = timed.stages[name].batch_size
         with cpu_settings(threads):
             seconds = seconds_per_step(timed, name, dataset, usable, compile=compile) * stage.batch_size / size
         measured = "" if size == stage.batch_size else f", measured at batch size {size}"
-        click.echo(
-            f"            {seconds:.3g} s a step here{measured}: {_duration(seconds * stage.steps)} in all, "
+        total += seconds * stage.steps
+        lines.append(
+            f"            {seconds:.3g} s a step here{measured}: {duration(seconds * stage.steps)} in all, "
             "without metrics and pictures"
         )
-
-
-def _duration(seconds: float) -> str:
-    """A duration in a suitable unit."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.1f} seconds"
+    if total > LONG:  # first, so that nobody overlooks it
+        smaller = "" if recipe.name in SMALL else f", or train a small recipe ({' or '.join(SMALL)})"
+        click.echo(
+            f"{recipe.name} takes {duration(total)} on this {usable.type}. "
+            f"Use {'a faster one' if usable.type == 'cuda' else 'a GPU'}{smaller}.\n"
+        )
+    for path, value in describe(recipe).items():
+        click.echo(f"{path}={value}")
+    click.echo()
+    for line in lines:
+        click.echo(line)

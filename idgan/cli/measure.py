@@ -69,6 +69,13 @@ def _names(context: click.Context, parameter: click.Parameter, text: str | None)
     help="Features of fid and kid.  [default: dsprites-convnet or inception-v3, by the data]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all draws.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Seeds over which metrics of factors (fvm, mig, ...) are averaged. One seed can be lucky or not.",
+)
 @data_option
 @click.option(
     "--out",
@@ -84,6 +91,7 @@ def evaluate(
     samples: int,
     extractor: str | None,
     seed: int,
+    repeats: int,
     data: str | None,
     out: str | None,
     device: str,
@@ -103,6 +111,7 @@ def evaluate(
 
     \b
     idgan evaluate dsprites
+    idgan evaluate dsprites --metrics fvm,mig --repeats 16
     idgan evaluate dsprites --metrics fid,r_id --prior aggregated,normal
     idgan evaluate runs/faces --metrics fid --extractor efficientnet-lite0
     """
@@ -121,6 +130,7 @@ def evaluate(
                 priors=prior,
                 extractor=extractor,
                 seed=seed,
+                repeats=repeats,
                 out=path,
                 device=device,
             ):

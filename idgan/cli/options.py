@@ -18,16 +18,23 @@ if TYPE_CHECKING:
     from idgan.sampler import Sampler
 
 __all__ = [
+    "ANIMATIONS",
     "ARGUMENTS",
+    "PICTURES",
     "DatasetArgument",
     "InputPath",
     "OutputDirectory",
     "OutputFile",
+    "OutputPlace",
     "SuggestingGroup",
+    "align_options",
+    "check_output",
     "crop_options",
     "data_option",
     "default_out",
     "device_option",
+    "duration",
+    "idle_threads_option",
     "if_decoder",
     "load_model",
     "model_argument",
@@ -37,6 +44,7 @@ __all__ = [
     "results_table",
     "say_json",
     "threads_option",
+    "title_of",
 ]
 
 ARGUMENTS = "idgan.arguments"
@@ -44,6 +52,11 @@ ARGUMENTS = "idgan.arguments"
 MAX_NUMBERS = 100_000
 """Largest number of seeds or dimensions in one option."""
 MAX_THREADS = 1024
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Suffixes of the picture files that commands write."""
+ANIMATIONS = (".gif", ".mp4")
+"""Suffixes of the animation files that commands write."""
 
 Command = Callable[..., Any]
 
@@ -136,6 +149,34 @@ class OutputDirectory(click.Path):
             self.fail(str(error), param, ctx)
 
 
+class OutputPlace(click.Path):
+    """A file with one of `suffixes`, or a directory. It is checked before the command does any work.
+
+    A directory exists, or has a name without suffix, or ends in a slash.
+    """
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__()
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = os.path.expanduser(value)
+        directory = self.is_directory(path)
+        if not directory and Path(path).suffix.lower() not in self.suffixes:
+            suffixes = " or ".join(self.suffixes)
+            self.fail(f"the path must end in {suffixes}, or be a directory, got {path!r}", param, ctx)
+        try:
+            check_output(path, () if directory else self.suffixes, directory=directory)
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+        return path
+
+    @staticmethod
+    def is_directory(path: str) -> bool:
+        """Whether `path` names a directory, which need not exist."""
+        return os.path.isdir(path) or path.endswith(("/", os.sep)) or not Path(path).suffix
+
+
 def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = (), *, directory: bool = False) -> Path:
     """Check that a file (or a directory) can be written at `path`. Returns it with `~` expanded.
 
@@ -169,8 +210,12 @@ def default_out(model: str, what: str) -> Path:
     Raises:
         InvalidInputError: the file cannot be written.
     """
-    name = model.partition("@")[0].removesuffix(".safetensors")
-    return check_output(f"{Path(name).resolve().name}-{what}")
+    return check_output(f"{title_of(model)}-{what}")
+
+
+def title_of(model: str) -> str:
+    """MODEL without directories, organization, revision and suffix."""
+    return Path(model.partition("@")[0].removesuffix(".safetensors")).resolve().name
 
 
 def _expand(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -190,14 +235,36 @@ device_option = click.option("--device", default="auto", show_default=True, help
 
 def threads_option(command: Command) -> Command:
     """`--threads`: the number of CPU threads that PyTorch uses."""
+    return _with_threads(command, "one per core", lambda: None)
 
-    @click.option("--threads", type=click.IntRange(1, MAX_THREADS), help="CPU threads.  [default: one per core]")
+
+def idle_threads_option(command: Command) -> Command:
+    """`--threads` of commands with thousands of short steps. Their threads wait for each other after every layer.
+
+    So a thread without a core of its own holds up all others. With two cores and eight busy programs, inversion took 17
+    seconds with one thread and 42 seconds with two (benchmarks/inversion.py --compare-threads).
+    """
+    return _with_threads(command, "one per idle core", idle_cores)
+
+
+def idle_cores() -> int | None:
+    """Number of cores that other programs do not use, at least 1. None if OMP_NUM_THREADS is set, or on Windows."""
+    if os.environ.get("OMP_NUM_THREADS") or not hasattr(os, "getloadavg"):
+        return None
+    return max(1, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+
+
+def _with_threads(command: Command, default: str, count: Callable[[], int | None]) -> Command:
+    """`command` with `--threads`. `count` gives the default, which `default` describes. None changes nothing."""
+
+    @click.option("--threads", type=click.IntRange(1, MAX_THREADS), help=f"CPU threads.  [default: {default}]")
     @wraps(command)
     def with_threads(threads: int | None, **options: Any) -> Any:
-        if threads is not None:
+        chosen = threads or count()
+        if chosen is not None:
             import torch
 
-            torch.set_num_threads(threads)
+            torch.set_num_threads(threads or min(chosen, torch.get_num_threads()))
         return command(**options)
 
     return with_threads
@@ -215,6 +282,28 @@ def crop_options(command: Command) -> Command:
         return command(crop=crop_side or crop, **options)
 
     return with_crop
+
+
+def align_options(command: Command) -> Command:
+    """`--align` and `--face`, as one parameter `align` of `Sampler.posterior`."""
+
+    @click.option(
+        "--align",
+        is_flag=True,
+        help="Find the faces in photos, and cut them like the images that the model learned from.",
+    )
+    @click.option(
+        "--face", type=click.IntRange(min=1), metavar="N", help="With --align, the face to take, counted from the left."
+    )
+    @wraps(command)
+    def with_align(align: bool, face: int | None, **options: Any) -> Any:
+        if face is not None and not align:
+            raise click.UsageError("--face needs --align")
+        if align and options.get("crop"):
+            raise click.UsageError("--align finds the square, so it excludes --crop and --crop-side")
+        return command(align=face or align, **options)
+
+    return with_align
 
 
 # ------------------------------------------------------------------ models
@@ -298,3 +387,11 @@ def say_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2))
+
+
+def duration(seconds: float) -> str:
+    """A duration in a suitable unit, such as "1.5 hours"."""
+    for size, unit in ((365.25 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} seconds"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -68,6 +68,8 @@ def scream(image: str | None) -> None:
 
 def _image_command(image_set: ImageSet) -> click.Command:
     """The command `idgan prepare NAME` of an image set."""
+    from idgan.data import Whole
+
     kind = image_set.name
     text = f"""{image_set.title}
 
@@ -84,26 +86,30 @@ def _image_command(image_set: ImageSet) -> click.Command:
     @click.option(
         "--resolution",
         type=click.IntRange(8, 4096),
-        default=image_set.resolution,
-        show_default=True,
-        help="Height and width of the images, in pixels.",
+        help=f"Height and width of the images, in pixels.  [default: {image_set.resolution}]",
     )
     @click.option("--limit", type=click.IntRange(min=1), help="Prepare only this number of images, the first ones.")
     @click.option("--workers", type=click.IntRange(min=1), help="Number of threads.  [default: one for each CPU]")
     @click.option(
         "--max-pixels", type=click.IntRange(min=1), help="The largest photo to read.  [default: Pillow's limit]"
     )
-    def command(
-        source: str, out: str | None, resolution: int, limit: int | None, workers: int | None, max_pixels: int | None
-    ) -> None:
-        from idgan.data import prepare_images
+    def command(source: str, out: str | None, resolution: int | None, **options: Any) -> None:
+        from idgan.data import PreparedImages, prepare_images
 
-        made = prepare_images(
-            kind, source, out, resolution, limit=limit, workers=workers, max_pixels=max_pixels, progress=True
-        )
+        made = prepare_images(kind, source, out, resolution, progress=True, **options)
         for note in made.notes:
             click.echo(f"note: {note}", err=True)
         path, earlier = click.format_filename(made.path), "" if made.new else ", prepared before"
-        click.echo(f"{path}: {made.images:,} images of {resolution}x{resolution}{earlier}")
+        found = PreparedImages(made.path).attributes
+        attributes = f", {len(found.names)} attributes" if found else ""
+        click.echo(f"{path}: {made.images:,} images of {made.resolution}x{made.resolution}{attributes}{earlier}")
 
+    if isinstance(image_set.crop, Whole):
+        side = click.option(
+            "--source-side",
+            type=click.IntRange(8, 4096),
+            metavar="PX",
+            help=f"Side of the images in SOURCE, if not {image_set.crop.side}. It becomes the default resolution.",
+        )
+        return side(command)
     return command

@@ -23,6 +23,11 @@ from idgan.cli.options import InputPath, OutputDirectory, OutputFile, say_json
 @click.option(
     "--data", nargs=2, metavar="NAME TERMS", help="The training data, and its license.  [default: those of the recipe]"
 )
+@click.option(
+    "--space",
+    type=OutputDirectory(),
+    help="Write the page of `idgan demo` as a Space to this directory. Needs the extra `demo`.",
+)
 def publish(
     run: str,
     repo: str,
@@ -35,6 +40,7 @@ def publish(
     description: str | None,
     license: str | None,
     data: tuple[str, str] | None,
+    space: str | None,
 ) -> None:
     """Publish the finished run in the directory RUN.
 
@@ -60,6 +66,10 @@ def publish(
             )
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
+    if space and not dry_run:
+        from idgan.demo import write_space
+
+        write_space(space, f"{repo}@{revision}" if revision else repo)
     terms: dict[str, Any] = {"description": description, "license": license}
     terms["data"] = zoo_manifest.DataSet(*data) if data else None
     entry, files = send(run, repo, name=name, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
@@ -71,6 +81,8 @@ def publish(
     if manifest and not dry_run:
         zoo_manifest.write_entry(manifest, name, entry)
         click.echo(f"{manifest} has it as {name}", err=True)
+    if space and not dry_run:
+        click.echo(f"{space} is a Space; `hf upload ORG/NAME {space} --repo-type space` publishes it", err=True)
 
 
 @click.command()

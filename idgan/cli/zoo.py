@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import model_argument, results_table, say_json
+from idgan.cli.options import model_argument, results_table, say_json, threads_option
 
 DISENTANGLEMENT = (("fvm", "paper"), ("mig", "disentanglement_lib"))
 """The paper's two metrics, as (name, start of the protocol)."""
@@ -156,6 +156,7 @@ def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
 @click.command()
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@threads_option
 def verify(model: str, as_json: bool) -> None:
     """Check the file of MODEL.
 

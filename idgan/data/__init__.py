@@ -1,5 +1,6 @@
 """Data sets. Each satisfies `Dataset`: `images(indices, rng)` gives (N, C, H, W) float32 in [0, 1]."""
 
+from idgan.data.attributes import Attributes
 from idgan.data.batches import Batch, Batches, Prefetcher
 from idgan.data.cars import CARS
 from idgan.data.celeba import CELEBA
@@ -21,6 +22,7 @@ __all__ = [
     "CHAIRS",
     "DATASETS",
     "IMAGE_SETS",
+    "Attributes",
     "Batch",
     "Batches",
     "CenterCrop",

@@ -72,18 +72,28 @@ class Batch:
     def normal(self, width: int) -> Tensor:
         """N(0, I) noise, (N, width)."""
         noise = torch.randn(self.global_size, width, generator=self.rng, dtype=torch.float32, device="cpu")
-        return noise[self.rows].to(self.x.device)
+        return on_device(noise[self.rows], self.x.device)
 
     def uniform(self, width: int) -> Tensor:
         """U(0, 1) noise, (N, width)."""
         noise = torch.rand(self.global_size, width, generator=self.rng, dtype=torch.float32, device="cpu")
-        return noise[self.rows].to(self.x.device)
+        return on_device(noise[self.rows], self.x.device)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """`make()`, computed at the first call for this batch and kept for the later phases."""
         if name not in self._computed:
             self._computed[name] = make()
         return self._computed[name]  # type: ignore[return-value]
+
+
+def on_device(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """The CPU tensor `tensor` on `device`. On CUDA, the copy runs while the caller goes on.
+
+    A copy from memory that is not pinned first waits for everything that the GPU has to do.
+    """
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Batches:
@@ -142,19 +152,22 @@ class Batches:
 
     def __call__(self, step: int) -> Batch:
         rng = make_rng(self.seed, step)
-        indices = torch.randint(len(self.dataset), (self.batch_size,), generator=rng, device="cpu").to(self.device)
+        indices = torch.randint(len(self.dataset), (self.batch_size,), generator=rng, device="cpu")
+        if not self.streams:  # the images of other data sets are made on the device
+            indices = on_device(indices, self.device)
         if self.dataset.stochastic:
             x = self.dataset.images(indices, rng)[self.rows]
         else:
             x = self.dataset.images(indices[self.rows])
+        x = on_device(x, self.device) if self.streams else x
         if self.flip:
             draws = torch.rand(self.batch_size, generator=rng, dtype=torch.float32, device="cpu")
-            flipped = (draws < 0.5)[self.rows].to(x.device)
+            flipped = on_device((draws < 0.5)[self.rows], x.device)
             x = torch.where(flipped[:, None, None, None], x.flip(3), x)
         if self.dequantize:
             shape = (self.batch_size, *x.shape[1:])
             noise = torch.rand(shape, generator=rng, dtype=torch.float32, device="cpu")[self.rows]
-            x = x + noise.to(x.device) / 256
+            x = x + on_device(noise, x.device) / 256
         return Batch(x, step, rng, self.rows, self.batch_size, len(self.dataset))
 
     def rng(self, step: int) -> torch.Generator:

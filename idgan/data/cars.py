@@ -96,7 +96,8 @@ class Cars(ImageSet):
         if not boxes:
             raise DataError(
                 "the annotations of these images, such as cars_train_annos.mat, are neither in the source "
-                f"nor in the folder that holds it. {self.origin}"
+                "nor in the folder that holds it. Images that are cut to their boxes already need none: "
+                f"`idgan prepare folder`. {self.origin}"
             )
         known = {name: boxes[key] for key, name in images.items() if key in boxes}
         crops: dict[str, Crop] = {name: box for name, box in known.items() if box.side >= SMALLEST}

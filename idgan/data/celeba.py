@@ -6,6 +6,12 @@ from idgan.data.image_set import CenterCrop, ImageSet, Numbered
 __all__ = ["CELEBA"]
 
 COUNT = 202_599
+EYES = ((0.381, 0.527), (0.619, 0.527))
+"""Centers of the eyes in the crop, in fractions of its side.
+
+Mean over 494 images, every 30th of 15,000, as `idgan.images.faces.find_faces` finds them, made symmetric. One image has
+a standard deviation of 0.011 in each coordinate.
+"""
 
 CELEBA = register_image_set(
     ImageSet(
@@ -19,5 +25,7 @@ CELEBA = register_image_set(
         origin="CelebA's aligned images are img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         within="img_align_celeba",
         gaps=Numbered(1, COUNT),
+        eyes=EYES,
+        attribute_files=("list_attr_celeba.txt", "list_attr_celeba.csv"),
     )
 )

@@ -32,6 +32,9 @@ class Dataset(Protocol):
         factors: the `FactorGrid` of ground-truth factors, one grid point for each image, or None.
         stochastic: whether `images` draws random numbers, so that two accesses to one image differ.
         streams: whether `images` reads from a disk or decodes files, so that reading ahead pays.
+
+    A data set of aligned faces may have one more attribute, `eyes`: where the eyes are in each image, see
+    `idgan.images.faces.Eyes`. A model that learned from it can cut photos in the same way.
     """
 
     resolution: int

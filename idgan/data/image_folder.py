@@ -16,20 +16,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from idgan.data.attributes import Attributes
 from idgan.data.dataset import DATASETS, Dataset
 from idgan.data.directory import data_directory
 from idgan.data.factors import check_indices
-from idgan.data.image_set import IMAGE_SETS, Crop, ImageSet
+from idgan.data.image_set import FOLDER, IMAGE_SETS, Crop, ImageSet
 from idgan.data.sources import HUGGING_FACE, PerProcess, open_files
 from idgan.errors import DataError, check_integer
 from idgan.files import read_json, user_path
 from idgan.images import as_batch, as_rgb
+from idgan.images.faces import Eyes
 
 __all__ = ["ImageFolder", "PreparedImages", "cut", "open_images", "register_image_set"]
 
 INDEX_FILE, ARRAY_FILE, IMAGES_FOLDER, PROGRESS_FILE = "index.json", "images.npy", "images", "progress.json"
+ATTRIBUTES_FILE = "attributes.npy"
 """A prepared directory holds its index, and either one uint8 array (N, H, W, 3) or a folder of image files in the order
-of their names. A directory in preparation holds the progress instead of the index."""
+of their names. If the source has attributes, they are one bool array (N, A), and the index names them. A directory in
+preparation holds the progress instead of the index."""
 
 MIN_SIDE = 16
 """The smallest crop in pixels. A smaller one shows nothing."""
@@ -68,14 +72,15 @@ def open_images(kind: str, resolution: int, path: str | Path | None = None) -> "
     Args:
         kind: a key of `IMAGE_SETS`.
         resolution: height and width of the images, in pixels.
-        path: a directory that `idgan prepare` made. Or unprepared images, which are cropped as those of `kind` and
-            decoded at every access: a folder (torchvision's layout too), a zip archive, or "hf:org/name". None is the
-                directory where `idgan prepare`
-            puts them.
+        path: a directory that `idgan prepare` made from images of `kind`, or from any images ("folder"). A directory of
+            an older version that does not name its set is accepted too. Or unprepared images, which are cropped as
+            those of `kind` and decoded at every access: a folder (torchvision's layout too), a zip archive, or
+            "hf:org/name". None is the directory where `idgan prepare` puts them.
 
     Raises:
         InvalidInputError: an unknown kind.
-        DataError: nothing is there, or it is something else. The message says how to prepare it.
+        DataError: nothing is there, it is something else, or it was prepared from images of another set. The message
+            says how to prepare it.
     """
     image_set = IMAGE_SETS[kind]
     if path is None:
@@ -93,6 +98,11 @@ def open_images(kind: str, resolution: int, path: str | Path | None = None) -> "
             raise DataError(f"{path} is not finished: run the same `idgan prepare` again to continue it")
         return ImageFolder(path, resolution, kind)
     prepared = PreparedImages(path)
+    if FOLDER.name not in (kind, prepared.kind) and prepared.kind not in (None, kind):
+        raise DataError(
+            f"{path} holds images of {prepared.kind}, but the data set is {kind}-{resolution}: choose another "
+            f"directory, or run `idgan prepare {kind} SOURCE`"
+        )
     if prepared.resolution != resolution:
         raise DataError(
             f"{path} was prepared at {prepared.resolution} px: prepare it again, with --resolution {resolution}"
@@ -101,10 +111,14 @@ def open_images(kind: str, resolution: int, path: str | Path | None = None) -> "
 
 
 class _Images(Dataset):
-    """A data set of color images. A subclass defines `resolution`, `__len__` and `pixels`."""
+    """A data set of color images. A subclass defines `resolution`, `eyes`, `__len__` and `pixels`.
+
+    `eyes` is where the eyes are in each image, as the set of images knows it. None if they are not aligned faces.
+    """
 
     image_channels = 3
     streams = True
+    eyes: Eyes | None = None
 
     def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Images (N, 3, H, W) at `indices` (N,), on their device. Nothing is random, and `rng` is ignored.
@@ -158,12 +172,41 @@ class PreparedImages(_Images):
             raise DataError(
                 f"{path} does not hold the {self._count:,} images of its {INDEX_FILE}: delete it and prepare it again"
             )
+        kind = self.index.get("kind")
+        self.eyes = IMAGE_SETS[kind].eyes if kind in IMAGE_SETS else None  # another package may have defined it
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PreparedImages, (self.path,)  # a pickle of the mapped array would hold all its pixels
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def kind(self) -> str | None:
+        """The set that the images are from, a key of `IMAGE_SETS`. None if an old directory does not say."""
+        return self.index.get("kind")
+
+    @property
+    def attributes(self) -> Attributes | None:
+        """The published attributes of the images. None if the source had none.
+
+        Prepare an older directory again, with the same command, to add them. The images are not prepared again.
+
+        Raises:
+            DataError: their file is damaged.
+        """
+        if "attributes" not in self.index:
+            return None
+        names = tuple(self.index["attributes"])
+        try:
+            values = np.load(self.path / ATTRIBUTES_FILE)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path / ATTRIBUTES_FILE} cannot be read: {error}") from error
+        if values.shape != (len(self), len(names)) or values.dtype != bool:
+            raise DataError(
+                f"{self.path / ATTRIBUTES_FILE} does not hold {len(names)} attributes of {len(self):,} images"
+            )
+        return Attributes(names, values)
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         return self._images.pixels(rows) if isinstance(self._images, ImageFolder) else self._images[rows]
@@ -188,6 +231,7 @@ class ImageFolder(_Images):
         self._files = open_files(path)
         if self._files.sequential:
             raise DataError(f"{path} is slow to read out of order: run `idgan prepare {kind} {path}`, or unpack it")
+        self.eyes = IMAGE_SETS[kind].eyes
         self._crops = list(IMAGE_SETS[kind].plan(self._files).crops.items())
         # Pillow decodes and resizes without Python's lock, so threads help.
         self._threads = PerProcess(partial(ThreadPoolExecutor, min(8, os.cpu_count() or 1)))

@@ -1,15 +1,28 @@
 """A published set of images: how many there are, where to get them, and which square of an image is used."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from idgan.data.sources import FileSource
-from idgan.errors import DataError
+from idgan.errors import DataError, InvalidInputError
+from idgan.images.faces import Eyes
 from idgan.registry import Registry
 
-__all__ = ["FOLDER", "IMAGE_SETS", "CenterCrop", "CenterSquare", "Crop", "ImageSet", "Numbered", "Plan", "Whole", "few"]
+__all__ = [
+    "FOLDER",
+    "IMAGE_SETS",
+    "CenterCrop",
+    "CenterSquare",
+    "Crop",
+    "ImageSet",
+    "Numbered",
+    "Plan",
+    "Whole",
+    "eyes_of",
+    "few",
+]
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""
@@ -61,6 +74,9 @@ class ImageSet:
         origin: one sentence on where to get them.
         within: images are looked for in folders with names that begin like this, if there are any.
         gaps: function of the images' names that returns a text on missing images, or "".
+        eyes: centers (x, y) of the left and the right eye in the prepared square, in fractions of its side. None if
+            the images are not aligned faces.
+        attribute_files: names that the file with the attributes of the images may have.
     """
 
     name: str
@@ -72,6 +88,8 @@ class ImageSet:
     origin: str = ""
     within: str = ""
     gaps: Callable[[Sequence[str]], str] = field(default=no_gaps, repr=False)
+    eyes: Eyes | None = None
+    attribute_files: tuple[str, ...] = ()
 
     @property
     def resolution(self) -> int:
@@ -97,6 +115,18 @@ class ImageSet:
         assert self.crop is not None, "a set without a crop overrides `plan`"
         return Plan(dict.fromkeys(names, self.crop), files.notes + self.notes(names))
 
+    def of_side(self, side: int | None) -> "ImageSet":
+        """The set with images of `side` x `side` in place of the published size. None is the published size.
+
+        Raises:
+            InvalidInputError: the images of the set are cut, so that their size is not free.
+        """
+        if side is None:
+            return self
+        if not isinstance(self.crop, Whole):
+            raise InvalidInputError(f"images of {self.name} have no other size, got the source side {side}")
+        return replace(self, crop=Whole(side))
+
     def notes(self, names: Sequence[str]) -> list[str]:
         """Sentences on how the images called `names` differ from the published ones."""
         if self.count is None or len(names) == self.count:
@@ -110,6 +140,12 @@ class ImageSet:
 
 IMAGE_SETS: Registry[ImageSet] = Registry("image set")
 """Name -> `ImageSet`. `register_image_set` adds to it."""
+
+
+def eyes_of(dataset: str | None) -> Eyes | None:
+    """Where the eyes are in the images of the data set called `dataset`. None if it is no set of aligned faces."""
+    name = (dataset or "").rpartition("-")[0]
+    return IMAGE_SETS[name].eyes if name in IMAGE_SETS else None
 
 
 # ------------------------------------------------------------------ crops

@@ -6,22 +6,25 @@ beginning of the whole, and resuming cuts off what was stored after the last not
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import PIL
 from PIL import Image
 
+from idgan.data.attributes import attributes_of
 from idgan.data.directory import data_directory
-from idgan.data.image_folder import ARRAY_FILE, IMAGES_FOLDER, INDEX_FILE, PROGRESS_FILE, cut
+from idgan.data.image_folder import ARRAY_FILE, ATTRIBUTES_FILE, IMAGES_FOLDER, INDEX_FILE, PROGRESS_FILE, cut
 from idgan.data.image_set import IMAGE_SETS, Crop, few
 from idgan.data.sources import HUGGING_FACE, FileSource, is_hidden, open_files
 from idgan.data.storage import ArrayStorage, FileStorage, Storage
@@ -70,6 +73,7 @@ def prepare_images(
     limit: int | None = None,
     workers: int | None = None,
     max_pixels: int | None = None,
+    source_side: int | None = None,
     progress: bool = False,
 ) -> Prepared:
     """Crop and resize the images of the set `kind` into a directory that `open_dataset` takes. `source` is only read.
@@ -81,10 +85,11 @@ def prepare_images(
             center square.
         source: a folder, a zip or tar archive, a folder of archives, or "hf:org/name" (see `open_files`).
         out: the directory. None is KIND-RESOLUTION in `data_directory()`, where `open_dataset` finds it.
-        resolution: 8 to 4096. None is the default of the set.
+        resolution: 8 to 4096. None is the default of the set, or `source_side`.
         limit: number of images, the first ones. None is all.
         workers: number of threads. None is one for each CPU.
         max_pixels: the largest image that is read, in pixels. None is Pillow's limit.
+        source_side: height and width of the images of `source`, for a copy of CelebA-HQ that is smaller than published.
         progress: whether to show the progress on stderr.
 
     Raises:
@@ -92,8 +97,11 @@ def prepare_images(
         DataError: the source is missing or damaged, or more than 1% of its images are. `out` holds something else,
             cannot be written, or another process prepares it. The disk is too small or full.
     """
-    image_set = IMAGE_SETS[kind]
-    resolution = image_set.resolution if resolution is None else resolution
+    if source_side is not None:
+        check_integer(8, 4096, source_side=source_side)
+    image_set = IMAGE_SETS[kind].of_side(source_side)
+    if resolution is None:
+        resolution = source_side or image_set.resolution
     check_integer(8, 4096, resolution=resolution)
     check_integer(1, **{name: n for name, n in (("limit", limit), ("workers", workers)) if n is not None})
     out = user_path(out or data_directory() / f"{kind}-{resolution}").absolute()
@@ -109,8 +117,31 @@ def prepare_images(
         new = not _is_done(out, identity)
         if new:
             _Preparation(out, files, crops, identity, plan.notes).run(workers or os.cpu_count() or 1, progress)
+        notes = _add_attributes(out, files, image_set.attribute_files)
     index = read_json(out / INDEX_FILE)
-    return Prepared(out, len(index["names"]), int(resolution), index["skipped"], index["notes"], new)
+    return Prepared(out, len(index["names"]), int(resolution), index["skipped"], [*index["notes"], *notes], new)
+
+
+def _add_attributes(out: Path, files: FileSource, accepted: Sequence[str]) -> list[str]:
+    """Store the attributes of the images in the finished directory `out`, if the source has them.
+
+    Returns:
+        Sentences on what is wrong with them.
+    """
+    index = read_json(out / INDEX_FILE)
+    if "attributes" in index:
+        return []
+    try:
+        found = attributes_of(files, index["names"], accepted)
+    except DataError as error:  # the images are of use without them
+        return [f"attributes are left out: {error}"]
+    if found is None:
+        return []
+    file = io.BytesIO()
+    np.save(file, found.values)
+    write_atomically(out / ATTRIBUTES_FILE, file.getvalue())
+    write_atomically(out / INDEX_FILE, json.dumps(index | {"attributes": found.names}, indent=1))
+    return []
 
 
 def _fingerprint(files: FileSource, crops: dict[str, Crop]) -> str:

@@ -70,7 +70,7 @@ def r_id(subject: Subject) -> MetricResult:
     """lower bound on the mutual information of c and G(s, c) by the encoder (Eq. 4), in nats"""
     sampler, seed = subject.sampler, subject.seed
     c, posterior = subject.read_back
-    if subject.prior == "aggregated":
+    if subject.prior == "aggregated" and sampler.has_bank:
         entropy = metrics.aggregated_posterior_entropy(sampler.bank.mean, sampler.bank.logvar, seed=seed)
         if entropy.details["saturated"]:
             warnings.warn(f"the entropy behind r_id is too low: {entropy.protocol}", stacklevel=2)
@@ -94,7 +94,7 @@ def gilbo(subject: Subject) -> MetricResult:
         return sampler(c, s), c
 
     def log_prior(c: Tensor) -> Tensor:
-        if subject.prior == "normal":
+        if subject.prior == "normal" or not sampler.has_bank:
             return Normal(c.new_zeros(()), c.new_ones(())).log_prob(c).sum(1)
         return metrics.mixture_log_density(c.cpu(), sampler.bank.mean, sampler.bank.logvar).to(c.device)
 

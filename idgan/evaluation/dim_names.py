@@ -1,22 +1,30 @@
-"""Names of code dimensions, by what they tell about the ground-truth factors of images."""
+"""Names of code dimensions, by what they tell about images: ground-truth factors, or binary attributes."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from idgan.data import Dataset
+from idgan.errors import InvalidInputError, check_range
 from idgan.evaluation.grid_codes import mean_codes, thinned_grid
 from idgan.metrics.mig import discrete_mutual_information, discretize
 from idgan.rng import seeded_rng
 
-__all__ = ["MIN_SHARE", "factor_names"]
+__all__ = ["MIN_AUC", "MIN_IMAGES", "MIN_SHARE", "auc_table", "factor_names", "name_dims"]
 
 POINTS = 1_000
 """Images behind the names."""
 BINS = 20
 MIN_SHARE = 0.1
 """Smallest share of a factor's entropy that a named dimension tells."""
+MIN_AUC = 0.75
+"""Smallest AUC at which a dimension gets the name of an attribute."""
+MIN_IMAGES = 50
+"""An attribute that fewer images have, or that fewer images lack, names no dimension."""
 
 
 def factor_names(
@@ -55,8 +63,78 @@ def factor_names(
     return names
 
 
+def name_dims(codes: Tensor, attributes: Tensor, names: Sequence[str], min_auc: float = MIN_AUC) -> dict[str, int]:
+    """Name code dimensions by binary attributes, such as the 40 of CelebA.
+
+    The area under the ROC curve (AUC) says how well one dimension alone tells whether an image has an attribute: 0.5 is
+    chance, 1 is perfect. The pair of dimension and attribute with the highest AUC gets its name first. Then the next
+    pair follows, and so on, until no pair reaches `min_auc`. Each dimension and each attribute is used once at most.
+    If images with the attribute have the lower codes, the name gets the prefix "not_", so that adding to a dimension
+    always brings more of its name.
+
+    Args:
+        codes: means of q(c|x), (N, c_dim). The images should be new to the encoder. Inactive dimensions should be 0.
+        attributes: whether each image has each attribute: bool, (N, A).
+        names: names of the attributes. They become lower case.
+        min_auc: smallest AUC for a name, in (0.5, 1].
+
+    Returns:
+        name -> dimension, the highest AUC first.
+
+    Raises:
+        InvalidInputError: the shapes disagree, or `min_auc` is out of range.
+    """
+    check_range(0.5, 1.0 + 1e-9, exclusive=True, min_auc=min_auc)
+    auc = auc_table(codes, attributes)
+    if len(names) != auc.shape[1]:
+        raise InvalidInputError(f"expected one name for each of {auc.shape[1]} attributes, got {len(names)}")
+    rarer = np.minimum(attributes.sum(0).cpu().numpy(), (~attributes).sum(0).cpu().numpy())
+    score = np.where(rarer >= MIN_IMAGES, np.maximum(auc, 1 - auc), 0)
+    found: dict[str, int] = {}
+    columns: set[int] = set()
+    for place in np.argsort(-score, axis=None, kind="stable"):
+        dim, column = divmod(int(place), len(names))
+        if score[dim, column] < min_auc:
+            break
+        if dim not in found.values() and column not in columns:
+            name = names[column].lower()
+            found[_free_name(name if auc[dim, column] >= 0.5 else f"not_{name}", found)] = dim
+            columns.add(column)
+    return found
+
+
+def auc_table(codes: Tensor, attributes: Tensor) -> np.ndarray:
+    """AUC of each code dimension for each binary attribute, (c_dim, A): P(code of an image with it > of one without).
+
+    Ties count half. An attribute that all images have, or none, has the AUC 0.5.
+
+    Raises:
+        InvalidInputError: `codes` is not (N, c_dim) of finite numbers, or `attributes` is not bool (N, A).
+    """
+    if codes.ndim != 2 or attributes.ndim != 2 or attributes.dtype != torch.bool or len(codes) != len(attributes):
+        raise InvalidInputError(
+            f"expected codes (N, c_dim) and attributes of type bool (N, A), got {tuple(codes.shape)} and "
+            f"{tuple(attributes.shape)} of type {attributes.dtype}"
+        )
+    if not codes.isfinite().all():
+        raise InvalidInputError("codes has values that are not finite")
+    values, has = codes.cpu().double().numpy(), attributes.cpu().double().numpy()
+    ranks = np.stack([_ranks(column) for column in values.T])
+    positive = has.sum(0)
+    pairs = positive * (len(has) - positive)
+    wins = ranks @ has - positive * (positive + 1) / 2
+    return np.where(pairs > 0, wins / np.maximum(pairs, 1), 0.5)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1 to N. Equal values share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum()
+    return (last - (counts - 1) / 2)[place]
+
+
 def _free_name(factor: str, taken: dict[str, int]) -> str:
-    """The name of `factor` as `idgan.dims.NAME` has it, with a number if it is taken."""
+    """The name of a factor or attribute as `idgan.dims.NAME` has it, with a number if it is taken."""
     name = re.sub(r"\W+", "_", factor).strip("_")[:36] or "factor"
     name = f"factor_{name}" if re.fullmatch(r"c?\d+", name) else name
     number = 2

@@ -17,6 +17,7 @@ from idgan.evaluation.downloads import download_weights, sha256_prefix
 from idgan.files import sha256_of
 from idgan.images import encoder_view
 from idgan.networks.conv import conv_encoder
+from idgan.networks.pyramids import folded
 from idgan.registry import Registry, first_parameter
 
 __all__ = [
@@ -37,6 +38,15 @@ INCEPTION_SHA256 = "6726825d"
 INCEPTION_PREPROCESSING = (
     "255 x rounded to uint8, bilinear to 299x299 as in TensorFlow 1, without antialiasing, (x - 128) / 128"
 )
+
+EFFICIENTNET_LAYERS = (
+    ("_conv_stem", "_bn0"),
+    ("_conv_head", "_bn1"),
+    ("_expand_conv", "_bn0"),
+    ("_depthwise_conv", "_bn1"),
+    ("_project_conv", "_bn2"),
+)
+"""Each convolution of an EfficientNet-Lite or of one of its blocks, and the batch normalization after it."""
 
 Prepare = Callable[[Tensor], Tensor]
 
@@ -265,6 +275,7 @@ def efficientnet_lite0() -> Extractor:
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    fold_normalization(network.eval())
     prepare, prepared = resized(224, (127 / 255,) * 3, (128 / 255,) * 3)
     return Extractor(
         name="efficientnet-lite0",
@@ -324,6 +335,18 @@ def resized(size: int, mean: Sequence[float], std: Sequence[float]) -> tuple[Pre
         ", ".join(f"{number:.4g}" for number in dict.fromkeys(value.flatten().tolist())) for value in (center, scale)
     ]
     return prepare, f"bilinear to {size}x{size} with antialiasing, minus {shown[0]}, over {shown[1]}"
+
+
+def fold_normalization(network: nn.Module) -> None:
+    """Fold the batch normalizations of an EfficientNet-Lite in eval mode into its convolutions.
+
+    Only the rounding changes. On a CPU, a third of the time was in normalizations and in padded copies.
+    """
+    for module in [*network.modules()]:
+        for convolution, normalization in EFFICIENTNET_LAYERS:
+            if hasattr(module, convolution):
+                setattr(module, convolution, folded(getattr(module, convolution), getattr(module, normalization)))
+                setattr(module, normalization, nn.Identity())
 
 
 def headless(network: nn.Module) -> nn.Module:

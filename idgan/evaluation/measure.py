@@ -1,5 +1,7 @@
 """Measuring a sampler: checks the request, then computes one metric after another."""
 
+import copy
+import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +14,7 @@ from idgan.evaluation import code_metrics, feature_distance  # noqa: F401 (they 
 from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
 from idgan.evaluation.metric import METRICS, Metric, register_metric
 from idgan.evaluation.subject import DEFAULT_SAMPLES, Prior, Subject
+from idgan.memory import kept_memory
 from idgan.metrics import MetricResult
 from idgan.rng import MAX_SEED
 from idgan.sampler import PRIORS, Sampler
@@ -20,6 +23,9 @@ __all__ = ["DEFAULT_SAMPLES", "METRICS", "default_metrics", "matches_request", "
 
 MAX_IMAGES = 10_000_000
 """Most samples of a measurement."""
+MAX_REPEATS = 1000
+FROM_POSTERIOR, FROM_PRIOR = "; c from the aggregated posterior", "; c from N(0, I)"
+"""Ends of the protocols of metrics that depend on the distribution of c."""
 RENDERED = ("dsprites", "color-dsprites", "noisy-dsprites")
 """Data sets that this package renders. Their name identifies their images."""
 
@@ -30,6 +36,7 @@ def measure(
     metrics: str | Iterable[str] | None = None,
     *,
     seed: int = 0,
+    repeats: int = 1,
     samples: int = DEFAULT_SAMPLES,
     priors: str | Sequence[str] = ("aggregated",),
     extractor: str | FeatureExtractor | None = None,
@@ -48,6 +55,8 @@ def measure(
         dataset: the data set that it was trained on. None is enough for metrics that read no data.
         metrics: names in `METRICS`. None takes `default_metrics`. A repeated name counts once.
         seed: seed of all random numbers.
+        repeats: number of seeds, from `seed` on, over which metrics of factors are averaged. They draw points or votes
+            at random. Other metrics draw more images instead.
         samples: generated images behind a Fréchet distance, and real ones (all, if the data set has fewer). Other
             metrics take at most 10,000.
         priors: distributions of c, from "aggregated" (the aggregated posterior) and "normal" (N(0, I)).
@@ -64,9 +73,10 @@ def measure(
         MissingDependencyError: a metric needs a library that is not installed.
         HubUnreachableError: weights of the extractor are missing and cannot be downloaded.
     """
-    check_integer(0, MAX_SEED, seed=seed)
     check_integer(2, MAX_IMAGES, samples=samples)
-    seed, samples = int(seed), int(samples)
+    check_integer(1, MAX_REPEATS, repeats=repeats)
+    check_integer(0, MAX_SEED - repeats + 1, seed=seed)
+    seed, samples, repeats = int(seed), int(samples), int(repeats)
     if dataset is not None:
         check_dataset(dataset)
     selected = _select(sampler, dataset, metrics)
@@ -95,8 +105,11 @@ def measure(
         for prior in checked_priors if metric.by_prior else checked_priors[:1]:
             subject = subjects[prior]
             request = describe_request(metric, subject)
+            if repeats > 1 and metric.needs_factors:
+                request["repeats"] = repeats
             matches = (old for old in previous_results if matches_request(old, request, accept_more_samples))
-            yield next(matches, None) or _compute(metric, subject, request)
+            known = next(matches, None)
+            yield _compute(metric, subject, request) if known is None else _naming_the_prior(known, subject)
 
 
 def _select(sampler: Sampler, dataset: Dataset | None, names: str | Iterable[str] | None) -> list[Metric]:
@@ -204,11 +217,47 @@ def _compute(metric: Metric, subject: Subject, request: dict[str, Any]) -> Metri
     if subject.progress and not sys.stderr.isatty():
         prior = f", c from the {subject.prior} prior" if metric.by_prior else ""
         print(f"measuring {metric.name}{prior}", file=sys.stderr, flush=True)
-    result = metric.compute(subject)
+    with kept_memory():
+        result = _mean_over_seeds(metric, subject, request.get("repeats", 1))
     if not isinstance(result, MetricResult):
         raise InvalidInputError(f"metric {metric.name} must return a MetricResult, got {type(result).__name__}")
     details = {"request": request, **result.details}
     if not metric.by_prior:
         return replace(result, details=details)
-    suffix, prior = ("", "the aggregated posterior") if subject.prior == "aggregated" else ("-normal", "N(0, I)")
-    return replace(result, name=result.name + suffix, protocol=f"{result.protocol}; c from {prior}", details=details)
+    suffix, prior = ("", FROM_POSTERIOR) if subject.prior == "aggregated" else ("-normal", FROM_PRIOR)
+    result = replace(result, name=result.name + suffix, protocol=f"{result.protocol}{prior}", details=details)
+    return _naming_the_prior(result, subject)
+
+
+def _naming_the_prior(result: MetricResult, subject: Subject) -> MetricResult:
+    """`result` with a protocol that says N(0, I) if training drew c from it, so that there is no aggregated posterior.
+
+    Results of older versions called it the aggregated posterior.
+    """
+    if subject.sampler.has_bank or not result.protocol.endswith(FROM_POSTERIOR):
+        return result
+    return replace(result, protocol=f"{result.protocol.removesuffix(FROM_POSTERIOR)}{FROM_PRIOR}, as in training")
+
+
+def _mean_over_seeds(metric: Metric, subject: Subject, repeats: int) -> MetricResult:
+    """The result of `metric`, averaged over the seed of `subject` and the following ones, `repeats` in all.
+
+    Its confidence is then that of the mean: the deviation over seeds by the root of their number.
+    """
+    first = metric.compute(subject)
+    if repeats == 1 or not isinstance(first, MetricResult):
+        return first
+    results = [first]
+    for seed in range(subject.seed + 1, subject.seed + repeats):
+        other = copy.copy(subject)  # with the codes that are known
+        other.seed = seed
+        results.append(metric.compute(other))
+    values = [result.value for result in results]
+    deviation = statistics.stdev(values)
+    return replace(
+        first,
+        value=statistics.mean(values),
+        confidence=deviation / repeats**0.5,
+        protocol=f"{first.protocol}; mean over seeds {subject.seed} to {seed}, which deviate by {deviation:.3g}",
+        details={"values": values, "deviation": deviation, **first.details},
+    )

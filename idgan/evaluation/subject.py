@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from idgan.data import Dataset, content_key
+from idgan.data.directory import data_directory
 from idgan.errors import InvalidInputError
 from idgan.evaluation.extractors import FeatureExtractor
-from idgan.evaluation.grid_codes import GridCodes
+from idgan.evaluation.grid_codes import GridCodes, codes_file
 from idgan.images import default_batch_size, encoder_view
 from idgan.metrics.result import MetricResult
 from idgan.networks import Posterior
@@ -73,7 +74,9 @@ class Subject:
     @cached_property
     def codes(self) -> GridCodes:
         """Mean codes of the data set's images."""
-        return GridCodes(self.sampler.vae, self.dataset, self.sampler.device, self.progress)
+        vae = self.sampler.vae
+        path = codes_file(vae, self.dataset, data_directory() / "statistics")
+        return GridCodes(vae, self.dataset, self.sampler.device, self.progress, path)
 
     def on_grid(self, metric: Callable[..., MetricResult], **options: Any) -> MetricResult:
         """The result of `metric(encode, factor_grid, seed=..., **options)` on the data set's codes."""

@@ -66,7 +66,7 @@ def as_batch(
     with pixel_limit(max_pixels):
         for item in items:
             x = decode(item, channels, background)
-            with _naming(item):
+            with naming(item):
                 batches.append(encoder_view(_square(x, crop), resolution).clamp(0, 1))
     return torch.cat([batch.to(batches[0].device) for batch in batches])
 
@@ -101,7 +101,7 @@ def decode(item: Any, channels: int | None, background: Color) -> Tensor:
         raise InvalidInputError(
             f"expected a PIL image, a path to one, an array or a tensor, or a list of these, got {describe(item)}"
         )
-    with _naming(item):
+    with naming(item):
         return _tensor(pixels, channels, background)
 
 
@@ -115,7 +115,7 @@ def _tensor(pixels: np.ndarray | Tensor, channels: int | None, background: Color
 
 
 @contextmanager
-def _naming(item: Any) -> Iterator[None]:
+def naming(item: Any) -> Iterator[None]:
     """Context that puts the name of the file `item` in front of an error."""
     try:
         yield

@@ -20,6 +20,7 @@ from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscrim
 from idgan.networks.protocols import DiscriminatorNetwork, Encoder, GeneratorNetwork, NetworkConfig, VAENetwork
 from idgan.networks.pyramids import FEATURE_PYRAMIDS, FeaturePyramid, register_feature_pyramid
 from idgan.networks.resnet import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
+from idgan.networks.resnet_encoder import ResNetEncoder, ResNetEncoderConfig
 from idgan.networks.vae import VAE, VAEConfig
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "ProjectionDiscriminatorConfig",
     "ResNetDiscriminator",
     "ResNetDiscriminatorConfig",
+    "ResNetEncoder",
+    "ResNetEncoderConfig",
     "ResNetGenerator",
     "ResNetGeneratorConfig",
     "TCDiscriminator",
@@ -61,6 +64,7 @@ for _config in (
     VAEConfig,
     ConvGeneratorConfig,
     ResNetGeneratorConfig,
+    ResNetEncoderConfig,
     ConvDiscriminatorConfig,
     ResNetDiscriminatorConfig,
     BottleneckDiscriminatorConfig,

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgan.errors import check_integer
+from idgan.networks.convolution import DownConv2d, Unflatten, UpConv2d
 from idgan.networks.modules import MAX_CHANNELS, MAX_CODE_DIM, register_network
 
 __all__ = [
@@ -16,7 +14,6 @@ __all__ = [
     "ConvDiscriminatorConfig",
     "ConvGenerator",
     "ConvGeneratorConfig",
-    "UpConv2d",
     "conv_decoder",
     "conv_encoder",
     "he_normal",
@@ -31,7 +28,7 @@ def conv_encoder(image_channels: int, outputs: int) -> nn.Sequential:
     widths = (image_channels, 32, 32, 64, 64)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+        layers += [DownConv2d(before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, 256), nn.ReLU(), nn.Linear(256, outputs))
 
 
@@ -42,89 +39,10 @@ def conv_decoder(inputs: int, image_channels: int) -> nn.Sequential:
     """
     widths = (64, 64, 32, 32, image_channels)
     layers: list[nn.Module] = [nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64 * 4 * 4), nn.ReLU()]
-    layers.append(nn.Unflatten(1, (64, 4, 4)))
+    layers.append(Unflatten(64, 4))
     for before, after in pairwise(widths):
         layers += [UpConv2d(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-class UpConv2d(nn.ConvTranspose2d):
-    """The transposed convolution of these networks: (N, in_channels, H, W) -> (N, out_channels, 2H, 2W).
-
-    It computes what `nn.ConvTranspose2d` computes, up to rounding, and has the same state. On a CPU it is faster, see
-    `_UpConv`. Elsewhere, and in exported programs, it is the plain layer.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return super().forward(x, output_size)
-        assert self.bias is not None
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            return _UpConv.apply(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
-        return _UpConv.apply(x, self.weight, self.bias)
-
-
-NARROW = 16
-"""CPU kernels of a transposed convolution compute this many output channels at least, even if there are fewer."""
-
-
-class _UpConv(torch.autograd.Function):
-    """A 4x4 transposed convolution with stride 2 and padding 1, by faster CPU kernels. It can be differentiated twice.
-
-    With few output channels, the forward pass is one convolution, see `_by_phases`. With many, the gradient of the
-    weight is that of the convolution whose transpose this is. It takes less time, above all in bf16.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        if weight.shape[1] < NARROW:
-            return _by_phases(x, weight, bias)
-        return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:  # type: ignore[override]
-        x, weight = ctx.saved_tensors
-        for_x, for_weight, _ = ctx.needs_input_grad
-        if weight.shape[1] < NARROW:
-            x_grad, weight_grad = _convolution_grads(gradient, x, weight, for_x, for_weight, transposed=True)
-        else:
-            x_grad = F.conv2d(gradient, weight, stride=2, padding=1) if for_x else None
-            _, weight_grad = _convolution_grads(x, gradient, weight, False, for_weight, transposed=False)
-        return x_grad, weight_grad, gradient.sum((0, 2, 3))
-
-
-def _by_phases(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A transposed convolution as one 2x2 convolution that computes the four phases of the output as channels.
-
-    Row 2i + a of the output depends on rows i + a - 1 and i + a of the input, with the rows 3 - a and 1 - a of the
-    kernel. The same holds for columns.
-    """
-    (before, after), (height, width) = weight.shape[:2], x.shape[2:]
-    # Reversed rows are (3, 2, 1, 0): in the shape (2, 2), the first axis is the row of the input, the second is a.
-    kernel = weight.flip(2, 3).reshape(before, after, 2, 2, 2, 2).permute(1, 3, 5, 0, 2, 4).reshape(-1, before, 2, 2)
-    kernel = kernel.contiguous(memory_format=torch.channels_last)
-    phases = F.conv2d(x, kernel, bias.repeat_interleave(4), padding=1).unflatten(1, (after, 2, 2))
-    y = x.new_empty(len(x), after, height, 2, width, 2)
-    for a in (0, 1):
-        for b in (0, 1):
-            y[:, :, :, a, :, b] = phases[:, :, a, b, a : a + height, b : b + width]
-    return y.view(len(x), after, 2 * height, 2 * width)
-
-
-def _convolution_grads(
-    gradient: Tensor, x: Tensor, weight: Tensor, for_x: bool, for_weight: bool, transposed: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients by input `x` and by `weight` of a 4x4 convolution or transposed convolution (stride 2, padding 1)."""
-    geometry = [2, 2], [1, 1], [1, 1], transposed, [0, 0], 1
-    x_grad, weight_grad, _ = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, *geometry, [for_x, for_weight, False]
-    )
-    return x_grad, weight_grad
 
 
 def he_normal(network: nn.Module) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError, check_integer
+from idgan.networks.convolution import Unflatten
 from idgan.networks.modules import MAX_CHANNELS, MAX_CODE_DIM, MAX_RESOLUTION, register_network
 
 __all__ = [
@@ -136,7 +137,7 @@ class ResNetGenerator(nn.Module):
         *_, last = widths = config.widths[::-1]
         layers: list[nn.Module] = [
             nn.Linear(config.s_dim + config.c_dim, widths[0] * MIN_SIDE**2),
-            nn.Unflatten(1, (widths[0], MIN_SIDE, MIN_SIDE)),
+            Unflatten(widths[0], MIN_SIDE),
         ]
         for before, after in pairwise(widths):
             layers += [ResBlock(before, after), nn.Upsample(scale_factor=2, mode="nearest")]

@@ -32,7 +32,7 @@ from idgan.objectives.vae import (
     VAEObjective,
     VAEObjectiveConfig,
 )
-from idgan.objectives.vdb import BottleneckIDGAN, BottleneckIDGANConfig
+from idgan.objectives.vdb import BottleneckGAN, BottleneckGANConfig, BottleneckIDGAN, BottleneckIDGANConfig
 
 __all__ = [
     "GAN",
@@ -43,6 +43,8 @@ __all__ = [
     "BetaTCVAEConfig",
     "BetaVAE",
     "BetaVAEConfig",
+    "BottleneckGAN",
+    "BottleneckGANConfig",
     "BottleneckIDGAN",
     "BottleneckIDGANConfig",
     "CapacityFactorVAEConfig",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from idgan.errors import InvalidInputError, check_integer, check_range
@@ -119,5 +120,6 @@ def tc_discriminator_losses(discriminator: TCDiscriminator, c: Tensor, batch: Tr
     half = len(c) // 2
     c = c.detach()
     permuted = terms.permute_dims(c[half:], batch.uniform(c.shape[1])[half:])
-    loss = terms.tc_discriminator_loss(discriminator(c[:half]), discriminator(permuted))
+    logits = discriminator(torch.cat([c[:half], permuted]))  # one call reads the large weights once
+    loss = terms.tc_discriminator_loss(logits[:half], logits[half:])
     return Losses(loss, {"tc_discriminator_loss": loss})

@@ -10,7 +10,6 @@ from idgan.images import to_unit
 from idgan.networks.heads import LogitHead
 from idgan.networks.modules import freeze
 from idgan.networks.protocols import GeneratorNetwork, Network, check_methods
-from idgan.networks.vae import VAE
 from idgan.objectives.gan import GANObjective
 from idgan.objectives.id_gan import IDGANConfig
 from idgan.objectives.objective import Losses, TrainingBatch, register_objective
@@ -33,21 +32,22 @@ class InfoGAN(GANObjective):
 
     D and q share all layers except the last. The shared layers are the encoder, so the learned q is the encoder of the
     checkpoint. As in the authors' implementation, both phases have the term. The phase of D updates the encoder and
-    both heads, on fakes without gradients. The phase of G updates G. The decoder takes no part.
+    both heads, on fakes without gradients. The phase of G updates G. A decoder takes no part.
 
     Raises:
-        InvalidInputError: `vae` has no `features`, `encoder` or `decoder`.
+        InvalidInputError: `vae` has no `features` or `encoder`.
     """
 
     prior = "normal"
-    vae: VAE
+    vae: Any  # a `VAE` or a `ResNetEncoder`
     config: InfoGANConfig
 
-    def __init__(self, vae: VAE, generator: GeneratorNetwork, discriminator: LogitHead, config: InfoGANConfig) -> None:
-        check_methods(vae, "features", "encoder", "decoder", needed_by="InfoGAN")
+    def __init__(self, vae: Any, generator: GeneratorNetwork, discriminator: LogitHead, config: InfoGANConfig) -> None:
+        check_methods(vae, "features", "encoder", needed_by="InfoGAN")
         super().__init__(vae, generator, discriminator, config)
         vae.requires_grad_(True)
-        freeze(vae.decoder)
+        if hasattr(vae, "decoder"):
+            freeze(vae.decoder)
 
     def networks(self, phase: str) -> Sequence[Network]:
         return [self.discriminator, self.vae.encoder] if phase == "discriminator" else super().networks(phase)

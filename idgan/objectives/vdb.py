@@ -1,4 +1,4 @@
-"""ID-GAN with a variational discriminator bottleneck (Peng et al. 2019), for 1024x1024 images."""
+"""GAN and ID-GAN with a variational discriminator bottleneck (Peng et al. 2019), for 1024x1024 images."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +12,17 @@ from idgan.networks.bottleneck import BottleneckDiscriminator
 from idgan.networks.posterior import Posterior
 from idgan.networks.protocols import Encoder, GeneratorNetwork
 from idgan.objectives import terms
-from idgan.objectives.gan import GANObjective
+from idgan.objectives.gan import GANConfig, GANObjective
 from idgan.objectives.id_gan import IDGANConfig
 from idgan.objectives.objective import Losses, TrainingBatch, register_objective
 
-__all__ = ["BottleneckIDGAN", "BottleneckIDGANConfig"]
+__all__ = ["BottleneckGAN", "BottleneckGANConfig", "BottleneckIDGAN", "BottleneckIDGANConfig"]
 
 
 @register_objective()
 @dataclass(frozen=True)
-class BottleneckIDGANConfig(IDGANConfig):
-    """Config of ID-GAN with a bottleneck in D: the fields of `IDGANConfig`, and three more.
+class BottleneckGANConfig(GANConfig):
+    """Config of a GAN with a bottleneck in D (VGAN): the fields of `GANConfig`, and three more.
 
     Attributes:
         bottleneck_capacity: I_c, the nats that D may learn at each position of an image.
@@ -47,12 +47,22 @@ class BottleneckIDGANConfig(IDGANConfig):
         )
 
     def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
+        """The `BottleneckGAN` of this config, for a `BottleneckDiscriminator`. `vae` is frozen and takes no part."""
+        return BottleneckGAN(vae, generator, discriminator, self)
+
+
+@register_objective()
+@dataclass(frozen=True)
+class BottleneckIDGANConfig(BottleneckGANConfig, IDGANConfig):
+    """Config of ID-GAN with a bottleneck in D: the fields of `IDGANConfig` and of `BottleneckGANConfig`."""
+
+    def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
         """The `BottleneckIDGAN` of this config, for a `BottleneckDiscriminator`. It freezes `vae` in place."""
         return BottleneckIDGAN(vae, generator, discriminator, self)
 
 
-class BottleneckIDGAN(GANObjective):
-    """ID-GAN in which D minimizes -L_GAN + beta (KL - I_c), with adaptive beta >= 0 (Peng et al. 2019, Eq. 8 and 9).
+class BottleneckGAN(GANObjective):
+    """A GAN in which D minimizes -L_GAN + beta (KL - I_c), with adaptive beta >= 0 (Peng et al. 2019, Eq. 8 and 9).
 
     KL is E KL(q(z|x) || N(0, I)) per position of z, half over real and half over fake images. In training mode, beta
     follows KL - I_c.
@@ -61,7 +71,8 @@ class BottleneckIDGAN(GANObjective):
     and the code of ID-GAN use samples.
     """
 
-    config: BottleneckIDGANConfig
+    prior = "normal"
+    config: BottleneckGANConfig
     discriminator: BottleneckDiscriminator
     bottleneck_beta: Tensor
 
@@ -70,7 +81,7 @@ class BottleneckIDGAN(GANObjective):
         vae: Encoder,
         generator: GeneratorNetwork,
         discriminator: Any,
-        config: BottleneckIDGANConfig,
+        config: BottleneckGANConfig,
     ) -> None:
         super().__init__(vae, generator, discriminator, config)
         self.register_buffer("bottleneck_beta", torch.tensor(config.bottleneck_beta))
@@ -98,8 +109,7 @@ class BottleneckIDGAN(GANObjective):
         return Losses(total, logged)
 
     def generator_losses(self, batch: TrainingBatch) -> Losses:
-        x_fake, (c, _) = self.fakes(batch), self.latents(batch)
-        return self.minus_r_id(self.gan_generator_losses(x_fake, batch), self.config.id_weight, x_fake, c)
+        return self.gan_generator_losses(self.fakes(batch), batch)
 
     def next_beta(self, kl: Tensor) -> Tensor:
         """max(0, beta - step (I_c - KL)). KL is the mean over all processes, so all processes have the same beta."""
@@ -108,3 +118,14 @@ class BottleneckIDGAN(GANObjective):
             dist.all_reduce(kl)
         excess = self.config.bottleneck_step * (self.config.bottleneck_capacity - kl)
         return (self.bottleneck_beta - excess).clamp(min=0)
+
+
+class BottleneckIDGAN(BottleneckGAN):
+    """ID-GAN with the discriminator of `BottleneckGAN`. The frozen encoder's posterior of the real batch gives c."""
+
+    prior = "aggregated"
+    config: BottleneckIDGANConfig
+
+    def generator_losses(self, batch: TrainingBatch) -> Losses:
+        x_fake, (c, _) = self.fakes(batch), self.latents(batch)
+        return self.minus_r_id(self.gan_generator_losses(x_fake, batch), self.config.id_weight, x_fake, c)

@@ -18,10 +18,13 @@ from idgan.networks import (
     ProjectedDiscriminatorConfig,
     ProjectionDiscriminatorConfig,
     ResNetDiscriminatorConfig,
+    ResNetEncoderConfig,
+    ResNetGeneratorConfig,
 )
 from idgan.objectives import (
     BetaTCVAEConfig,
     BetaVAEConfig,
+    BottleneckGANConfig,
     CapacityVAEConfig,
     ConditionalGANConfig,
     EndToEndIDGANConfig,
@@ -116,24 +119,39 @@ def vae_gan(recipe: Recipe) -> Recipe:
 
 @register_method("gan")
 def gan(recipe: Recipe) -> Recipe:
-    """A GAN alone, with code and nuisance from N(0, I). The VAE stays untrained."""
-    return _in_one_stage(recipe, _adversarial(GANConfig, recipe, "gan"), _gan_stage(recipe).optimizers)
+    """A GAN alone. The VAE stays untrained.
+
+    The noise is c and s together, from N(0, I). On natural images it has the width of the recipe's s, 256 in the paper.
+    A discriminator with a bottleneck stays (VGAN).
+    """
+    bottleneck = isinstance(recipe.discriminator, BottleneckDiscriminatorConfig)
+    kind = BottleneckGANConfig if bottleneck else GANConfig
+    objective = kind(**{item.name: _field(recipe, "gan", item.name) for item in fields(kind)})
+    generator = recipe.generator
+    if isinstance(generator, ResNetGeneratorConfig) and generator.s_dim > generator.c_dim:
+        generator = replace(generator, s_dim=generator.s_dim - generator.c_dim)
+    return replace(_in_one_stage(recipe, objective, _gan_stage(recipe).optimizers), generator=generator)
 
 
 @register_method("infogan")
 def infogan(recipe: Recipe) -> Recipe:
     """InfoGAN.
 
-    Codes are from N(0, I). The encoder is on D's trunk and learns to read the codes. The decoder stays untrained.
+    Codes are from N(0, I). The encoder is on D's trunk and learns to read the codes. Its decoder stays untrained. On
+    natural images, the encoder is a `ResNetEncoder`, which has no decoder and sees images at their full resolution.
     """
-    if not isinstance(recipe.discriminator, ConvDiscriminatorConfig):
+    stage, trunk, vae, head = _gan_stage(recipe), recipe.discriminator, recipe.vae, LogitHeadConfig()
+    if isinstance(trunk, ResNetDiscriminatorConfig):
+        shape = {item.name: getattr(trunk, item.name) for item in fields(ResNetDiscriminatorConfig)}
+        vae = ResNetEncoderConfig(**shape, c_dim=recipe.vae.c_dim)
+        head = LogitHeadConfig(vae.features)
+    elif not isinstance(trunk, ConvDiscriminatorConfig):
         raise InvalidInputError(
-            f"method 'infogan' needs a ConvDiscriminator, which has the encoder's layers; "
-            f"recipe {recipe.name} has {_kind(recipe.discriminator)}"
+            f"method 'infogan' needs a ConvDiscriminator or a ResNetDiscriminator; "
+            f"recipe {recipe.name} has {_kind(trunk)}"
         )
-    stage = _gan_stage(recipe)
     objective = _adversarial(InfoGANConfig, recipe, "infogan", id_weight=_field(recipe, "gan", "id_weight"))
-    return replace(_in_one_stage(recipe, objective, stage.optimizers), discriminator=LogitHeadConfig())
+    return replace(_in_one_stage(recipe, objective, stage.optimizers), vae=vae, discriminator=head)
 
 
 @register_method("vae")

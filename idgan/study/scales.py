@@ -8,20 +8,36 @@ from idgan.data import Dataset
 from idgan.errors import InvalidInputError
 from idgan.evaluation.grid_codes import thinned_grid
 
-__all__ = ["FULL", "GILBO", "SAMPLES", "SCALES", "SHORT", "SYNTHETIC", "TINY", "TWO_STAGE", "ThinnedDataset"]
+__all__ = [
+    "FULL",
+    "GILBO",
+    "SAMPLES",
+    "SCALES",
+    "SHORT",
+    "STAGE_1_OF",
+    "SYNTHETIC",
+    "TINY",
+    "TWO_STAGE",
+    "ThinnedDataset",
+]
 
 SCALES = ("full", "short", "tiny")
 """The paper's budget, minutes to hours on a CPU, and seconds."""
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 TWO_STAGE = ("id-gan", "without-distillation", "cgan", "projected")
 """Methods that use the encoder of another run in stage 2."""
+STAGE_1_OF = dict.fromkeys(("celeba-128", "celeba-256", "celebahq-1024"), "celeba-64")
+"""Recipe -> recipe whose stage 1 provides its encoder, as in the reference implementation. All others use their own."""
 SHORT: dict[str, Any] = {
     "vae_stage.steps": 3000,
     "gan_stage.steps": 3000,
     "vae_stage.batch_size": 32,
     "gan_stage.batch_size": 32,
     "vae_stage.select_every": 0,
+    "generator.base_width": 16,
+    "discriminator.base_width": 16,
 }
+"""A batch that is smaller in the recipe stays so. The widths are of the networks for natural images."""
 TINY: dict[str, Any] = {
     "vae_stage.steps": 2,
     "gan_stage.steps": 2,

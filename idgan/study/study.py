@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,22 @@ from idgan.data import Dataset, open_dataset
 from idgan.errors import InvalidInputError, RunMismatchError
 from idgan.evaluation.measure import METRICS
 from idgan.evaluation.results import measure_into, read_results
-from idgan.files import sha256_of, write_atomically
+from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 from idgan.recipes import Recipe, apply_method, defaults, describe, override, recipe_of
-from idgan.study.scales import FULL, GILBO, SAMPLES, SCALES, SHORT, SYNTHETIC, TINY, TWO_STAGE, ThinnedDataset
+from idgan.sampler import Sampler
+from idgan.study.scales import (
+    FULL,
+    GILBO,
+    SAMPLES,
+    SCALES,
+    SHORT,
+    STAGE_1_OF,
+    SYNTHETIC,
+    TINY,
+    TWO_STAGE,
+    ThinnedDataset,
+)
 from idgan.study.table import Cell, markdown_table
 from idgan.training.checkpoint import differences, read_settings
 from idgan.training.run import STAGE_1
@@ -32,10 +45,13 @@ class Study:
         scale: "full" (the paper's budget), "short" (minutes to hours on a CPU) or "tiny" (seconds, for tests).
         out: directory of the runs. Scripts that use one directory share runs.
         seeds: one run for each.
-        data: files of the data set, if it needs any.
+        data: recipe or data set -> its files, for those that are not in the directory of prepared data.
         extractor: features of the Fréchet distance. None takes dsprites-convnet on synthetic sets and inception-v3 on
             others.
         train: False uses existing results, and trains and measures nothing.
+
+    Attributes:
+        absent: run directory -> what it would train, for each run that was asked for and does not exist.
 
     Raises:
         InvalidInputError: unknown scale.
@@ -46,7 +62,7 @@ class Study:
         scale: str,
         out: str | Path,
         seeds: Sequence[int],
-        data: str | Path | None = None,
+        data: Mapping[str, str | Path] | None = None,
         extractor: str | None = None,
         train: bool = True,
     ) -> None:
@@ -55,9 +71,14 @@ class Study:
         self.scale = scale
         self.out = Path(out) / scale
         self.seeds = seeds
-        self.data = data
+        self.data = dict(data or {})
         self.extractor = extractor
         self.train = train
+        self.absent: dict[Path, Recipe] = {}
+
+    def files_of(self, name: str) -> str | Path | None:
+        """The files of the data set of the recipe `name`. None are those in the directory of prepared data."""
+        return self.data.get(name, self.data.get(str(recipe_of(name).data)))
 
     def recipe(self, name: str, method: str, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
         """The recipe of a run.
@@ -67,15 +88,21 @@ class Study:
         """
         parent = recipe_of(name)
         scaled = {"full": FULL if name in SYNTHETIC else {}, "short": SHORT, "tiny": TINY}[self.scale]
-        paths = describe(parent)
-        parent = override(parent, {path: value for path, value in scaled.items() if path in paths} | {"seed": seed})
+        given = describe(parent)
+        changes = {
+            path: min(value, given[path]) if path.endswith("batch_size") else value
+            for path, value in scaled.items()
+            if path in given
+        }
+        parent = override(parent, changes | {"seed": seed})
         return override(apply_method(parent, method), settings or {})
 
     def run(self, name: str, method: str, seed: int, *, encoder: str = "beta-vae", **settings: Any) -> Path | None:
         """The run directory of `method` on the recipe `name`, trained if it is missing. None if it must not be trained.
 
         Args:
-            encoder: method of the run that provides the VAE, for methods with two stages.
+            encoder: method of the run that provides the VAE, for methods with two stages. It is a run of the recipe in
+                `STAGE_1_OF`, if there is one.
             settings: settings with "__" for dots. A value that the recipe has already changes nothing.
 
         Raises:
@@ -86,20 +113,26 @@ class Study:
         changes = {path: value for path, value in changes.items() if usual.get(path) != value}
         recipe = self.recipe(name, method, seed, changes)
         label = [method]
-        checkpoint = None
+        checkpoint, stage_1 = None, STAGE_1_OF.get(name, name)
         if method in TWO_STAGE:
             label.append(f"on-{encoder}")
-            checkpoint = self.out / name / f"{encoder}-seed-{seed}" / CHECKPOINT_FILE
+            checkpoint = self.out / stage_1 / f"{encoder}-seed-{seed}" / CHECKPOINT_FILE
         label += [f"{path.split('.')[-1]}-{value:g}" for path, value in changes.items()]
         directory = self.out / name / f"{'-'.join(label)}-seed-{seed}"
         if (directory / CHECKPOINT_FILE).exists():
             check_run(directory, recipe, checkpoint)
-        elif self.train:
-            vae = self.run(name, encoder, seed) if method in TWO_STAGE else None
-            idgan.train(recipe, directory, vae=vae, data=self.data, measure=False)
-        else:
+            return directory
+        vae = self.run(stage_1, encoder, seed) if method in TWO_STAGE else None
+        if not self.train:
+            self.absent[directory] = replace(recipe, vae_stage=None) if method in TWO_STAGE else recipe
             return None
+        idgan.train(recipe, directory, vae=vae, data=self.files_of(name), measure=False)
         return directory
+
+    def sampler(self, name: str, method: str, seed: int, **options: Any) -> Sampler | None:
+        """The model of a run, on the CPU. None if the run must not be trained. `options` are those of `run`."""
+        run = self.run(name, method, seed, **options)
+        return None if run is None else idgan.load(str(run), device="cpu")
 
     def measure(self, run: Path | None, name: str, metrics: Sequence[str]) -> dict[str, MetricResult]:
         """Metric -> result of a run, from its results.json or measured into it. Without those that are missing.
@@ -125,7 +158,7 @@ class Study:
                 if is_measurement_of(result, metric, **options)
             }
         sampler = idgan.load(str(run))
-        dataset: Dataset = open_dataset(recipe_of(name).data, self.data)
+        dataset: Dataset = open_dataset(recipe_of(name).data, self.files_of(name))
         images = sampler.record.images or len(dataset)
         if images != len(dataset):
             raise RunMismatchError(
@@ -145,11 +178,9 @@ class Study:
         }
 
     def table(self, rows: Mapping[str, Mapping[str, Cell]], columns: Sequence[str], title: str) -> str:
-        """A Markdown table, see `markdown_table`. It is also written into the directory, named after the title."""
+        """A Markdown table, see `markdown_table`."""
         seeds = ", ".join(map(str, self.seeds))
-        text = markdown_table(rows, columns, f"{title} ({self.scale}; seeds {seeds})", self.seeds)
-        write_atomically(self.out / f"{title.split(':')[0].replace(' ', '-').lower()}.md", text + "\n")
-        return text
+        return markdown_table(rows, columns, f"{title} ({self.scale}; seeds {seeds})", self.seeds)
 
 
 def check_run(directory: Path, recipe: Recipe, encoder: Path | None = None) -> None:

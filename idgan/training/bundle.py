@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from idgan.evaluation.dim_names import factor_names
 from idgan.evaluation.results import measure_into
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import sha256_of
-from idgan.images import save_png
+from idgan.images import default_batch_size, save_png
 from idgan.metrics.result import installed
 from idgan.networks import NETWORKS
 from idgan.record import TrainingRecord
@@ -36,8 +37,10 @@ NETWORKS_FILE = "networks.safetensors"
 SAMPLES = 10_000
 """Images for a Fréchet distance at the end of a run, which takes about a minute.
 
-`idgan evaluate` takes the paper's 50,000.
+`idgan evaluate` takes the paper's 50,000. Where drawing them takes too long, it is a tenth or a hundredth.
 """
+MAX_SECONDS = 1200.0
+"""Longest time for drawing `SAMPLES` images and reading their codes. Each metric of images does that once."""
 
 
 def bundle(run: "Run", measure: bool = True) -> None:
@@ -65,8 +68,35 @@ def bundle(run: "Run", measure: bool = True) -> None:
     save_png(sample_sheet(sampler, *sampler.codes(64, seed=0)), run.out / "samples.png")
     save_png(traversal_sheet(sampler, seed=0), run.out / "traversals.png")
     if measure:
-        options: dict[str, Any] = {"samples": SAMPLES, "accept_more_samples": True, "progress": run.progress}
+        samples = affordable_samples(sampler)
+        if samples < SAMPLES:
+            warnings.warn(
+                f"metrics are measured on {samples:,} images, because {SAMPLES:,} take more than "
+                f"{MAX_SECONDS / 60:.0f} minutes each time on this device. For more: idgan evaluate {run.out}",
+                stacklevel=2,
+            )
+        options: dict[str, Any] = {"samples": samples, "accept_more_samples": True, "progress": run.progress}
         list(measure_into(run.out / "results.json", run.recipe.name, sha256_of(path), sampler, run.dataset, **options))
+
+
+def affordable_samples(sampler: Sampler, max_seconds: float = MAX_SECONDS) -> int:
+    """`SAMPLES`, a tenth or a hundredth of it: the most images that are drawn and read in `max_seconds`.
+
+    The time of one batch is measured twice, and the shorter counts. A method without an encoder only draws.
+    """
+    c, s = sampler.codes(default_batch_size(sampler.resolution), seed=0)
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        for images in sampler.render(c, s):
+            if "encoder" not in sampler.untrained:
+                images = sampler.posterior(images).mean
+            images.cpu()  # waits for a GPU
+        seconds.append(time.perf_counter() - started)
+    for samples in (SAMPLES, SAMPLES // 10):
+        if min(seconds) / len(c) * samples <= max_seconds:
+            return samples
+    return SAMPLES // 100
 
 
 def record_of(run: "Run") -> TrainingRecord:
@@ -93,6 +123,7 @@ def record_of(run: "Run") -> TrainingRecord:
         wall_time_seconds=sum(stage["seconds"] for stage in stages.values()),
         versions=versions(),
         hardware=hardware(run.group),
+        eyes=getattr(run.dataset, "eyes", None),
     )
 
 

@@ -27,7 +27,7 @@ def is_leader() -> bool:
 class process_group:
     """Context manager that joins torchrun's process group, if there is one.
 
-    The backend is nccl on CUDA and gloo elsewhere.
+    The backend is gloo, and nccl for tensors on CUDA.
 
     Attributes:
         rank: number of this process, from 0.
@@ -45,7 +45,7 @@ class process_group:
 
     def __enter__(self) -> "process_group":
         if self.world_size > 1:
-            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            dist.init_process_group("cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo")
             barrier()  # a process that fails early must not leave before all others have joined
         return self
 
@@ -77,12 +77,12 @@ def barrier() -> None:
 def any_process(flag: bool) -> bool:
     """Whether `flag` is true on any process.
 
-    All processes get the same result and therefore leave a loop at the same step.
+    All processes get the same result and therefore leave a loop at the same step. They agree on the CPU, because a
+    result on a GPU would be there only after everything that the GPU still has to do.
     """
     if not dist.is_initialized():
         return flag
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    flags = torch.tensor(float(flag), device=device)
+    flags = torch.tensor(float(flag), device="cpu")
     dist.all_reduce(flags, dist.ReduceOp.MAX)
     return bool(flags.item())
 

@@ -299,7 +299,7 @@ def gradients(
         (losses.total / len(parts)).backward(inputs=parameters)  # computes no gradients of other parameters
         for name, value in (losses.logged | {phase: losses.total}).items():
             logged.setdefault(name, []).append(value.detach())
-    return {name: torch.stack(values).mean() for name, values in logged.items()}
+    return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in logged.items()}
 
 
 class _Signals:

@@ -1,12 +1,12 @@
 """Setup that runs, cost estimates and benchmarks share: PyTorch's global state, initial weights, and batches."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 
 from idgan.data import Batches, Dataset
+from idgan.memory import kept_memory
 from idgan.recipes import Recipe
 from idgan.rng import seeded_rng
 from idgan.training.distributed import process_group
@@ -21,8 +21,7 @@ STAGES = ("vae", "gan")
 def cpu_settings(threads: int | None = None) -> Iterator[None]:
     """Use `threads` CPU threads (None: no change), flush denormals to zero, and keep freed memory for the next step.
 
-    Denormals are slow. Memory that goes back to the operating system costs a page fault for each of its pages when it is
-    used again, a fifth of a training step.
+    Denormals are slow. See `kept_memory` for the rest.
     """
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
@@ -33,35 +32,6 @@ def cpu_settings(threads: int | None = None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(False)
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
-"""Names of settings of glibc's `mallopt`, see malloc.h."""
-MMAP_THRESHOLD, MMAP_MAX = 32 * 2**20, 65_536
-"""The largest threshold that glibc chooses by itself, in bytes, and its default number of mapped blocks."""
-
-
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """Within it, glibc keeps freed memory of any size for later allocations. Afterwards, free memory goes back.
-
-    It does nothing where the C library is another one.
-    """
-    try:
-        libc = ctypes.CDLL(None)
-        set_option, trim = libc.mallopt, libc.malloc_trim
-    except (AttributeError, OSError, TypeError):  # not glibc
-        yield
-        return
-    set_option(M_MMAP_MAX, 0)
-    set_option(M_TRIM_THRESHOLD, 2**31 - 1)
-    try:
-        yield
-    finally:
-        set_option(M_MMAP_MAX, MMAP_MAX)
-        set_option(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
-        set_option(M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLD)
-        trim(0)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ def evaluate(
     priors: str | Sequence[str] = ("aggregated",),
     extractor: str | FeatureExtractor | None = None,
     seed: int = 0,
+    repeats: int = 1,
     gilbo_options: Mapping[str, Any] | None = None,
     out: PathLike | None = None,
     device: str | torch.device = "auto",
@@ -50,6 +51,7 @@ def evaluate(
         priors: distributions of c, from "aggregated" and "normal".
         extractor: features of fid and kid: a name in `idgan.evaluation.EXTRACTORS`, or a `FeatureExtractor`.
         seed: seed of all random numbers.
+        repeats: number of seeds, from `seed` on, over which metrics of factors (FVM, MIG, ...) are averaged.
         gilbo_options: options of `idgan.metrics.gilbo`.
         out: a JSON file that keeps the results. It is written after each metric. Results that it already holds are not
             measured again.
@@ -74,6 +76,7 @@ def evaluate(
             priors=priors,
             extractor=extractor,
             seed=seed,
+            repeats=repeats,
             gilbo_options=gilbo_options,
             out=out,
             device=device,

@@ -35,8 +35,9 @@ def export(sampler: Sampler, path: str | Path, *, part: str = "generator", forma
 
     Args:
         part: "generator" takes c (N, c_dim) and, if s_dim is not 0, s (N, s_dim), and returns images (N, C, H, W) in
-            [0, 1]. "encoder" takes images (N, C, 64, 64) in [0, 1], or of the encoder's own resolution. It returns mean
-            and logvar, (N, c_dim) each.
+            [0, 1]. "decoder" takes c and returns images (N, C, 64, 64), or of the VAE's own resolution. "encoder" takes
+            images (N, C, 64, 64) in [0, 1], or of the encoder's own resolution. It returns mean and logvar, (N, c_dim)
+            each.
         format: "onnx", "torchscript" (for `torch.jit.load`), or "exported-program" (for `torch.export.load` of a
             similar PyTorch).
 
@@ -45,7 +46,7 @@ def export(sampler: Sampler, path: str | Path, *, part: str = "generator", forma
         batch. Differences are the largest absolute differences from the sampler, by output.
 
     Raises:
-        InvalidInputError: there is no such part or format, or the encoder is untrained.
+        InvalidInputError: there is no such part or format, or the encoder or decoder is untrained.
         MissingDependencyError: ONNX needs the extra `export`.
         IdganError: the file computes something else than the sampler.
         OSError: the file cannot be written.
@@ -110,6 +111,24 @@ class GeneratorPart(nn.Module):
         return ({"c": c, "s": s} if sampler.s_dim else {"c": c}), {"images": sampler(c, s)}
 
 
+class DecoderPart(nn.Module):
+    """`Sampler.decode`, with the whole VAE, of which the file has what the decoder uses."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__()
+        self.vae = sampler.vae
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        images: torch.Tensor = self.vae.decode(c)
+        return images
+
+    @staticmethod
+    def example(sampler: Sampler, size: int) -> tuple[Tensors, Tensors]:
+        """Inputs by name, and the sampler's outputs by name."""
+        c, _ = sampler.codes(size, seed=size, prior="normal")
+        return {"c": c}, {"images": sampler.decode(c)}
+
+
 class EncoderPart(nn.Module):
     """`vae.encode`, without the parts of the VAE that it does not use."""
 
@@ -147,7 +166,7 @@ def _without_unused_children(vae: Any, images: torch.Tensor) -> Any:
     return vae.requires_grad_(False)
 
 
-PARTS: dict[str, Any] = {"generator": GeneratorPart, "encoder": EncoderPart}
+PARTS: dict[str, Any] = {"generator": GeneratorPart, "decoder": DecoderPart, "encoder": EncoderPart}
 
 
 # ------------------------------------------------------------------ formats

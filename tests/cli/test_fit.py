@@ -37,6 +37,16 @@ def test_a_dry_run_without_the_data_says_so(run, fail, directory, monkeypatch):
     assert "nowhere" in fail("train", "celeba-64-w16", "--dry-run", "--data", str(directory / "nowhere"))
 
 
+def test_a_dry_run_says_first_that_training_takes_months(run, directory, monkeypatch):
+    monkeypatch.setenv("IDGAN_DATA", str(directory / "nowhere"))
+    small = ["--batch-size", "2", "--set", "generator.base_width=2", "--set", "discriminator.base_width=2"]
+    output = run("train", "celeba-64", "--dry-run", "--stage", "gan", "--steps", "1000000000", *small)
+    first, blank, second, *_ = output.splitlines()
+    advice = r"Use a (GPU|faster one), or train a small recipe \(celeba-64-w16 or dsprites\)\."
+    assert re.fullmatch(r"celeba-64 takes [\d.,]+ (days|years) on this (cpu|cuda)\. " + advice, first)
+    assert blank == "" and second.startswith("type=")
+
+
 def test_options_override_the_recipe(run):
     settings = [
         "--set",

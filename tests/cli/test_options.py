@@ -1,5 +1,6 @@
 """Options: seeds, dimensions, changes, paths and threads."""
 
+import os
 from pathlib import Path
 
 import click
@@ -14,7 +15,10 @@ from idgan.cli.options import (
     InputPath,
     OutputDirectory,
     OutputFile,
+    OutputPlace,
     default_out,
+    idle_cores,
+    idle_threads_option,
     parse_changes,
     parse_dims,
     parse_numbers,
@@ -180,3 +184,46 @@ def test_a_data_set_of_ones_own_that_fails_is_named(tmp_path, monkeypatch, name)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InvalidInputError, match=f"--data {name} failed: (ZeroDivisionError|TypeError)"):
         DatasetArgument().convert(name, None, None)
+
+
+def test_search_commands_use_idle_cores_only(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert idle_cores() is None  # the user has chosen
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    idle = idle_cores()
+    assert idle is None or 1 <= idle <= os.cpu_count()
+
+    @click.command()
+    @idle_threads_option
+    def command():
+        click.echo(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    try:
+        assert CliRunner().invoke(command, ["--threads", "3"]).output == "3\n"
+        torch.set_num_threads(1)
+        assert CliRunner().invoke(command, []).output == "1\n"  # never more than PyTorch has
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_place_is_a_file_or_a_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v1.2").mkdir()
+    place = OutputPlace(".png")
+    for path, directory in (
+        ("a.png", False),
+        ("new", True),
+        ("new.d/", True),
+        ("v1.2", True),
+        ("deep/er/a.PNG", False),
+    ):
+        assert place.convert(path, None, None) == path
+        assert OutputPlace.is_directory(path) == directory
+    (tmp_path / "file").touch()
+    for path, message in (
+        ("a.jpg", "must end in .png, or be a directory, got 'a.jpg'"),
+        ("file", "is not a directory"),
+    ):
+        with pytest.raises(click.BadParameter, match=message):
+            place.convert(path, None, None)

@@ -132,6 +132,25 @@ def test_a_prepared_directory_must_have_the_resolution(folder, tmp_path):
         open_dataset("celeba-128", made.path)
 
 
+def test_a_prepared_directory_knows_its_set(folder, tmp_path):
+    raw = tmp_path / "faces"
+    raw.mkdir()
+    for i in range(3):
+        noise(89, 109, i).save(raw / f"{i}.png")
+    faces = prepare_images("celeba", raw, tmp_path / "celeba", 64).path
+    assert PreparedImages(faces).kind == "celeba"
+    assert len(open_dataset("celeba-64", faces)) == len(open_dataset("folder", faces)) == 3
+    for name in ("chairs-64", "cars-64"):
+        with pytest.raises(DataError, match=f"holds images of celeba, but the data set is {name}: choose another"):
+            open_dataset(name, faces)
+    own = prepare_images("folder", folder, tmp_path / "own", 64).path
+    assert len(open_dataset("chairs-64", own)) == 5  # images of one's own serve every set
+    index = json.loads((faces / "index.json").read_text())
+    del index["kind"]
+    (faces / "index.json").write_text(json.dumps(index))
+    assert len(open_dataset("chairs-64", faces)) == 3  # an old directory that does not say
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing", "fewer", "no json", "no names"])
 def test_a_damaged_directory_is_refused(folder, tmp_path, damage):
     path = prepare_images("folder", folder, tmp_path / "out", 32).path

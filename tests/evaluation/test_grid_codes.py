@@ -5,7 +5,8 @@ import torch
 
 from idgan.data import Dataset, FactorGrid
 from idgan.errors import InvalidInputError
-from idgan.evaluation.grid_codes import GridCodes, mean_codes
+from idgan.evaluation import grid_codes
+from idgan.evaluation.grid_codes import GridCodes, codes_file, mean_codes
 from idgan.networks import VAEConfig
 
 
@@ -85,3 +86,37 @@ def test_a_data_set_without_factors_has_no_grid(perfect, bands):
     bands.factors = None
     with pytest.raises(InvalidInputError, match="grid codes need ground-truth factors"):
         GridCodes(perfect.vae, bands, "cpu")
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    """`kept(vae)`: the file of the codes of all `Stripes` by `vae`."""
+    monkeypatch.setattr(grid_codes, "MIN_KEPT", 640)
+    return lambda vae: codes_file(vae, Stripes(), tmp_path)
+
+
+def test_codes_of_all_images_are_kept_for_an_equal_encoder(kept):
+    torch.manual_seed(0)
+    vae, other = VAEConfig(4).build().eval(), VAEConfig(4).build().eval()
+    assert kept(vae) != kept(other)
+    codes = GridCodes(vae, Stripes(), "cpu", progress=False, path=kept(vae))
+    codes(torch.arange(600))
+    assert not kept(vae).exists()
+    whole = codes(torch.arange(640))
+    other.load_state_dict(vae.state_dict())
+    again = GridCodes(None, Stripes(), "cpu", progress=False, path=kept(other))  # None could encode nothing
+    assert torch.equal(again(torch.arange(640)), whole)
+
+
+def test_a_damaged_file_of_codes_is_replaced(kept):
+    vae = VAEConfig(4).build().eval()
+    kept(vae).write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="encoded again"):
+        codes = GridCodes(vae, Stripes(), "cpu", progress=False, path=kept(vae))
+    whole = codes(torch.arange(640))
+    assert torch.equal(GridCodes(None, Stripes(), "cpu", progress=False, path=kept(vae))(torch.arange(640)), whole)
+
+
+def test_codes_of_few_images_or_of_an_unregistered_encoder_are_not_kept(perfect, bands, tmp_path):
+    assert codes_file(VAEConfig(4).build(), Stripes(), tmp_path) is None
+    assert codes_file(perfect.vae, bands, tmp_path) is None

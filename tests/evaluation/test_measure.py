@@ -1,5 +1,6 @@
 """A pair that is perfect by construction scores what perfection scores."""
 
+import dataclasses
 import json
 import math
 
@@ -17,6 +18,7 @@ from idgan.evaluation.subject import Subject
 from idgan.images import encoder_view, to_unit
 from idgan.metrics import MetricResult
 from idgan.networks import VAEConfig
+from idgan.sampler import Sampler
 
 
 def test_a_perfect_pair_scores_as_such(perfect, bands, evaluate):
@@ -355,3 +357,35 @@ def test_the_protocol_states_how_noise_was_drawn(perfect, bands, evaluate):
     assert alone == with_others  # the noise of an image depends on no other
     assert alone.protocol == f"{exact.protocol}; noise drawn by image index"
     assert alone.details["mutual_information"] != exact.details["mutual_information"]
+
+
+# ------------------------------------------------------------------ several seeds
+
+
+def test_metrics_of_factors_are_averaged_over_seeds(perfect, bands, evaluate):
+    singles = [evaluate(perfect, bands, ["mig"], seed=seed)[0] for seed in (3, 4, 5)]
+    (mean,) = evaluate(perfect, bands, ["mig"], seed=3, repeats=3)
+    values = [result.value for result in singles]
+    deviation = torch.tensor(values, dtype=torch.float64).std().item()
+    assert mean.value == pytest.approx(sum(values) / 3) and mean.details["values"] == pytest.approx(values)
+    assert mean.confidence == pytest.approx(deviation / 3**0.5)
+    assert mean.protocol == f"{singles[0].protocol}; mean over seeds 3 to 5, which deviate by {deviation:.3g}"
+    known = evaluate(perfect, bands, ["mig"], seed=3, repeats=3, previous_results=[singles[0], mean])
+    assert known == [mean]
+    assert evaluate(perfect, bands, ["mig"], seed=3, previous_results=[mean]) == [singles[0]]
+
+
+def test_metrics_of_images_are_measured_once(perfect, bands, evaluate):
+    options = {"samples": 50}
+    assert evaluate(perfect, bands, ["r_id"], repeats=4, **options) == evaluate(perfect, bands, ["r_id"], **options)
+
+
+def test_codes_that_training_drew_from_the_prior_are_called_so(perfect, bands, evaluate):
+    alone = Sampler(perfect.config, perfect.vae, perfect.generator, None, perfect.info)
+    assert perfect.has_bank and not alone.has_bank
+    (r_id,) = evaluate(alone, bands, ["r_id"], samples=50)
+    assert r_id.name == "r_id" and r_id.protocol.endswith("; c from N(0, I), as in training")
+    assert "of N(0, I), exact" in r_id.protocol and "aggregated" not in r_id.protocol
+    old = dataclasses.replace(r_id, protocol="as it was; c from the aggregated posterior")
+    (kept,) = evaluate(alone, bands, ["r_id"], samples=50, previous_results=[old])
+    assert kept == dataclasses.replace(old, protocol="as it was; c from N(0, I), as in training")

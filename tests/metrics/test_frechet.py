@@ -228,7 +228,17 @@ def test_extrapolation_is_least_squares():
     result = fid_infinity(statistics(fake + 1), fake, features="noise", seed=0, smallest=50, sizes=8)
     line = stats.linregress(1 / np.array(result.details["counts"]), result.details["fids"])
     assert (result.value, result.details["slope"]) == pytest.approx((line.intercept, line.slope))
-    assert result.confidence == pytest.approx(line.intercept_stderr)
+
+
+@pytest.mark.parametrize("shift", [1.0, 0.3, 0.0])
+def test_confidence_of_the_extrapolation_is_the_deviation_over_other_generated_images(shift):
+    random = np.random.default_rng(0)
+    scale = np.linspace(0.2, 2, 6)
+    real = statistics(random.normal(size=(20_000, 6)) * scale)
+    draws = [random.normal(size=(300, 6)) * scale * (1 + shift / 2) + shift for _ in range(100)]
+    results = [fid_infinity(real, fake, features="", seed=seed, smallest=30) for seed, fake in enumerate(draws)]
+    stated = np.sqrt(np.mean([result.confidence**2 for result in results]))
+    assert 0.75 < stated / np.std([result.value for result in results], ddof=1) < 1.3
 
 
 def test_what_cannot_be_compared_is_refused():

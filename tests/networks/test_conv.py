@@ -1,10 +1,9 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, he_normal
-from idgan.networks.conv import UpConv2d, conv_decoder, conv_encoder
+from idgan.networks.conv import conv_decoder, conv_encoder
 
 
 def count(module):
@@ -85,66 +84,3 @@ def test_he_normal_takes_the_fan_in_of_each_kind_of_layer():
     he_normal(layers)
     for layer, fan_in in zip(layers, (50, 8 * 9, 64 * 4)):
         assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
-
-
-def upconv_and_plain(channels, dtype=torch.float64):
-    """An `UpConv2d`, and its plain layer as a function of (x, weight, bias)."""
-    torch.manual_seed(0)
-    layer = UpConv2d(5, channels).to(dtype, memory_format=torch.channels_last)
-    return layer, lambda x, weight, bias: F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
-
-
-@pytest.mark.parametrize("channels", [1, 3, 24])
-def test_an_upconvolution_and_its_gradients_are_those_of_the_plain_layer(channels):
-    layer, plain = upconv_and_plain(channels)
-    x = torch.randn(2, 5, 3, 6, dtype=torch.float64, requires_grad=True)
-    inputs = [x, layer.weight, layer.bias]
-    y, expected = layer(x), plain(*inputs)
-    torch.testing.assert_close(y, expected)
-    weights = torch.randn_like(y)
-    gradients, expected = (torch.autograd.grad((out * weights).sum(), inputs) for out in (y, expected))
-    torch.testing.assert_close(gradients, expected)
-
-
-@pytest.mark.parametrize("channels", [1, 24])
-def test_an_upconvolution_can_be_differentiated_twice(channels):
-    layer, plain = upconv_and_plain(channels)
-    x = torch.randn(2, 5, 3, 3, dtype=torch.float64, requires_grad=True)
-    inputs = [x, layer.weight]
-
-    def of_gradients(y):
-        first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
-        return torch.autograd.grad(sum(gradient.pow(3).sum() for gradient in first), inputs)
-
-    torch.testing.assert_close(of_gradients(layer(x)), of_gradients(plain(x, layer.weight, layer.bias)))
-
-
-@pytest.mark.parametrize("channels", [1, 24])
-def test_an_upconvolution_follows_autocast(channels):
-    layer, plain = upconv_and_plain(channels, torch.float32)
-    x = torch.randn(2, 5, 4, 4, requires_grad=True)
-    inputs = [x, layer.weight, layer.bias]
-    with torch.autocast("cpu", torch.bfloat16):
-        outputs = layer(x), plain(*inputs)
-    assert outputs[0].dtype == torch.bfloat16
-    torch.testing.assert_close(*outputs, rtol=0.02, atol=0.02)
-    gradients, expected = (torch.autograd.grad(y.float().square().sum(), inputs) for y in outputs)
-    assert all(gradient.dtype == torch.float32 for gradient in gradients)
-    for gradient, other in zip(gradients, expected):
-        torch.testing.assert_close(gradient, other, rtol=0.02, atol=0.02 * other.abs().max().item())
-
-
-def test_an_upconvolution_without_gradients_of_its_weights_passes_them_on():
-    layer, plain = upconv_and_plain(24)
-    layer.requires_grad_(False)
-    x = torch.randn(2, 5, 3, 3, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(layer(x).square().sum(), x)
-    (expected,) = torch.autograd.grad(plain(x, layer.weight, layer.bias).square().sum(), x)
-    torch.testing.assert_close(gradient, expected)
-
-
-def test_an_exported_upconvolution_is_the_plain_layer():
-    layer, _ = upconv_and_plain(1, torch.float32)
-    program = torch.export.export(layer, (torch.randn(2, 5, 4, 4),))
-    called = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    assert called == ["aten.conv_transpose2d.input"]

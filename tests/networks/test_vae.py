@@ -83,7 +83,7 @@ def test_parameter_counts_are_those_of_table_a2(c_dim, channels):
 def test_every_layer_but_the_last_is_followed_by_relu():
     vae = VAEConfig().build()
     encoder, decoder = ([type(layer).__name__ for layer in stack] for stack in (vae.encoder, vae.decoder))
-    assert encoder == ["Conv2d", "ReLU"] * 4 + ["Flatten", "Linear", "ReLU", "Linear"]
+    assert encoder == ["DownConv2d", "ReLU"] * 4 + ["Flatten", "Linear", "ReLU", "Linear"]
     assert decoder == ["Linear", "ReLU"] * 2 + ["Unflatten"] + ["UpConv2d", "ReLU"] * 3 + ["UpConv2d"]
 
 

@@ -1,6 +1,7 @@
 import torch
 from torch.distributions import Normal
 
+from idgan.networks import LogitHeadConfig, ResNetDiscriminatorConfig, ResNetEncoderConfig, ResNetGeneratorConfig
 from idgan.objectives import GANConfig, InfoGANConfig
 
 
@@ -73,3 +74,36 @@ def test_a_few_steps_make_the_code_readable(build, batches, train_steps):
     first = train_steps(objective, [batches(0)])["generator"].logged["r_id"]
     last = train_steps(objective, [batches(step) for step in range(1, 40)])["generator"].logged["r_id"]
     assert last > first + 0.3
+
+
+# ------------------------------------------------------------------ natural images
+
+SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
+
+
+def on_natural_images(**settings):
+    """InfoGAN on small networks of the ResNet family."""
+    torch.manual_seed(0)
+    vae = ResNetEncoderConfig(c_dim=4, **SMALL)
+    generator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build()
+    return InfoGANConfig(**settings).build(vae.build(), generator, LogitHeadConfig(vae.features).build())
+
+
+def test_without_the_code_head_it_is_the_resnet_discriminator(batches):
+    objective, plain = on_natural_images(), ResNetDiscriminatorConfig(**SMALL).build()
+    layers = {**objective.vae.encoder[:-1].state_dict()}
+    layers |= {
+        f"{len(plain.layers) - 1}.{name}": value for name, value in objective.discriminator.logit.state_dict().items()
+    }
+    plain.layers.load_state_dict(layers)
+    x = 2 * batches(0).x - 1
+    torch.testing.assert_close(objective.logits(x, None), plain(x))
+
+
+def test_on_natural_images_a_few_steps_make_the_code_readable(batches, train_steps):
+    objective = on_natural_images(id_weight=1.0)
+    first = train_steps(objective, [batches(0)])["generator"].logged["r_id"]
+    last = train_steps(objective, [batches(step) for step in range(1, 40)])["generator"].logged["r_id"]
+    assert last > first
+    posterior = objective.vae.encode(batches(0).x)
+    assert posterior.mean.shape == posterior.logvar.shape == (len(batches(0).x), 4)

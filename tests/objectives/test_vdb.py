@@ -6,7 +6,7 @@ from torch.distributions import Normal, kl_divergence
 
 from idgan.errors import InvalidInputError
 from idgan.networks import BottleneckDiscriminatorConfig, ResNetGeneratorConfig, VAEConfig
-from idgan.objectives import BottleneckIDGANConfig
+from idgan.objectives import BottleneckGANConfig, BottleneckIDGANConfig
 
 SMALL = {"resolution": 64, "base_width": 2, "max_width": 4, "image_channels": 1}
 
@@ -133,6 +133,22 @@ def test_without_variance_d_reads_the_mean(build, batches):
     torch.testing.assert_close(
         objective.logits(x, batch), objective.discriminator.logits_of(objective.discriminator.encode(x).mean)
     )
+
+
+# ------------------------------------------------------------------ without a code
+
+
+def test_the_gan_with_a_bottleneck_draws_from_the_prior_and_has_the_same_loss_of_d(build, batches):
+    torch.manual_seed(0)
+    generator = ResNetGeneratorConfig(c_dim=4, s_dim=3, **SMALL).build()
+    networks = VAEConfig(c_dim=4).build(), generator, BottleneckDiscriminatorConfig(**SMALL).build()
+    alone, with_code = BottleneckGANConfig().build(*networks), build()
+    assert (alone.prior, with_code.prior) == ("normal", "aggregated")
+    assert torch.equal(alone.latents(batches(0))[0], batches(0).normal(4))
+    losses = alone.losses("discriminator", batches(0))
+    assert losses.logged.keys() == with_code.losses("discriminator", batches(0)).logged.keys()
+    assert alone.bottleneck_beta != 0.1
+    assert alone.losses("generator", batches(0)).logged.keys() == {"generator_loss"}
 
 
 # ------------------------------------------------------------------ several processes, settings

@@ -6,7 +6,7 @@ import torch
 
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
-from idgan.objectives import BetaVAEConfig, CapacityVAEConfig, ConditionalGANConfig
+from idgan.objectives import BetaVAEConfig, BottleneckGANConfig, CapacityVAEConfig, ConditionalGANConfig
 from idgan.recipes import METHODS, RECIPES, Adam, apply_method, describe, method_of, override, recipe_of
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
@@ -20,9 +20,9 @@ def exists(method, name):
     """Whether the paper, or good sense, has that method for that recipe's networks."""
     if name in SYNTHETIC:
         return True
-    if method == "infogan" or (method in DECODERS and name not in SMALL_PICTURES):
+    if method in DECODERS and name not in SMALL_PICTURES:
         return False
-    return name in SMALL_PICTURES + LARGE_PICTURES or method in ("id-gan", "without-distillation", "projected")
+    return name in SMALL_PICTURES + LARGE_PICTURES or method in ("id-gan", "without-distillation", "projected", "gan")
 
 
 EXISTING = [(method, name) for name in sorted(RECIPES) for method in METHODS if exists(method, name)]
@@ -58,9 +58,10 @@ def test_a_method_is_found_out_from_its_settings(method, name):
 @each
 def test_a_method_keeps_what_is_not_its_own(method, name):
     parent, recipe = recipe_of(name), apply_method(recipe_of(name), method)
-    assert [getattr(recipe, kept) for kept in ("name", "data", "vae", "seed", "bank_size")] == [
-        getattr(parent, kept) for kept in ("name", "data", "vae", "seed", "bank_size")
-    ]
+    kept = ["name", "data", "seed", "bank_size"]
+    if method != "infogan" or name in SYNTHETIC:  # on natural images, its encoder is on D's trunk
+        kept.append("vae")
+    assert [getattr(recipe, each) for each in kept] == [getattr(parent, each) for each in kept]
     for stage in recipe.stages:
         ours, theirs = recipe.stages[stage], parent.stages[stage]
         if (method, stage) == ("projected", "gan"):
@@ -119,7 +120,7 @@ def test_likelihoods_are_the_data_set_s():
 def test_gan_settings_and_weights_are_the_parent_s():
     for name in ("dsprites", "chairs-64"):
         parent = recipe_of(name).gan_stage.objective
-        for method in ("cgan", "end-to-end", "vae-gan", "gan", *(["infogan"] if name == "dsprites" else [])):
+        for method in ("cgan", "end-to-end", "vae-gan", "gan", "infogan"):
             objective = apply_method(recipe_of(name), method).gan_stage.objective
             assert (objective.r1_weight, objective.r1_interval, objective.fresh_fakes) == (
                 parent.r1_weight,
@@ -177,6 +178,35 @@ def test_cgan_puts_the_code_beside_the_recipe_s_discriminator():
         assert apply_method(recipe, "cgan").discriminator == ProjectionDiscriminatorConfig(
             recipe.discriminator, recipe.vae.c_dim
         )
+
+
+@pytest.mark.parametrize("name", [*SMALL_PICTURES, *LARGE_PICTURES])
+def test_infogan_s_discriminator_is_the_recipe_s_with_a_code_head(name):
+    parent, recipe = recipe_of(name), apply_method(recipe_of(name), "infogan")
+    assert (recipe.vae.c_dim, recipe.generator.s_dim, recipe.vae.resolution) == (20, 256, parent.generator.resolution)
+
+    def count(config):
+        with torch.device("meta"):
+            return sum(p.numel() for p in config.build().parameters())
+
+    code_head = 2 * 20 * (recipe.vae.features + 1)
+    assert count(recipe.vae) + count(recipe.discriminator) == count(parent.discriminator) + code_head
+
+
+def test_the_noise_of_the_gan_on_natural_images_is_as_wide_as_s():
+    for name in (*SMALL_PICTURES, *LARGE_PICTURES, "celebahq-1024"):
+        generator = apply_method(recipe_of(name), "gan").generator
+        assert generator.s_dim + generator.c_dim == 256
+    assert apply_method(recipe_of("dsprites"), "gan").generator == recipe_of("dsprites").generator
+
+
+def test_the_gan_at_1024_keeps_the_bottleneck():
+    parent, recipe = recipe_of("celebahq-1024"), apply_method(recipe_of("celebahq-1024"), "gan")
+    assert recipe.discriminator == parent.discriminator
+    assert isinstance(recipe.gan_stage.objective, BottleneckGANConfig)
+    assert not hasattr(recipe.gan_stage.objective, "id_weight")
+    for setting in ("r1_weight", "bottleneck_capacity", "bottleneck_beta", "bottleneck_step"):
+        assert getattr(recipe.gan_stage.objective, setting) == getattr(parent.gan_stage.objective, setting)
 
 
 def test_an_unknown_method_is_refused_with_the_known_names():

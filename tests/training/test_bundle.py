@@ -14,7 +14,7 @@ from idgan.evaluation.measure import default_metrics
 from idgan.files import sha256_of
 from idgan.recipes import describe, override, recipe_of
 from idgan.training import train
-from idgan.training.bundle import is_same_checkpoint
+from idgan.training.bundle import affordable_samples, is_same_checkpoint
 from idgan.training.checkpoint import load_state
 from idgan.zoo.weights import golden_differences, read_checkpoint, write_checkpoint
 
@@ -146,3 +146,9 @@ def test_only_what_was_made_alike_is_the_same_checkpoint(finished, tmp_path):
 def test_training_leaves_the_process_as_it_was(finished):
     """Denormals are flushed while training, and only then."""
     assert torch.tensor(1e-40).div(2).item() > 0
+
+
+def test_the_number_of_measured_images_fits_the_time(finished):
+    sampler = read_checkpoint(finished / "model.safetensors")
+    assert affordable_samples(sampler, max_seconds=1e9) == 10_000
+    assert affordable_samples(sampler, max_seconds=0.0) == 100

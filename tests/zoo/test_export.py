@@ -46,7 +46,13 @@ def encoder_cases(sampler):
         yield [images], [posterior.mean, posterior.logvar]
 
 
-CASES = {"generator": generator_cases, "encoder": encoder_cases}
+def decoder_cases(sampler):
+    for n in BATCHES:
+        c = torch.randn(n, sampler.c_dim)
+        yield [c], [sampler.decode(c)]
+
+
+CASES = {"generator": generator_cases, "decoder": decoder_cases, "encoder": encoder_cases}
 
 
 def contents_of(path):
@@ -78,7 +84,9 @@ RUNNERS = {"onnx": run_onnx, "torchscript": run_torchscript, "exported-program":
 
 
 @pytest.mark.parametrize("format", RUNNERS)
-@pytest.mark.parametrize(("part", "s_dim", "channels"), [("generator", 0, 1), ("generator", 3, 3), ("encoder", 0, 3)])
+@pytest.mark.parametrize(
+    ("part", "s_dim", "channels"), [("generator", 0, 1), ("generator", 3, 3), ("decoder", 0, 3), ("encoder", 0, 3)]
+)
 def test_an_exported_file_computes_what_the_sampler_does_at_any_batch_size(tmp_path, format, part, s_dim, channels):
     if format == "onnx":
         pytest.importorskip("onnxscript", reason="PyTorch exports to ONNX by onnxscript")
@@ -89,7 +97,7 @@ def test_an_exported_file_computes_what_the_sampler_does_at_any_batch_size(tmp_p
     assert (
         set(result["differences"])
         == set(result["outputs"])
-        == ({"images"} if part == "generator" else {"mean", "logvar"})
+        == ({"mean", "logvar"} if part == "encoder" else {"images"})
     )
     assert max(result["differences"].values()) < 1e-5
     assert not any(str(Path(idgan.__file__).parent).encode() in content for content in contents_of(path))
@@ -185,7 +193,7 @@ def test_a_file_that_computes_something_else_is_not_written_and_the_old_one_stay
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("options", [{"part": "decoder"}, {"format": "tflite"}, {"part": None}])
+@pytest.mark.parametrize("options", [{"part": "discriminator"}, {"format": "tflite"}, {"part": None}])
 def test_unknown_parts_and_formats_are_refused(tmp_path, options):
     with pytest.raises(InvalidInputError, match=f"{next(iter(options))} must be one of"):
         export(sampler_of(0), tmp_path / "network", **options)

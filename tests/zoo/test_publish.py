@@ -454,3 +454,20 @@ def test_networks_that_do_not_compute_their_goldens_are_refused(run, hub):
 def test_odd_names_are_refused(run, repo, tag):
     with pytest.raises(InvalidInputError):
         publish(run, repo, tag=tag, dry_run=True)
+
+
+# ------------------------------------------------------------------ Space
+
+
+def test_a_space_of_what_is_published_is_written(run, hub, tmp_path):
+    pytest.importorskip("gradio", reason="gradio (the extra demo) is not installed")
+    command = ["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--space"]
+    place = tmp_path / "space"
+    process = child([*command, str(place), "--dry-run"], hub)
+    assert process.wait() == 0 and not place.exists()
+    process = child([*command, str(place)], hub)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert f"hf upload ORG/NAME {place} --repo-type space" in said
+    assert sorted(path.name for path in place.iterdir()) == ["README.md", "app.py", "requirements.txt"]
+    assert "idgan.load('lab/sprites')" in (place / "app.py").read_text()

@@ -1,0 +1,40 @@
+"""`idgan demo`: a web page to play with a model."""
+
+import time
+
+import click
+
+from idgan.cli.options import device_option, load_model, model_argument, threads_option, title_of
+
+
+@click.command()
+@model_argument
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. 0.0.0.0 is all networks.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: the first free one from 7860]"
+)
+@threads_option
+@device_option
+def demo(model: str, host: str, port: int | None, device: str) -> None:
+    """Serve a web page to play with MODEL.
+
+    The page has sliders for the active dimensions, the decoder beside the generator, edits of a photo of yours, and
+    animations. It loads nothing from the web. Ctrl+C ends it.
+
+    It needs the extra `demo`. That installs gradio, which may replace Pillow by an older version.
+
+    \b
+    idgan demo dsprites
+    idgan demo celeba-64-w16 --port 8000
+    """
+    from idgan.demo import demo_page, serve
+
+    page = demo_page(load_model(model, device), title_of(model))
+    click.echo(f"{serve(page, host, port)}  (Ctrl+C ends it)")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        click.echo("closed")
+    finally:
+        page.close(verbose=False)
