@@ -1,4 +1,7 @@
-"""Edit a photo: invert it, change one code dimension, and draw it again. Runs offline on a CPU in a minute."""
+"""Edit a photo: invert it, change one code dimension, and draw it again. Runs offline on a CPU in a minute.
+
+python examples/edit_photo.py examples/images/faces/seed000042.png --dim 17
+"""
 
 import argparse
 
@@ -6,7 +9,7 @@ import idgan
 from idgan.figures import edit_sheet
 from idgan.images import as_batch, psnr, save_png
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument(
     "photo", help="an upright face in a square, the eyes at 37%% and 63%% of its width and 52%% of its height"
 )

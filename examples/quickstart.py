@@ -32,4 +32,4 @@ print("codes", tuple(c.shape), "active dimensions, largest KL first:", g.active_
 dim = g.active_dims[0]
 save_png(edit_sheet(g, images, {dim: +1.0}), arguments.out / "edited.png")
 save_png(traversal_sheet(g, c[:1]), arguments.out / "traversals.png")
-print(f"wrote {arguments.out}/edited.png (dimension {dim}, +1) and {arguments.out}/traversals.png")
+print(f"wrote {arguments.out}/edited.png (dimension {g.dim_label(dim)}, +1) and {arguments.out}/traversals.png")

@@ -142,3 +142,20 @@ def test_results_state_the_accuracy_that_the_shipped_features_have():
 def test_readme_links_lead_somewhere():
     for link in re.findall(r"\]\(([^)#]+)\)", (CHECKOUT / "README.md").read_text()):
         assert link.startswith("http") or (CHECKOUT / link).exists(), link
+
+
+def test_ci_installs_and_tests_as_the_readme_says():
+    command = "pip install '.[test]' && pytest"
+    assert f"\n    {command}\n" in (CHECKOUT / "README.md").read_text()
+    assert command in re.sub(r"--quiet ", "", (CHECKOUT / ".ci" / "run").read_text())
+
+
+def test_the_sample_sprites_are_renders_of_the_package(tmp_path, monkeypatch):
+    """By the code in their README."""
+    folder = CHECKOUT / "examples" / "images"
+    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    made = {path.name: path.read_bytes() for path in (tmp_path / "examples/images/sprites").iterdir()}
+    assert made == {path.name: path.read_bytes() for path in (folder / "sprites").iterdir()}
+    assert len(made) == 12 and len(list((folder / "faces").glob("*.png"))) == 6

@@ -2,12 +2,13 @@
 
 import errno
 import importlib
-from difflib import get_close_matches
+import os
 from typing import Any
 
 import click
 
 from idgan import __version__
+from idgan.cli.options import ARGUMENTS, SuggestingGroup
 from idgan.errors import IdganError
 from idgan.memory import kept_memory
 from idgan.registry import import_object, load_plugins
@@ -40,7 +41,7 @@ COMMANDS = {
 """Command -> module and function. A module is imported when its command runs, so that help does not load torch."""
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """The commands of `COMMANDS`. Errors of the package and of the disk end in one line without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,13 +53,9 @@ class Commands(click.Group):
         module, function = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(module), function)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        close = get_close_matches(args[0], COMMANDS, n=1)
-        if close and args[0] not in COMMANDS and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -68,6 +65,8 @@ class Commands(click.Group):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt as error:
+            if os.environ.get("RANK", "0") != "0":  # one process of several speaks
+                raise SystemExit(1) from error
             raise click.ClickException(str(error) or "interrupted") from error
 
 

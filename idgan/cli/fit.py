@@ -1,10 +1,12 @@
 """`idgan train`: from data to a checkpoint."""
 
+import os
+import sys
 from typing import Any
 
 import click
 
-from idgan.cli.options import OutputDirectory, data_option, device_option, duration
+from idgan.cli.options import ARGUMENTS, OutputDirectory, data_option, device_option, duration
 
 MAX_SEED = 2**64 - 1
 LONG = 30 * 86_400
@@ -26,7 +28,7 @@ def _settings(context: click.Context, parameter: click.Parameter, texts: tuple[s
 
 
 class TrainCommand(click.Command):
-    """A command with a list of the registered methods in its help."""
+    """A command whose help lists the registered methods, each with the first sentence of its docstring."""
 
     def format_help(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         from idgan.recipes import METHODS
@@ -34,8 +36,10 @@ class TrainCommand(click.Command):
 
         load_plugins()
         super().format_help(context, formatter)
-        formatter.write_paragraph()
-        formatter.write_text(f"Methods: {', '.join(METHODS)}.")
+        summaries = [((method.__doc__ or "").split("\n\n")[0]) for method in METHODS.values()]
+        rows = [(name, " ".join(text.replace("`", "").split())) for name, text in zip(METHODS, summaries)]
+        with formatter.section("Methods"):
+            formatter.write_dl(rows)
 
 
 @click.command(cls=TrainCommand)
@@ -68,6 +72,13 @@ class TrainCommand(click.Command):
 )
 @data_option
 @device_option
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine, each with a part of the batch: one for each GPU.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option(
     "--compile",
@@ -92,25 +103,39 @@ def train(
     settings: dict[str, Any],
     data: str | None,
     device: str,
+    processes: int,
     threads: int | None,
     compile: bool,
     no_evaluate: bool,
     dry_run: bool,
 ) -> None:
-    """Train RECIPE. Stage 1 trains the encoder, stage 2 the GAN on the frozen encoder. The result is a checkpoint.
+    """Train RECIPE.
 
-    RECIPE is a name from `idgan list`, a registered recipe of your own, or MODULE:NAME of one. The same command
-    continues an interrupted run. Logs are in OUT/vae and OUT/gan. Every command takes OUT as MODEL.
+    Stage 1 trains a VAE. Its encoder reads the code c from an image. Stage 2 freezes the encoder and trains a GAN. Its
+    generator draws sharp images from which the encoder reads c again. At the end, the metrics are measured.
 
-    \b
-    idgan train dsprites --out runs/mine
-    idgan train dsprites --stage vae --steps 2000 --batch-size 32
-    idgan train celeba-128 --vae runs/celeba-64
-    idgan train dsprites --method vae-gan
-    idgan train celebahq-1024 --dry-run
-    torchrun --nproc-per-node=2 -m idgan train dsprites --out runs/two
+    RECIPE is a name from `idgan list`, a registered recipe of your own, or MODULE:NAME of one.
 
     \b
+    Look first. This shows every setting, and the time on this machine:
+      idgan train dsprites --dry-run
+    Train. Ctrl-C saves the state, and the same command continues:
+      idgan train dsprites --out runs/mine
+    Watch. OUT/vae and OUT/gan hold pictures and log.jsonl of each stage:
+      idgan plot runs/mine
+    Use the result, OUT/model.safetensors, wherever a MODEL is expected:
+      idgan traverse runs/mine
+
+    \b
+    Change the length, the batch or any other setting:
+      idgan train dsprites --stage vae --steps 2000 --batch-size 32
+      idgan train dsprites --set gan_stage.objective.id_weight=1e-4
+    Train what the paper compares ID-GAN with:
+      idgan train dsprites --method vae-gan
+    Use the encoder of another run, on images of other sizes too:
+      idgan train celeba-128 --vae runs/celeba-64
+    Several processes on this machine, one for each GPU. torchrun works too:
+      idgan train celeba-64 --processes 2
     A batch in 4 parts, in a quarter of the memory:
       idgan train celeba-256 --set gan_stage.accumulation_steps=4
     Lazy R1 at every 16th step, with 16 times the weight:
@@ -136,6 +161,11 @@ def train(
         trained = [part for part in stages if vae is None or part != "vae"]
         _preview(override(chosen, settings), trained, data, device, threads, compile)
         return
+    if processes > 1 and "RANK" not in os.environ:  # the processes themselves have a rank
+        from idgan.training.launch import run_processes
+
+        arguments = click.get_current_context().meta[ARGUMENTS]
+        raise SystemExit(run_processes([sys.executable, "-m", "idgan", *arguments], processes))
     name = recipe.rpartition(":")[2]
     out = out or f"runs/{name}" + ("" if method == "id-gan" else f"-{method}")
     path = idgan.train(

@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANIMATIONS",
+    "ARGUMENTS",
     "PICTURES",
     "DatasetArgument",
     "InputPath",
     "OutputDirectory",
     "OutputFile",
     "OutputPlace",
+    "SuggestingGroup",
     "align_options",
     "check_output",
     "crop_options",
@@ -44,6 +47,8 @@ __all__ = [
     "title_of",
 ]
 
+ARGUMENTS = "idgan.arguments"
+"""Key of `click.Context.meta` for the whole command line, a list of text."""
 MAX_NUMBERS = 100_000
 """Largest number of seeds or dimensions in one option."""
 MAX_THREADS = 1024
@@ -54,6 +59,34 @@ ANIMATIONS = (".gif", ".mp4")
 """Suffixes of the animation files that commands write."""
 
 Command = Callable[..., Any]
+
+
+# ------------------------------------------------------------------ suggestions
+
+
+class SuggestingGroup(click.Group):
+    """A group that suggests the closest command for an unknown one, and the closest choice of an option."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        close = get_close_matches(args[0], known, n=1)
+        if close and args[0] not in known and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.BadParameter as error:
+            choices = getattr(error.param and error.param.type, "choices", ())
+            wrong = re.match(r"'(.+?)' is not one of", error.message)
+            close = get_close_matches(wrong[1].lower(), map(str, choices), n=1) if wrong else []
+            if not close or "Did you mean" in error.message:
+                raise
+            hint = f"{error.message} Did you mean {close[0]!r}?"
+            raise click.BadParameter(hint, error.ctx, error.param, error.param_hint) from error
 
 
 # ------------------------------------------------------------------ paths

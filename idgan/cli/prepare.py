@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from idgan.cli.options import OutputDirectory
+from idgan.cli.options import OutputDirectory, SuggestingGroup
 
 if TYPE_CHECKING:
     from idgan.data import ImageSet
     from idgan.registry import Registry
 
 
-class ImageSetCommands(click.Group):
+class ImageSetCommands(SuggestingGroup):
     """The command `idgan prepare NAME` for each registered image set, and those that are added."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -53,7 +53,9 @@ def prepare() -> None:
     help="Your own copy of the painting. Without it, it is downloaded.",
 )
 def scream(image: str | None) -> None:
-    """The Scream, for Scream-dSprites: from a file, or the public-domain scan from Wikimedia Commons.
+    """The Scream, for Scream-dSprites.
+
+    Without --image, the public-domain scan is downloaded from Wikimedia Commons.
 
     \b
     idgan prepare scream --image The_Scream.jpg
@@ -78,7 +80,7 @@ def _image_command(image_set: ImageSet) -> click.Command:
     """
     name = f"{kind}-RESOLUTION in the directory of prepared data"
 
-    @click.command(kind, help=text)
+    @click.command(kind, help=text, short_help=f"{image_set.title.partition(':')[0]}.")
     @click.argument("source", metavar="SOURCE")
     @click.option("--out", type=OutputDirectory(), help=f"The directory to make.  [default: {name}]")
     @click.option(

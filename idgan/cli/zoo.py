@@ -1,5 +1,6 @@
 """`idgan list`, `info`, `verify`: the models, their entries, and checks of their files."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,11 @@ import click
 
 from idgan.cli.options import model_argument, results_table, say_json, threads_option
 
+DISENTANGLEMENT = (("fvm", "paper"), ("mig", "disentanglement_lib"))
+"""The paper's two metrics, as (name, start of the protocol)."""
+DISTANCE = r"FI?D(?!.*(normal|infinity)).*"
+"""Names of Fréchet distances with codes from the aggregated posterior."""
+
 
 @click.command("list")
 @click.argument("pattern", required=False)
@@ -15,7 +21,7 @@ from idgan.cli.options import model_argument, results_table, say_json, threads_o
     "--status", type=click.Choice(["released", "recipe"]), help="Only those with weights, or only those without."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--markdown", is_flag=True, help="A table with the paper's two metrics, for a README.")
+@click.option("--markdown", is_flag=True, help="A table of sizes and measured values, for a README.")
 def list_(pattern: str | None, status: str | None, as_json: bool, markdown: bool) -> None:
     """List the models, or those whose names match PATTERN.
 
@@ -41,27 +47,40 @@ def list_(pattern: str | None, status: str | None, as_json: bool, markdown: bool
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Lines of a Markdown table of manifest entries, name -> entry."""
-    yield "| name | images | c | s | status | FVM | MIG | data (license) |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for name, entry in rows.items():
-        images = f"{entry['resolution']}x{entry['resolution']}{', color' if entry['image_channels'] == 3 else ''}"
-        figures = " | ".join(
-            _metric_value(entry, metric, protocol)
-            for metric, protocol in (("fvm", "paper"), ("mig", "disentanglement_lib"))
-        )
-        data = f"{entry['data']['name']} ({entry['data']['license']})"
-        yield f"| `{name}` | {images} | {entry['c_dim']} | {entry['s_dim']} | {entry['status']} | {figures} | {data} |"
+    """Lines of a Markdown table of manifest entries, name -> entry. Those with weights come first."""
+    yield "| name | what to expect | images | weights | FVM, MIG | FD of generator, decoder | data (license) |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, entry in sorted(rows.items(), key=lambda row: row[1]["weights"] is None):
+        side = entry["resolution"]
+        disentangled = [_metric_value(entry, *metric, ".2f") for metric in DISENTANGLEMENT]
+        distances = [_metric_value(entry, DISTANCE, part, ".3g") for part in ("generator", "decoder")]
+        cells = [
+            f"`{name}`",
+            entry["description"],
+            f"{side}x{side}{', color' if entry['image_channels'] == 3 else ''}",
+            f"{entry['weights']['bytes'] / 1e6:.1f} MB" if entry["weights"] else "none yet",
+            ", ".join(filter(None, disentangled)),
+            ", ".join(filter(None, distances)),
+            f"{entry['data']['name']} ({entry['data']['license']})",
+        ]
+        yield f"| {' | '.join(cells)} |"
 
 
-def _metric_value(entry: dict[str, Any], name: str, protocol: str) -> str:
-    """Value of the metric `name` with that protocol in a manifest entry, as text. "" if it was not measured."""
+def _metric_value(entry: dict[str, Any], pattern: str, protocol: str, form: str) -> str:
+    """The value of a metric in a manifest entry as text, or "" if it was not measured.
+
+    Args:
+        entry: the entry.
+        pattern: regular expression for the name of the metric.
+        protocol: how its protocol begins.
+        form: format specification of the value.
+    """
     values = [
         metric["value"]
         for metric in entry["metrics"]
-        if metric["name"] == name and metric["protocol"].startswith(protocol)
+        if re.fullmatch(pattern, metric["name"]) and metric["protocol"].startswith(protocol)
     ]
-    return f"{values[0]:.2f}" if values else ""
+    return format(values[0], form) if values else ""
 
 
 @click.command()

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from idgan.data import DATASETS, Dataset, content_key
@@ -100,7 +101,9 @@ def _with_setting(part: Any, names: list[str], value: Any, path: str) -> Any:
     if name not in children:
         parent = path.removesuffix(".".join(names)).removesuffix(".")
         accepted = f"{name!r} is not one of {', '.join(children)}" if children else f"{parent!r} is a single value"
-        raise InvalidInputError(f"no setting {path!r}: {accepted}")
+        close = get_close_matches(name[:100], children, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InvalidInputError(f"no setting {path!r}: {accepted}{hint}")
     child = _with_setting(children[name], rest, value, path)
     if isinstance(part, tuple):
         return tuple({**children, name: child}.values())

@@ -1,7 +1,7 @@
 """The public `train`: from a recipe to a checkpoint."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from idgan.networks.modules import usable_device
 from idgan.recipes import Recipe, apply_method, override, recipe_of
 from idgan.registry import load_plugins
 from idgan.training.bundle import bundle
+from idgan.training.callbacks import Callback
 from idgan.training.distributed import process_group
 from idgan.training.run import Run
 from idgan.training.setup import STAGES, cpu_settings, library_defaults
@@ -35,6 +36,7 @@ def train(
     save_seconds: float = 60.0,
     measure: bool = True,
     compile: bool | str | Callable[..., Any] = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train a recipe into the directory `out`: stage 1 in `out/vae`, stage 2 in `out/gan`, then checkpoint, pictures
     and `results.json`.
@@ -74,6 +76,7 @@ def train(
         measure: compute the metrics at the end, which takes minutes.
         compile: True compiles the networks with `torch.compile`. Text or a function is its backend. Steps with R1 are
             not compiled.
+        callbacks: objects that are told of steps and stages, see `idgan.training.Callback`.
 
     Returns:
         Path of the checkpoint, which `idgan.load` takes. With stage "vae", or with networks that are not registered,
@@ -113,6 +116,7 @@ def train(
                 progress=progress,
                 save_seconds=save_seconds,
                 compile=compile,
+                callbacks=callbacks,
             )
             if vae is None and stage in ("all", "vae") and "vae" in chosen.stages:
                 run.train_vae()

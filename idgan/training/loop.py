@@ -21,6 +21,7 @@ from idgan.objectives import Objective
 from idgan.recipes import Stage
 from idgan.rng import make_rng
 from idgan.training import distributed
+from idgan.training.callbacks import Callbacks
 from idgan.training.checkpoint import differences, load_state, save_state
 from idgan.training.precision import Compiled, float32_products, has_bf16
 from idgan.training.report import Report
@@ -54,6 +55,7 @@ class Trainer:
         select_score: function without arguments for `stage.select_every`. It returns the current score (higher is
             better) and values to record.
         selected_network: the best weights of this network are kept.
+        callbacks: are told of each step. If one fails, the state is saved.
         save_seconds: time between two saves of the state. It does not influence the result.
         leader: whether this process writes files.
         compile: True, or a backend of `torch.compile`, computes with compiled networks. Phases that differentiate twice
@@ -71,6 +73,7 @@ class Trainer:
         report: Report | None,
         select_score: SelectScore | None = None,
         selected_network: nn.Module | None = None,
+        callbacks: Callbacks | None = None,
         save_seconds: float = 60.0,
         leader: bool = True,
         compile: bool | str | Callable[..., Any] = False,
@@ -83,6 +86,7 @@ class Trainer:
         self.report = report
         self.select_score = select_score
         self.selected_network = selected_network
+        self.callbacks = callbacks or Callbacks()
         self.save_seconds = save_seconds
         self.leader = leader
         self.bf16 = stage.precision == "bf16" and has_bf16(next(objective.parameters()).device)
@@ -201,6 +205,7 @@ class Trainer:
         Raises:
             DivergedError: a loss is not finite or too large. The last saved state is intact.
             KeyboardInterrupt, SystemExit: after SIGINT or SIGTERM, when the state is saved.
+            BaseException: that of a callback, when the state is saved. Other processes raise SystemExit.
         """
         assert self.report and self.path
         saved = started = time.monotonic()
@@ -221,21 +226,26 @@ class Trainer:
                 changes = self.between_steps()
                 self.seconds = before + time.monotonic() - started
                 finished = self.step == self.stage.steps
-                stopping = distributed.any_process(signals.received is not None)
-                saving = finished or stopping or time.monotonic() - saved >= self.save_seconds
                 recording = finished or (self.step - 1) % LOG_INTERVAL == 0
                 selecting = bool(self.stage.select_every) and self.step % self.stage.select_every == 0
-                if recording or selecting or saving:
+                if recording or selecting:
                     self.check_losses(logged)
-                self.report.step(self.step, logged, record=recording)
+                losses = self.report.step(self.step, logged, record=recording)
                 if changes:
                     self.report.record({"step": self.step, **changes})
                 if selecting:
                     self.select_weights()
+                failure = self.callbacks.call("on_step", self.step, losses)
+                stopping = distributed.any_process(signals.received is not None or failure is not None)
+                saving = finished or stopping or time.monotonic() - saved >= self.save_seconds
+                if saving and not (recording or selecting):
+                    self.check_losses(logged)
                 if saving:
                     if self.leader:
                         save_state(self.path, self.state())
                     saved = time.monotonic()
+                if failure:
+                    raise failure
                 if stopping:
                     signals.leave(f"stopped at step {self.step}; the same command continues from there", self.leader)
         distributed.barrier()  # no process reads the state before it is written
@@ -295,7 +305,8 @@ def gradients(
 class _Signals:
     """Context manager that notes the first SIGINT or SIGTERM in `received`.
 
-    A second signal of the same kind acts as usual.
+    A second signal of the same kind acts as usual. Under a launcher, a process ignores it: on Ctrl-C, the terminal and
+    the launcher both send one. The launcher ends processes that do not end in time.
     """
 
     def __init__(self) -> None:
@@ -316,7 +327,8 @@ class _Signals:
     def note(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
         self.received = number
-        signal.signal(number, self.handlers[number])
+        if not torch.distributed.is_initialized():
+            signal.signal(number, self.handlers[number])
 
     def leave(self, message: str, leader: bool) -> None:
         """End as the signal asked. Of several processes, only the leader gives the message."""

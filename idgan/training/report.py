@@ -66,13 +66,19 @@ class Report:
         ):
             yield
 
-    def step(self, step: int, logged: Mapping[str, Tensor], *, record: bool) -> None:
-        """Note that `step` is done. With `record`, write the scalars `logged`, averaged over the processes."""
+    def step(self, step: int, logged: Mapping[str, Tensor], *, record: bool) -> dict[str, float]:
+        """Note that `step` is done. With `record`, write the scalars `logged`, averaged over the processes.
+
+        Returns:
+            The averaged scalars as numbers. Empty without `record`.
+        """
         self.bar.update()
+        losses = mean_over_processes(logged) if record else {}
         if record:
-            self.record({"step": step, **mean_over_processes(logged)})
+            self.record({"step": step, **losses})
         if self.leader and self.draw and step % self.picture_interval == 0:
             save_png(self.draw(), self.directory / "samples" / f"step_{step:08d}.png")
+        return losses
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Append `values`, which include "step", to the log, the progress bar and TensorBoard."""

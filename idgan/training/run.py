@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from idgan.objectives import Objective
 from idgan.recipes import Recipe, defaults, describe
 from idgan.rng import make_rng
 from idgan.sampler import Sampler
+from idgan.training.callbacks import Callback, Callbacks
 from idgan.training.checkpoint import SETTINGS_FILE, STATE_FILE, differences, read_settings, step_of
 from idgan.training.distributed import barrier, process_group
 from idgan.training.loop import Trainer
@@ -59,7 +60,7 @@ class Run:
         origin: name or "module:name" of the recipe that `recipe` derives from. None for a recipe that only exists as an
             object.
         data: path of the images that the caller gave.
-        progress, save_seconds, compile: see `idgan.train`.
+        progress, save_seconds, compile, callbacks: see `idgan.train`.
 
     Attributes:
         settings: the settings that determine the result, dotted path -> plain value.
@@ -85,6 +86,7 @@ class Run:
         progress: bool = True,
         save_seconds: float = 60.0,
         compile: bool | str | Callable[..., Any] = False,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.recipe = recipe
         self.out = out
@@ -96,6 +98,7 @@ class Run:
         self.progress = progress
         self.save_seconds = save_seconds
         self.compile = compile
+        self.callbacks = Callbacks(callbacks, leader=group.rank == 0)
         self.batches = {name: batches_of(recipe, name, dataset, group) for name in recipe.stages}
         self.config = ModelConfig(recipe.vae, recipe.generator)
         self.history: dict[str, dict[str, Any]] = {}
@@ -167,7 +170,7 @@ class Run:
     def train_vae(self) -> None:
         """Stage 1."""
         options = {"select_score": self.select_score, "selected_network": self.vae}
-        self._trainer("vae", lambda: self.vae_picture(self.vae), **options).fit()
+        self._fit("vae", self._trainer("vae", lambda: self.vae_picture(self.vae), **options))
 
     def take_vae(self) -> None:
         """Load the result of stage 1 into `vae`. Without a stage 2, the VAE is also the generator."""
@@ -185,8 +188,14 @@ class Run:
             self.objective = self.recipe.build_objective("gan", self.vae, self.generator, self.discriminator)
         trainer = self._trainer("gan", self.picture, identity={"encoder": state_dict_sha256(self.vae)})
         self.generator = trainer.ema.module if trainer.ema else trainer.objective.generator
-        trainer.fit()
+        self._fit("gan", trainer)
         self.history["gan"] = {"steps": trainer.step, "seconds": round(trainer.seconds)}
+
+    def _fit(self, name: str, trainer: Trainer) -> None:
+        """Train a stage to its end, and tell the callbacks."""
+        self.callbacks.call_and_raise("on_stage_start", name, trainer.step, trainer.stage.steps)
+        trainer.fit()
+        self.callbacks.call_and_raise("on_stage_end", name, self.out / name)
 
     def _trainer(
         self,
@@ -207,6 +216,7 @@ class Run:
             report=Report(
                 self.out / name, f"{self.recipe.name} {name}", draw=draw, quiet=not self.progress, leader=leader
             ),
+            callbacks=self.callbacks,
             save_seconds=self.save_seconds,
             leader=leader,
             compile=self.compile,

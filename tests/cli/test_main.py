@@ -58,6 +58,28 @@ def test_help_names_every_command_in_a_sentence():
     assert "..." not in output.partition("Commands:")[2]
 
 
+def test_help_of_a_group_cuts_no_sentence_short():
+    output = CliRunner().invoke(main, ["prepare", "--help"]).output
+    assert "..." not in output.partition("Commands:")[2]
+    assert re.search(r"^  celeba +CelebA\.$", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("sampel", "dsprites"), ("'sampel'", "'sample'")),
+        (("prepare", "celebba", "x.zip"), ("'celebba'", "'celeba'")),
+        (("sample", "dsprites", "--pror", "normal"), ("--pror", "--prior")),
+        (("sample", "dsprites", "--prior", "Agregated"), ("'Agregated' is not one of", "'aggregated'")),
+        (("train", "dsprites", "--stage", "gna"), ("'gna' is not one of", "'gan'")),
+        (("--import", "os", "list", "--status", "relesed"), ("'relesed' is not one of", "'released'")),
+    ],
+)
+def test_a_mistyped_word_brings_the_closest_one(fail, words, parts):
+    said, mark, meant = fail(*words, code=2).partition("Did you mean ")
+    assert mark and parts[0] in said and parts[1] in meant
+
+
 def test_help_list_and_info_do_not_import_torch():
     code = (
         "import sys; from idgan.cli import main; main(sys.argv[1:], standalone_mode=False); "

@@ -1,6 +1,7 @@
 """`list`, `info`, `verify`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import safetensors.torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
+import idgan
 from idgan import zoo
 from idgan.cli import main
 from idgan.evaluation.results import write_results
@@ -34,7 +36,7 @@ def test_list_as_json(run, status):
     assert all(entries[name] == json.loads(json.dumps(zoo.info(name))) for name in entries)
 
 
-def test_list_as_markdown_has_the_papers_metrics(run, directory, monkeypatch):
+def test_list_as_markdown_has_sizes_and_metrics(run, directory, monkeypatch):
     entry = {
         "status": "recipe",
         "description": "A test",
@@ -46,6 +48,9 @@ def test_list_as_markdown_has_the_papers_metrics(run, directory, monkeypatch):
         ("fvm", 0.111, "disentanglement_lib: ..."),
         ("fvm", 0.876, "paper: ..."),
         ("mig", 0.345, "disentanglement_lib: ..."),
+        ("FD-x-normal", 7.0, "generator, x"),
+        ("FD-x-decoder", 123.4, "decoder, x"),
+        ("FD-x", 5.678, "generator, x"),
     ]
     entry["metrics"] = [
         dict(zip(("name", "value", "protocol"), result), samples=1, seed=0, versions={}) for result in results
@@ -56,8 +61,13 @@ def test_list_as_markdown_has_the_papers_metrics(run, directory, monkeypatch):
     lines = run("list", "--markdown").splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + len(zoo.list_models())
-    assert "| `measured` | 64x64, color | 3 | 2 | recipe | 0.88 | 0.34 | Sprites (CC0-1.0) |" in lines
-    assert "| `unmeasured` | 64x64, color | 3 | 2 | recipe |  |  | Sprites (CC0-1.0) |" in lines
+    row = "| A test | 64x64, color | none yet |"
+    assert f"| `measured` {row} 0.88, 0.34 | 5.68, 123 | Sprites (CC0-1.0) |" in lines
+    assert f"| `unmeasured` {row}  |  | Sprites (CC0-1.0) |" in lines
+    size = Path(idgan.__file__).parent.joinpath("weights/dsprites.safetensors").stat().st_size
+    assert re.match(rf"\| `\S+` .*\| {size / 1e6:.1f} MB \|", next(line for line in lines if "`dsprites`" in line))
+    released = [f"| `{name}` |" for name in zoo.list_models(status="released")]
+    assert all(any(line.startswith(start) for start in released) for line in lines[2 : 2 + len(released)])
 
 
 def test_info_of_a_file(run):

@@ -151,9 +151,9 @@ def test_booleans_are_read_as_in_python():
     [
         ("sed", r"'sed' is not one of name, data, vae_stage, .*, seed, bank_size"),
         ("", r"'' is not one of name, data"),
-        ("gan_stage.objective.idweight", r"'idweight' is not one of r1_weight, r1_interval, fresh_fakes, id_weight"),
+        ("gan_stage.objective.idweight", r"'idweight' is not one of r1_weight, .*; did you mean 'id_weight'\?$"),
         ("gan_stage.optimizers.vae.lr", r"'vae' is not one of discriminator, generator"),
-        ("gan_stage.optimizers.generator.alpha", r"'alpha' is not one of lr, beta1, beta2"),
+        ("gan_stage.optimizers.generator.alpha", r"'alpha' is not one of lr, beta1, beta2[^;]*$"),
         ("gan_stage.objective.type", r"'type' is not one of r1_weight"),
         ("seed.deeper", r"'seed' is a single value"),
         ("name.upper", r"'name' is a single value"),

@@ -1,6 +1,7 @@
 """Two processes train as one does with the whole batch."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from idgan.training import train
+from idgan.training.checkpoint import step_of
 from idgan.training.distributed import any_process, average_gradients, barrier, mean_over_processes, process_group
+from idgan.training.launch import run_processes
 
 FP32 = {"vae_stage__precision": "fp32", "gan_stage__precision": "fp32", "gan_stage__steps": 4, "vae_stage__steps": 4}
 """The first phase of stage 1 has no total correlation.
@@ -128,6 +131,50 @@ def test_an_interrupt_of_all_processes_leaves_one_line(tmp_path, number):
     assert [process.returncode for process in processes] == [1, 1]
     assert len([line for line in lines if "stopped at step" in line]) == 1
     assert not any("Traceback" in line or "Aborted" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("method", ["on_step", "on_stage_end"])
+def test_of_two_processes_one_calls_and_both_end_when_it_fails(tmp_path, tiny, method):
+    options = tiny(vae_stage__precision="fp32", vae_stage__steps=3)
+    script = f"""
+import os
+from idgan.training import Callback, train
+class Fails(Callback):
+    def {method}(self, *arguments):
+        print("called in process", os.environ["RANK"])
+        raise ValueError("no")
+try:
+    train("dsprites", {str(tmp_path / "run")!r}, stage="vae", callbacks=[Fails()], **{options!r})
+except (ValueError, SystemExit) as error:
+    print(repr(error))
+"""
+    assert launch(script) == ["called in process 0\nValueError('no')", "SystemExit(1)"]
+    assert step_of(tmp_path / "run" / "vae" / "state.safetensors") == (1 if method == "on_step" else 3)
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "kill"])
+def test_an_interrupt_of_the_launcher_and_its_processes_leaves_one_line(tmp_path, terminal):
+    """On Ctrl-C in a terminal, each process hears the signal twice: from the terminal and from the launcher."""
+    out = tmp_path / "run"
+    command = ["train", "dsprites", "--out", str(out), "--stage", "vae", "--batch-size", "4", "--processes", "2"]
+    command += ["--set", "vae_stage.precision=fp32", "--set", "vae_stage.select_every=0"]
+    options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    launcher = subprocess.Popen([sys.executable, "-c", f"from idgan.cli import main; main({command!r})"], **options)
+    log = out / "vae" / "log.jsonl"
+    while not log.exists() or not log.read_text():
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    (os.killpg if terminal else os.kill)(launcher.pid, signal.SIGINT)
+    _, said = launcher.communicate(timeout=300)
+    assert launcher.returncode == 1
+    step = int(re.fullmatch(r"Error: stopped at step (\d+); the same command continues from there\n", said)[1])
+    assert step_of(out / "vae" / "state.safetensors") == step
+
+
+def test_when_one_process_fails_the_launcher_ends_the_others():
+    waits = "import os, sys, time; sys.exit(3) if os.environ['RANK'] == '1' else time.sleep(600)"
+    assert run_processes([sys.executable, "-c", waits], 3) == 3
+    assert run_processes([sys.executable, "-c", "import os; assert os.environ['WORLD_SIZE'] == '2'"], 2) == 0
 
 
 def test_what_processes_agree_on():
