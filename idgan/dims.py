@@ -6,10 +6,14 @@ from numbers import Integral
 
 from idgan.errors import InvalidInputError, brief
 
-__all__ = ["NAME", "as_dim", "as_names"]
+__all__ = ["NAME", "NAME_RULE", "as_dim", "as_names"]
 
-NAME = r"(?!c?\d+$)[^\W_]\w{0,39}"
-"""Pattern of the name of a code dimension: letters, digits and _. "4" and "c4" are dimension 4 in any model."""
+NAME = r"(?![cC][0-9]+$)[A-Za-z][A-Za-z0-9_]{0,39}"
+"""Pattern of the name of a code dimension. "c4" is dimension 4 in any model, so it is no name.
+
+The letters are ASCII, because every program that draws or parses a name has these.
+"""
+NAME_RULE = "up to 40 ASCII letters, digits and _, beginning with a letter, but not c4 or the like"
 
 
 def as_names(names: object, c_dim: int) -> dict[str, int]:
@@ -25,7 +29,7 @@ def as_names(names: object, c_dim: int) -> dict[str, int]:
     for name, dim in names.items():
         if not isinstance(name, str) or not re.fullmatch(NAME, name):
             raise InvalidInputError(
-                f"the name of a code dimension is up to 40 letters, digits and _, such as 'scale', got {brief(name)}"
+                f"the name of a code dimension has {NAME_RULE}; an example is 'scale'; got {brief(name)}"
             )
         if isinstance(dim, bool) or not isinstance(dim, Integral) or not 0 <= int(dim) < c_dim:
             raise InvalidInputError(f"{name} must be a code dimension from 0 to {c_dim - 1}, got {brief(dim)}")

@@ -34,6 +34,9 @@ def test_no_dimension(dim):
     [
         ([], "must map names"),
         ({"c3": 3}, "the name of a code dimension"),
+        ({"C3": 3}, "the name of a code dimension"),
+        ({"größe": 3}, "the name of a code dimension"),
+        ({"3d": 3}, "the name of a code dimension"),
         ({"7": 3}, "the name of a code dimension"),
         ({"a b": 3}, "the name of a code dimension"),
         ({"x" * 41: 3}, "the name of a code dimension"),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from idgan.cli.options import data_option, model_argument, say_json, threads_option
-from idgan.dims import NAME
+from idgan.dims import NAME, NAME_RULE
 
 
 def _parse_names(context: click.Context, parameter: click.Parameter, texts: Iterable[str]) -> dict[str, int]:
@@ -16,7 +16,9 @@ def _parse_names(context: click.Context, parameter: click.Parameter, texts: Iter
     for text in texts:
         name, _, dim = (part.strip() for part in text.partition("="))
         if not re.fullmatch(NAME, name) or not re.fullmatch(r"\d{1,6}", dim, re.ASCII):
-            raise click.BadParameter(f"{text!r} is not NAME=DIMENSION, such as smile=3", context, parameter)
+            raise click.BadParameter(
+                f"{text!r} is not NAME=DIMENSION, such as smile=3; a name has {NAME_RULE}", context, parameter
+            )
         if name in names:
             raise click.BadParameter(f"name {name} is given twice", context, parameter)
         names[name] = int(dim)
@@ -32,7 +34,9 @@ def _parse_names(context: click.Context, parameter: click.Parameter, texts: Iter
     callback=_parse_names,
     help="NAME=DIMENSION, such as smile=3. Writes the name into MODEL, a run directory or a file. Can be repeated.",
 )
-@click.option("--measure", is_flag=True, help="Name the dimensions after the factors of the data set.")
+@click.option(
+    "--measure", is_flag=True, help="Name the dimensions after the factors of the data set. Other names stay."
+)
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @threads_option
@@ -56,7 +60,7 @@ def dims(model: str, names: dict[str, int], measure: bool, data: Any, as_json: b
     if names or measure:
         found = measured_names(model, data) if measure else {}
         taken = set(names.values())
-        name_dims(model, {**{name: dim for name, dim in found.items() if dim not in taken}, **names}, keep=not measure)
+        name_dims(model, {**{name: dim for name, dim in found.items() if dim not in taken}, **names})
     sampler = zoo.load(model, device="cpu")
     low, high = sampler.code_range()
     names_of = {dim: name for name, dim in sampler.dims.items()}

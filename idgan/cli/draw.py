@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from idgan.sampler import Sampler
 
+MAX_COLUMNS = 100
+"""Largest number of images in a row of a picture."""
 MAX_TILES = 1000
 """Largest number of images on one sheet. More would take too much memory."""
 
@@ -222,6 +224,10 @@ def interpolate(
     for text in (start, end):
         if not _is_seed(text) and not Path(text).is_file():
             raise click.UsageError(f"{text!r} is neither a seed nor an image file")
+    animated = path.suffix.lower() in ANIMATIONS
+    steps = steps or (30 if animated else 9)
+    if not animated and steps > MAX_COLUMNS:
+        raise click.UsageError(f"a picture shows at most {MAX_COLUMNS} steps, got {steps}; write .gif or .mp4")
     sampler = load_model(model, device)
 
     def codes(text: str) -> "tuple[Tensor, Tensor]":
@@ -231,9 +237,7 @@ def interpolate(
             return sampler.invert(text, seed=seed, crop=crop)
         return sampler.complete(sampler.encode(text, crop=crop), seed=seed)
 
-    names = [f"seed {text}" if _is_seed(text) else Path(text).name for text in (start, end)]
-    animated = path.suffix.lower() in ANIMATIONS
-    steps = steps or (30 if animated else 9)
+    names = [f"seed {text}" if _is_seed(text) else _short(Path(text).name) for text in (start, end)]
     if animated:
         save_animation(interpolation_frames(sampler, codes(start), codes(end), steps, names), path)
         layout = f"{steps} images, forward and back"
@@ -241,6 +245,11 @@ def interpolate(
         save_image(interpolation_sheet(sampler, codes(start), codes(end), steps, names), path)
         layout = f"{steps} images" + if_decoder(sampler, "; generator and VAE decoder")
     click.echo(f"{path}: from {names[0]} to {names[1]}, {layout}")
+
+
+def _short(name: str, length: int = 16) -> str:
+    """`name` as a heading of one tile."""
+    return name if len(name) <= length else f"{name[: length - 3]}..."
 
 
 def _is_seed(text: str) -> bool:

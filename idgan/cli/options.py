@@ -346,7 +346,7 @@ def parse_dims(context: click.Context, parameter: click.Parameter, text: str | N
         return None
     dims: list[int | str] = []
     for part in text.split(","):
-        if re.fullmatch(r"\s*[^\W\d]\w*\s*", part):
+        if re.fullmatch(r"\s*[A-Za-z]\w*\s*", part):
             dims.append(part.strip())
         else:
             dims += parse_numbers(context, parameter, part) or []

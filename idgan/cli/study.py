@@ -21,7 +21,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--scale",
         type=click.Choice(SCALES),
-        help="The paper's budget, minutes to hours on a CPU, or seconds.  [default: full on a GPU, else short]",
+        help="The paper's budget, hours to days on a CPU, or seconds.  [default: full on a GPU, else short]",
     )
     @click.option(
         "--seeds",
@@ -138,6 +138,7 @@ def _outputs(make: Any, names: Sequence[str], options: dict[str, Any]) -> Iterat
     if missing and not results_only:
         for directory in missing if dry_run else ():
             click.echo(directory)
+        click.echo("measuring the speed of a training step ...", err=True)
         click.echo(_cost(study, missing), err=True)
     if dry_run:
         click.echo(f"{len(missing)} runs are missing")

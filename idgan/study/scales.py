@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 SCALES = ("full", "short", "tiny")
-"""The paper's budget, minutes to hours on a CPU, and seconds."""
+"""The paper's budget, hours to days on a CPU, and seconds."""
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 TWO_STAGE = ("id-gan", "without-distillation", "cgan", "projected")
 """Methods that use the encoder of another run in stage 2."""

@@ -42,7 +42,7 @@ class Study:
     """Runs at one scale in one directory. `cell` trains and measures what is missing.
 
     Args:
-        scale: "full" (the paper's budget), "short" (minutes to hours on a CPU) or "tiny" (seconds, for tests).
+        scale: "full" (the paper's budget), "short" (hours to days on a CPU) or "tiny" (seconds, for tests).
         out: directory of the runs. Scripts that use one directory share runs.
         seeds: one run for each.
         data: recipe or data set -> its files, for those that are not in the directory of prepared data.

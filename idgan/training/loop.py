@@ -136,7 +136,7 @@ class Trainer:
             raise self._damaged(error) from error
         if changed:
             raise RunMismatchError(
-                f"{self.path} was made from something else ({changed}); delete it to start this stage again"
+                f"{self.path} belongs to another run ({changed}); delete it to start this stage again"
             )
         try:
             self._restore(state)

@@ -161,6 +161,8 @@ class Run:
             stored = {key: value for key, value in stored.items() if not key.startswith(STAGE_2)}
             stored |= {key: value for key, value in current.items() if key.startswith(STAGE_2)}
         for name in STAGES:
+            if name == "vae" and done["gan"]:
+                continue  # more steps of stage 1 would make another encoder than the one that stage 2 knows
             if (steps := f"{name}_stage.steps") in current:
                 stored[steps] = max(done[name], current[steps])
         return stored

@@ -186,6 +186,12 @@ def test_traverse_refuses(fail):
 # ------------------------------------------------------------------ interpolate
 
 
+def test_a_long_interpolation_is_an_animation(fail, directory):
+    output = fail("interpolate", "small.safetensors", "3", "7", "--steps", "150", "--out", "a.webp", code=2)
+    assert "a picture shows at most 100 steps, got 150; write .gif or .mp4" in output
+    assert not (directory / "a.webp").exists()
+
+
 def test_interpolate_goes_from_seed_to_seed(run, sampler):
     output = run("interpolate", "small.safetensors", "3", "7", "--steps", "4")
     assert output == "small-interpolation.png: from seed 3 to seed 7, 4 images; generator and VAE decoder\n"

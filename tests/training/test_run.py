@@ -32,6 +32,7 @@ def copied(finished, tmp_path):
         ({"vae_stage__precision": "fp32"}, "vae_stage.precision: 'bf16' stored, 'fp32' now"),
         ({"seed": 1, "bank_size": 17}, "bank_size: 16 stored, 17 now; seed: 0 stored, 1 now"),
         ({"gan_stage__steps": 5}, "gan_stage.steps: 12 stored, 5 now"),
+        ({"vae_stage__steps": 16, "gan_stage__steps": 16}, "vae_stage.steps: 12 stored, 16 now"),
     ],
 )
 def test_other_settings_are_refused_and_nothing_is_touched(copied, tiny, fingerprint, more, says):
