@@ -154,8 +154,8 @@ ACCEPTED = {
     "versions": ("an object of text", _table_of(str)),
     "hardware": ("text", _text),
     "eyes": (
-        "two points with coordinates from 0 to 1, the second at least 0.05 to the right of the first and at most 0.5 above or "
-        "below it",
+        "two points with coordinates from 0 to 1, the second at least 0.05 to the right of the first and at most "
+        "0.5 above or below it",
         _eyes,
     ),
     "converted_from": ("a JSON value", lambda value: True),

@@ -183,8 +183,8 @@ def aligned_face(photo: Image.Image, found: Eyes, eyes: Eyes, side: int) -> Imag
     if not math.hypot(*right) <= LARGEST_RATIO * max(photo.size):  # its memory would have no limit
         raise InvalidInputError(
             f"the square around a face would be more than {LARGEST_RATIO} times as wide as the photo of "
-            f"{photo.width} x {photo.height} pixels. Take a photo that shows more around the face, or cut it by hand and "
-            "leave out align (--align)"
+            f"{photo.width} x {photo.height} pixels. Take a photo that shows more around the face, or cut it by hand "
+            "and leave out align (--align)"
         )
     fine = min(LARGEST_CUT, max(side, math.ceil(math.hypot(*right))))  # about the pixels of the photo
     corners = [corner + a * right + b * down for a in (0, 1) for b in (0, 1)]

@@ -109,8 +109,9 @@ class _Weights(torch.autograd.Function):
     """A tensor without memory in the shape of the convolution's output. Its gradient becomes that of the weights.
 
     It is a node of its own, so that `torch.autograd.grad` computes the gradients of weights only where they are asked
-    for. PyTorch does not tell a node which of its gradients are not. For the same reason, the input `x` comes in a tuple:
-    the node has no edge to it and does not run for gradients by `x`. Derivatives of the weights' gradients do reach `x`.
+    for. PyTorch does not tell a node which of its gradients are not. For the same reason, the input `x` comes in a
+    tuple: the node has no edge to it and does not run for gradients by `x`. Derivatives of the weights' gradients do
+    reach `x`.
     """
 
     @staticmethod

@@ -18,8 +18,8 @@ def run_processes(command: Sequence[str], processes: int) -> int:
     """Run `command` in as many processes, in the environment that torchrun gives to each.
 
     SIGINT and SIGTERM are passed on. The processes then have all the time that they need to save their state. If a
-    process fails without a signal, the others are ended. torchrun does this too, but prints a traceback of its own after
-    a SIGINT.
+    process fails without a signal, the others are ended. torchrun does this too, but prints a traceback of its own
+    after a SIGINT.
 
     Returns:
         The first exit status that is not 0, or 0.
