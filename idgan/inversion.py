@@ -56,7 +56,7 @@ class Inversion:
         """The best codes found, (N, D).
 
         For each image, Adam starts from the best `restarts` of 64 random codes and takes `steps` steps. The CPU
-        generator `rng` candidates these candidates, which are the same for all images.
+        generator `rng` draws these candidates, which are the same for all images.
         """
         if not self.std.any():
             return self.mean.clone()
@@ -99,7 +99,9 @@ class Inversion:
             with torch.set_grad_enabled(step < steps):
                 loss = self._loss(u, *target)
             better = loss.detach() < best_loss
-            best_loss[better], best_u[better] = loss.detach()[better], u.detach()[better]
+            # An assignment to best_loss[better] would wait for the GPU.
+            best_loss = torch.where(better, loss.detach(), best_loss)
+            best_u = torch.where(better[:, None], u.detach(), best_u)
             if step < steps:
                 adam.param_groups[0]["lr"] = LEARNING_RATE * _schedule(step, steps)
                 # With respect to `u` alone: the gradients of the networks' parameters stay as they were.
@@ -170,11 +172,14 @@ def tune_generator(
         reference = copy.deepcopy(generator).float().requires_grad_(False)
         with torch.no_grad():
             before = render(reference, code)
+        edits = torch.empty(steps, *code.shape, dtype=torch.float32, device="cpu")
+        for edit in edits:
+            edit.normal_(generator=rng)
+        edits = edits.to(code) * editable  # one copy: a GPU would wait for one at each step
         # One pass over the weights instead of ten. Some devices lack it.
         adam = torch.optim.Adam(tuned.parameters(), betas=(0.9, 0.99), fused=x.device.type in ("cpu", "cuda"))
-        for step in range(steps):
+        for step, edit in enumerate(edits):
             adam.param_groups[0]["lr"] = TUNING_RATE * _schedule(step, steps)
-            edit = torch.randn(code.shape, dtype=torch.float32, device="cpu", generator=rng).to(code) * editable
             with torch.no_grad():
                 edited_before = render(reference, code + edit)
             after, edited_after = render(tuned, torch.cat([code, code + edit])).chunk(2)

@@ -22,7 +22,7 @@ def kept_memory() -> Iterator[None]:
 
     By default, large tensors on a CPU return to the operating system when they are freed. The next tensor then costs a
     page fault for each of its pages. That was a fifth of a training step, and up to half of drawing 64x64 images.
-    It does nothing where the C library is another one.
+    With another C library it does nothing.
     """
     global _users
     try:

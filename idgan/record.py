@@ -134,7 +134,8 @@ def _eyes(value: object) -> bool:
         return False
     numbers = [number for point in value for number in point]
     fractions = all(number is not None and _number(number) and 0 <= number <= 1 for number in numbers)
-    return fractions and numbers[0] < numbers[2]
+    # Eyes that are close together, or nearly above each other, would make a cut far larger than the photo.
+    return fractions and numbers[2] - numbers[0] >= 0.05 and abs(numbers[3] - numbers[1]) <= 0.5
 
 
 ACCEPTED = {
@@ -152,7 +153,11 @@ ACCEPTED = {
     "wall_time_seconds": ("a number", _number),
     "versions": ("an object of text", _table_of(str)),
     "hardware": ("text", _text),
-    "eyes": ("two points with coordinates from 0 to 1, the left one first", _eyes),
+    "eyes": (
+        "two points with coordinates from 0 to 1, the second at least 0.05 to the right of the first and at most "
+        "0.5 above or below it",
+        _eyes,
+    ),
     "converted_from": ("a JSON value", lambda value: True),
 }
 """Field -> what it takes, in words, and the check."""

@@ -165,6 +165,13 @@ def test_an_upside_down_pair_of_eyes_turns_the_photo():
     assert cut[:20].max() == 0 and cut[30:].min() == 255
 
 
+def test_a_cut_far_larger_than_the_photo_is_refused():
+    photo = Image.new("RGB", (100, 80))
+    assert aligned_face(photo, ((30, 40), (70, 40)), ((0.45, 0.5), (0.55, 0.5)), SIDE).size == (SIDE, SIDE)
+    with pytest.raises(InvalidInputError, match="more than 8 times as wide as the photo of 100 x 80 pixels"):
+        aligned_face(photo, ((30, 40), (70, 40)), ((0.5, 0.5), (0.500000001, 0.5)), SIDE)
+
+
 def test_the_picture_shows_each_square():
     photo = Image.new("RGB", (400, 200), "black")
     faces = [((80, 80), (120, 80)), ((280, 80), (320, 80))]
@@ -197,6 +204,9 @@ def test_the_record_keeps_the_eyes():
     assert record.to_dict()["eyes"] == [list(eye) for eye in CELEBA.eyes]
     assert "eyes" not in TrainingRecord().to_dict()
     for wrong in ("left", [0.3, 0.5], [[0.3, 0.5]], [[0.7, 0.5], [0.3, 0.5]], [[0.3, 0.5], [1.7, 0.5]]):
+        with pytest.raises(InvalidInputError, match="training.eyes must be two points"):
+            TrainingRecord.from_dict({"eyes": wrong})
+    for wrong in ([[0.5, 0.5], [0.500000001, 0.5]], [[0.3, 0.1], [0.7, 0.9]]):
         with pytest.raises(InvalidInputError, match="training.eyes must be two points"):
             TrainingRecord.from_dict({"eyes": wrong})
 

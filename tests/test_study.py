@@ -403,6 +403,15 @@ def test_what_a_dry_run_prints(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_dry_run_of_table_1_counts_the_runs_that_will_be_trained(module, tmp_path):
+    """Five of InfoGAN with the first seed, and the chosen one with the second."""
+    study = module.Study("tiny", tmp_path, [0, 1], train=False)
+    (_,) = module.TABLES["1"][0](study, ["noisy-dsprites"])
+    runs = [path.name for path in study.absent if path.name.startswith("infogan")]
+    assert len(runs) == len(WEIGHTS) + 1
+    assert sum(run.endswith("seed-1") for run in runs) == 1
+
+
 def test_a_small_batch_of_a_recipe_stays_small(module, tmp_path):
     recipe = module.Study("short", tmp_path, [0]).recipe("celebahq-1024", "id-gan", 0)
     assert recipe.gan_stage.batch_size == 1

@@ -241,7 +241,7 @@ def threads_option(command: Command) -> Command:
 def idle_threads_option(command: Command) -> Command:
     """`--threads` of commands with thousands of short steps. Their threads wait for each other after every layer.
 
-    So a thread without a core of its own holds up all others. With two cores and eight busy programs, inversion took 17
+    So a thread without a core of its own holds up all others. With two cores and 12 busy programs, inversion took 17
     seconds with one thread and 42 seconds with two (benchmarks/inversion.py --compare-threads).
     """
     return _with_threads(command, "one per idle core", idle_cores)

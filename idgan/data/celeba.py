@@ -9,8 +9,8 @@ COUNT = 202_599
 EYES = ((0.381, 0.527), (0.619, 0.527))
 """Centers of the eyes in the crop, in fractions of its side.
 
-Mean over 494 images, every 30th of 15,000, as `idgan.images.faces.find_faces` finds them, made symmetric. One image has
-a standard deviation of 0.011 in each coordinate.
+Mean over 494 images, every 30th of 15,000, as `idgan.images.faces.find_faces` finds them, made symmetric. The eyes of
+single images scatter around it by 0.011 (one standard deviation) in each coordinate.
 """
 
 CELEBA = register_image_set(

@@ -9,8 +9,8 @@ COUNT = 30_000
 EYES = ((0.379, 0.485), (0.621, 0.485))
 """Centers of the eyes, in fractions of the side.
 
-Mean over 100 images, every 40th of 4,000, as `idgan.images.faces.find_faces` finds them, made symmetric. One image has
-a standard deviation of 0.009 across and 0.005 down.
+Mean over 100 images, every 40th of 4,000, as `idgan.images.faces.find_faces` finds them, made symmetric. The eyes of
+single images scatter around it by 0.009 across and 0.005 down (one standard deviation).
 """
 
 CELEBA_HQ = register_image_set(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from idgan.data import Dataset
-from idgan.errors import InvalidInputError, check_range
+from idgan.errors import InvalidInputError, brief
 from idgan.evaluation.grid_codes import mean_codes, thinned_grid
 from idgan.metrics.mig import discrete_mutual_information, discretize
 from idgan.rng import seeded_rng
@@ -84,7 +85,8 @@ def name_dims(codes: Tensor, attributes: Tensor, names: Sequence[str], min_auc: 
     Raises:
         InvalidInputError: the shapes disagree, or `min_auc` is out of range.
     """
-    check_range(0.5, 1.0 + 1e-9, exclusive=True, min_auc=min_auc)
+    if not isinstance(min_auc, Real) or not 0.5 < min_auc <= 1:
+        raise InvalidInputError(f"min_auc must be more than 0.5 and at most 1, got {brief(min_auc)}")
     auc = auc_table(codes, attributes)
     if len(names) != auc.shape[1]:
         raise InvalidInputError(f"expected one name for each of {auc.shape[1]} attributes, got {len(names)}")
@@ -135,8 +137,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _free_name(factor: str, taken: dict[str, int]) -> str:
     """The name of a factor or attribute as `idgan.dims.NAME` has it, with a number if it is taken."""
-    name = re.sub(r"\W+", "_", factor).strip("_")[:36] or "factor"
-    name = f"factor_{name}" if re.fullmatch(r"c?\d+", name) else name
+    name = re.sub(r"\W+", "_", factor).strip("_") or "factor"
+    name = (f"factor_{name}" if re.fullmatch(r"c?\d+", name) else name)[:36]
     number = 2
     while (numbered := name if number == 2 and name not in taken else f"{name}_{number}") in taken:
         number += 1

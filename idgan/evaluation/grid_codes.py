@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from idgan import __version__
 from idgan.data import Dataset, FactorGrid, content_key
 from idgan.errors import InvalidInputError
 from idgan.files import write_atomically
@@ -142,13 +143,15 @@ class GridCodes:
 def codes_file(vae: Any, dataset: Dataset, directory: Path) -> Path | None:
     """The file in `directory` for the codes of all images of `dataset` by `vae`. Its name is a hash of both.
 
+    The version of this package is hashed, too, because the code of networks may change.
+
     None if `vae` is not a registered network, which its config and its state determine, or if there are fewer than
     `MIN_KEPT` images.
     """
     config = getattr(vae, "config", None)
     if NETWORKS.name_of(type(config)) is None or len(dataset) < MIN_KEPT:
         return None
-    hashed = hashlib.sha256(f"{content_key(dataset)} {config!r}".encode())
+    hashed = hashlib.sha256(f"{__version__} {content_key(dataset)} {config!r}".encode())
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(vae.state_dict().items())}
     hashed.update(safetensors.torch.save(state))
     return directory / f"codes-{hashed.hexdigest()[:32]}.safetensors"

@@ -38,6 +38,8 @@ TILTS = (0, 30, -30, 60, -60, 90, -90)
 """Degrees by which a photo is turned until a face is found. The detector knows upright faces only."""
 SMALLEST = 4
 """Smallest distance between the eyes in pixels."""
+LARGEST_RATIO = 8
+"""Largest side of a face's square, relative to the longer side of the photo."""
 LARGEST_CUT = 4096
 """Largest side in pixels at which a face is cut before it is reduced."""
 PICTURE_SIDE = 256
@@ -172,8 +174,18 @@ def _detector() -> tuple[Any, Any]:
 
 
 def aligned_face(photo: Image.Image, found: Eyes, eyes: Eyes, side: int) -> Image.Image:
-    """The face with the eyes `found` in a photo of mode RGB as a square of `side` pixels with its eyes at `eyes`."""
+    """The face with the eyes `found` in a photo of mode RGB as a square of `side` pixels with its eyes at `eyes`.
+
+    Raises:
+        InvalidInputError: the square would be far larger than the photo.
+    """
     corner, right, down = _square(found, eyes)
+    if not math.hypot(*right) <= LARGEST_RATIO * max(photo.size):  # its memory would have no limit
+        raise InvalidInputError(
+            f"the square around a face would be more than {LARGEST_RATIO} times as wide as the photo of "
+            f"{photo.width} x {photo.height} pixels. Take a photo that shows more around the face, or cut it by hand "
+            "and leave out align (--align)"
+        )
     fine = min(LARGEST_CUT, max(side, math.ceil(math.hypot(*right))))  # about the pixels of the photo
     corners = [corner + a * right + b * down for a in (0, 1) for b in (0, 1)]
     low, high = np.floor(np.min(corners, axis=0)).astype(int) - 2, np.ceil(np.max(corners, axis=0)).astype(int) + 2

@@ -13,6 +13,9 @@ from idgan.rng import seeded_rng
 
 __all__ = ["FeatureStatistics", "fid", "fid_infinity", "frechet_distance"]
 
+ROWS = 4096
+"""Features that are centered at a time, so that no copy of all of them is made."""
+
 
 class FeatureStatistics:
     """Mean and covariance of features, in float64. `update` adds a batch, `merge` adds other statistics.
@@ -207,7 +210,7 @@ def fid_infinity(
 
     Returns:
         MetricResult. The confidence is one standard deviation of the intercept over other generated images against the
-        same real ones. It joins two parts by the root of their squares. The first is the infinitesimal jackknife: each
+        same real ones. It is the root of the sum of two squares. The first is the infinitesimal jackknife: each
         image influences the FIDs of the subsets that it is in, and these have known weights in the intercept. The
         second is the standard error of the line, which alone is too small by far, because the subsets share images.
         Details hold the subset sizes and their FIDs.
@@ -231,8 +234,11 @@ def fid_infinity(
     intercept, slope = fit @ distances
     noise = np.square(distances - intercept - slope / counts).sum() / (sizes - 2) * np.square(fit[0]).sum()
     whole = statistics[-1]
-    centered = fake_features - whole.mean
-    influence = (centered @ _slope(real, whole) * centered).sum(1) + 2 * centered @ (whole.mean - real.mean)
+    derivative, gap = _slope(real, whole), whole.mean - real.mean
+    influence = np.empty(len(fake_features))
+    for first in range(0, len(fake_features), ROWS):
+        part = fake_features[first : first + ROWS] - whole.mean
+        influence[first : first + ROWS] = (part @ derivative * part).sum(1) + 2 * part @ gap
     shares = np.zeros(len(fake_features))  # of each image in the intercept
     for rows, weight in zip(subsets, fit[0]):
         shares[rows] += weight / len(rows)

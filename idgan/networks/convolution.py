@@ -1,7 +1,8 @@
 """The 4x4 convolutions with stride 2 of Tables A.2 and A.3, with faster CPU kernels, and the layer before all maps.
 
 They compute what PyTorch's layers compute, up to rounding, and have the same states. On other devices, in compiled or
-exported programs, and under `torch.func`, they are PyTorch's layers.
+exported programs, for inputs without a batch, and under `torch.func`, they are PyTorch's layers. Forward-mode automatic
+differentiation is not supported on a CPU.
 """
 
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 __all__ = ["DownConv2d", "Unflatten", "UpConv2d"]
 
@@ -24,7 +24,7 @@ class DownConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2] % 2 or x.shape[3] % 2 or _takes_plain_kernels(x):  # odd sides have no exact transpose
+        if _takes_plain_kernels(x) or x.shape[2] % 2 or x.shape[3] % 2:  # odd sides have no exact transpose
             return super().forward(x)
         return _by_cpu(x, self.weight, self.bias, transposed=False)
 
@@ -36,7 +36,7 @@ class UpConv2d(nn.ConvTranspose2d):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if _takes_plain_kernels(x):
+        if output_size is not None or _takes_plain_kernels(x):
             return super().forward(x, output_size)
         return _by_cpu(x, self.weight, self.bias, transposed=True)
 
@@ -56,21 +56,21 @@ class Unflatten(nn.Unflatten):
 
 
 def _takes_plain_kernels(x: Tensor) -> bool:
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if x.ndim != 4 or x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True
     return torch._C._are_functorch_transforms_active()
 
 
 def _by_cpu(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
     """The convolution, or the transposed one, of `x` on a CPU."""
-    if torch.is_autocast_enabled("cpu"):  # it does not reach the inside of a Function
+    if torch.is_autocast_enabled("cpu"):  # the saved tensors must have the dtype of the output, for the backward pass
         dtype = torch.get_autocast_dtype("cpu")
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     x = x.contiguous(memory_format=torch.channels_last)  # nearly twice as fast
     if not torch.is_grad_enabled():
         return _convolution(x, weight, bias, transposed)
     trained = weight.requires_grad or (bias is not None and bias.requires_grad)
-    by_weights = _Weights.apply(x.detach(), weight, bias, transposed) if trained else None
+    by_weights = _Weights.apply((x,), weight, bias, transposed) if trained else None
     y: Tensor = _Convolution.apply(by_weights, x, weight, bias, transposed)
     return y
 
@@ -109,11 +109,14 @@ class _Weights(torch.autograd.Function):
     """A tensor without memory in the shape of the convolution's output. Its gradient becomes that of the weights.
 
     It is a node of its own, so that `torch.autograd.grad` computes the gradients of weights only where they are asked
-    for. PyTorch does not tell a node which of its gradients are not.
+    for. PyTorch does not tell a node which of its gradients are not. For the same reason, the input `x` comes in a
+    tuple: the node has no edge to it and does not run for gradients by `x`. Derivatives of the weights' gradients do
+    reach `x`.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+    def forward(ctx: Any, inputs: tuple[Tensor], weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+        (x,) = inputs
         ctx.save_for_backward(x, weight)
         ctx.transposed = transposed
         (n, _, height, width), channels = x.shape, weight.shape[1 if transposed else 0]
@@ -121,7 +124,6 @@ class _Weights(torch.autograd.Function):
         return x.new_empty(()).expand(shape)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         by_weight = _weight_gradient(x, weight, gradient, ctx.transposed) if ctx.needs_input_grad[1] else None

@@ -29,10 +29,12 @@ def table_1(study: Study, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         rows: Rows = {
             label: study.cell(name, label.lower(), code + images) for label in ("VAE", "beta-VAE", "Factor-VAE")
         }
-        label, weight = "InfoGAN", infogan_weight(study, name)
-        if weight is not None:
-            label += f", lambda {weight:g}"
-        rows[label] = study.cell(name, "infogan", code + images, **_id_weight(weight))
+        weight = infogan_weight(study, name)
+        if weight is None:  # the other seeds will train one weight. Which one does not change the number of runs
+            study.cell(name, "infogan", code + images, **_id_weight(WEIGHTS[0]))
+            rows["InfoGAN"] = {metric: {} for metric in code + images}
+        else:
+            rows[f"InfoGAN, lambda {weight:g}"] = study.cell(name, "infogan", code + images, **_id_weight(weight))
         rows["GAN"] = study.cell(name, "gan", images)
         for encoder in ("beta-VAE", "Factor-VAE"):  # its code is that of the encoder
             rows[f"ID-GAN on {encoder}"] = {metric: rows[encoder][metric] for metric in code}
@@ -59,9 +61,9 @@ def infogan_weight(study: Study, name: str) -> float | None:
     return max(scores, key=scores.__getitem__, default=None)
 
 
-def _id_weight(weight: float | None) -> dict[str, float]:
-    """The option of `Study.run` for an id_weight. None is the recipe's own."""
-    return {} if weight is None else {"gan_stage__objective__id_weight": weight}
+def _id_weight(weight: float) -> dict[str, float]:
+    """The option of `Study.run` for an id_weight."""
+    return {"gan_stage__objective__id_weight": weight}
 
 
 def table_2(study: Study, names: Sequence[str]) -> Iterator[tuple[str, str]]:

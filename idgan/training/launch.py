@@ -11,14 +11,15 @@ from types import FrameType
 __all__ = ["run_processes"]
 
 PATIENCE = 30.0
-"""Seconds that processes have to end after one of them has failed."""
+"""Seconds that processes have to end after one of them has ended with an error."""
 
 
 def run_processes(command: Sequence[str], processes: int) -> int:
     """Run `command` in as many processes, in the environment that torchrun gives to each.
 
-    SIGINT and SIGTERM are passed on. If a process fails, the others are ended. torchrun does this too, but prints a
-    traceback of its own after a SIGINT.
+    SIGINT and SIGTERM are passed on. The processes then have all the time that they need to save their state. If a
+    process fails without a signal, the others are ended. torchrun does this too, but prints a traceback of its own
+    after a SIGINT.
 
     Returns:
         The first exit status that is not 0, or 0.
@@ -29,8 +30,10 @@ def run_processes(command: Sequence[str], processes: int) -> int:
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))} | os.environ
     environment |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     children: list[subprocess.Popen[bytes]] = []
+    signals: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None = None) -> None:
+        signals.append(number)
         for child in children:
             if child.poll() is None:
                 child.send_signal(number)
@@ -40,7 +43,7 @@ def run_processes(command: Sequence[str], processes: int) -> int:
         for rank in range(processes):
             ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             children.append(subprocess.Popen(command, env=environment | ranks))
-        return _wait(children)
+        return _wait(children, signals)
     finally:
         for child in children:
             child.kill()
@@ -49,12 +52,19 @@ def run_processes(command: Sequence[str], processes: int) -> int:
             signal.signal(number, handler)
 
 
-def _wait(children: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Wait for all children. After a failure, the others are asked to end and have `PATIENCE` for it."""
-    failed, deadline = 0, float("inf")
-    while None in (codes := [child.poll() for child in children]) and time.monotonic() < deadline:
+def _wait(children: Sequence["subprocess.Popen[bytes]"], signals: Sequence[int]) -> int:
+    """Wait for all children. `signals` are those that were passed on to them so far.
+
+    After a failure, the others are asked to end, and are given up after `PATIENCE`. After a signal, all end by
+    themselves. One that takes longer than `PATIENCE` is asked once more, and is never given up: it may be saving.
+    """
+    failed, asking, deadline = 0, float("inf"), float("inf")
+    while None in (codes := [child.poll() for child in children]) and (now := time.monotonic()) < deadline:
         if any(codes) and not failed:
-            failed, deadline = next(filter(None, codes)), time.monotonic() + PATIENCE
+            failed = next(filter(None, codes))
+            asking, deadline = (now + PATIENCE, float("inf")) if signals else (now, now + PATIENCE)
+        if now >= asking:
+            asking = float("inf")
             for child in children:
                 child.terminate()
         time.sleep(0.1)

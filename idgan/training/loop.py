@@ -241,8 +241,12 @@ class Trainer:
                 if saving and not (recording or selecting):
                     self.check_losses(logged)
                 if saving:
-                    if self.leader:
-                        save_state(self.path, self.state())
+                    try:
+                        if self.leader:
+                            save_state(self.path, self.state())
+                    finally:
+                        if stopping:  # no process ends before the state is written
+                            distributed.barrier()
                     saved = time.monotonic()
                 if failure:
                     raise failure
@@ -306,7 +310,7 @@ class _Signals:
     """Context manager that notes the first SIGINT or SIGTERM in `received`.
 
     A second signal of the same kind acts as usual. Under a launcher, a process ignores it: on Ctrl-C, the terminal and
-    the launcher both send one. The launcher ends processes that do not end in time.
+    the launcher both send one.
     """
 
     def __init__(self) -> None:

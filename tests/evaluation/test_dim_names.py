@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from idgan.data import Dataset, FactorGrid
+from idgan.dims import as_names
 from idgan.errors import InvalidInputError
 from idgan.evaluation.dim_names import auc_table, factor_names, name_dims
 from idgan.networks import Posterior, VAEConfig
@@ -61,9 +62,12 @@ def test_what_tells_nothing_has_no_name():
     }
 
 
-@pytest.mark.parametrize(("factor", "name"), [("wall hue", "wall_hue"), ("c3", "factor_c3"), ("%", "factor")])
+@pytest.mark.parametrize(
+    ("factor", "name"),
+    [("wall hue", "wall_hue"), ("c3", "factor_c3"), ("%", "factor"), ("1" * 36, "factor_" + "1" * 29)],
+)
 def test_a_factors_name_becomes_one_of_a_dimension(factor, name):
-    assert factor_names(Reader([[1.0, 0, 0]]), Written((factor, "b", "d")), [0]) == {name: 0}
+    assert factor_names(Reader([[1.0, 0, 0]]), Written((factor, "b", "d")), [0]) == as_names({name: 0}, 1)
 
 
 def test_a_data_set_without_factors_gives_no_names(monkeypatch):
@@ -123,8 +127,10 @@ def test_bad_input_is_named():
         auc_table(codes, attributes.float())
     with pytest.raises(InvalidInputError, match="codes has values that are not finite"):
         auc_table(codes / 0, attributes)
-    with pytest.raises(InvalidInputError, match="min_auc must be more than 0.5"):
-        name_dims(codes, attributes, list("abcd"), min_auc=0.5)
+    for min_auc in (0.5, 1 + 1e-10, float("nan"), "0.7"):
+        with pytest.raises(InvalidInputError, match="min_auc must be more than 0.5 and at most 1, got"):
+            name_dims(codes, attributes, list("abcd"), min_auc=min_auc)
+    name_dims(codes, attributes, list("abcd"), min_auc=1)
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def kept(monkeypatch, tmp_path):
     return lambda vae: codes_file(vae, Stripes(), tmp_path)
 
 
-def test_codes_of_all_images_are_kept_for_an_equal_encoder(kept):
+def test_codes_of_all_images_are_kept_for_an_equal_encoder_and_version(kept, monkeypatch):
     torch.manual_seed(0)
     vae, other = VAEConfig(4).build().eval(), VAEConfig(4).build().eval()
     assert kept(vae) != kept(other)
@@ -103,6 +103,9 @@ def test_codes_of_all_images_are_kept_for_an_equal_encoder(kept):
     codes(torch.arange(600))
     assert not kept(vae).exists()
     whole = codes(torch.arange(640))
+    with monkeypatch.context() as patch:
+        patch.setattr(grid_codes, "__version__", "another")
+        assert not kept(vae).exists()
     other.load_state_dict(vae.state_dict())
     again = GridCodes(None, Stripes(), "cpu", progress=False, path=kept(other))  # None could encode nothing
     assert torch.equal(again(torch.arange(640)), whole)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings, strategies
 
 from idgan.errors import InvalidInputError
-from idgan.metrics import FeatureStatistics, fid, fid_infinity, frechet_distance
+from idgan.metrics import FeatureStatistics, fid, fid_infinity, frechet, frechet_distance
 
 
 def statistics(features):
@@ -239,6 +239,15 @@ def test_confidence_of_the_extrapolation_is_the_deviation_over_other_generated_i
     results = [fid_infinity(real, fake, features="", seed=seed, smallest=30) for seed, fake in enumerate(draws)]
     stated = np.sqrt(np.mean([result.confidence**2 for result in results]))
     assert 0.75 < stated / np.std([result.value for result in results], ddof=1) < 1.3
+
+
+def test_the_confidence_does_not_depend_on_the_blocks_in_which_it_is_summed(monkeypatch):
+    fake = np.random.default_rng(0).normal(size=(300, 6))
+    whole = fid_infinity(statistics(fake + 1), fake, features="", seed=0, smallest=50)
+    monkeypatch.setattr(frechet, "ROWS", 64)
+    assert fid_infinity(statistics(fake + 1), fake, features="", seed=0, smallest=50).confidence == pytest.approx(
+        whole.confidence, rel=1e-12
+    )
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -103,3 +103,35 @@ def test_gradients_of_weights_are_computed_only_where_they_are_asked_for():
     with torch.profiler.profile() as profile:
         torch.autograd.grad(y, x)
     assert not [event for event in profile.events() if event.name == "aten::convolution_backward"]
+
+
+@kinds
+def test_gradients_of_gradients_of_weights_are_those_of_the_plain_layer(kind, channels):
+    layer, plain, before = layer_and_plain(kind, channels)
+    first = torch.randn(before, dtype=torch.float64, requires_grad=True)  # it stands for a layer before
+    x = torch.randn(2, before, 4, 6, dtype=torch.float64)
+    inputs = [first, layer.weight, layer.bias]
+
+    def gradients(f):
+        y = f(x * first[:, None, None])
+        found = torch.autograd.grad(y.pow(3).sum(), inputs[1:], create_graph=True)
+        loss = sum(gradient.square().sum() for gradient in found) + y.sum()
+        loss.backward(inputs=inputs)
+        return [(each.grad, setattr(each, "grad", None))[0] for each in inputs]
+
+    torch.testing.assert_close(gradients(layer), gradients(lambda x: plain(x, layer.weight, layer.bias)))
+
+
+@kinds
+def test_an_input_without_a_batch_is_that_of_the_plain_layer(kind, channels):
+    layer, plain, before = layer_and_plain(kind, channels)
+    x = torch.randn(before, 4, 6, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), plain(x, layer.weight, layer.bias))
+
+
+def test_a_given_output_size_is_followed_or_refused():
+    layer, _, before = layer_and_plain(UpConv2d, 3)
+    x = torch.randn(2, before, 4, 4, dtype=torch.float64)
+    assert layer(x, output_size=[9, 8]).shape[2:] == (9, 8)
+    with pytest.raises(ValueError, match="output size"):
+        layer(x, output_size=[20, 20])

@@ -136,8 +136,10 @@ def test_an_interrupt_of_all_processes_leaves_one_line(tmp_path, number):
 @pytest.mark.parametrize("method", ["on_step", "on_stage_end"])
 def test_of_two_processes_one_calls_and_both_end_when_it_fails(tmp_path, tiny, method):
     options = tiny(vae_stage__precision="fp32", vae_stage__steps=3)
+    state = tmp_path / "run" / "vae" / "state.safetensors"
     script = f"""
 import os
+from pathlib import Path
 from idgan.training import Callback, train
 class Fails(Callback):
     def {method}(self, *arguments):
@@ -146,10 +148,10 @@ class Fails(Callback):
 try:
     train("dsprites", {str(tmp_path / "run")!r}, stage="vae", callbacks=[Fails()], **{options!r})
 except (ValueError, SystemExit) as error:
-    print(repr(error))
+    print(repr(error), Path({str(state)!r}).exists())
 """
-    assert launch(script) == ["called in process 0\nValueError('no')", "SystemExit(1)"]
-    assert step_of(tmp_path / "run" / "vae" / "state.safetensors") == (1 if method == "on_step" else 3)
+    assert launch(script) == ["called in process 0\nValueError('no') True", "SystemExit(1) True"]
+    assert step_of(state) == (1 if method == "on_step" else 3)
 
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "kill"])
@@ -175,6 +177,37 @@ def test_when_one_process_fails_the_launcher_ends_the_others():
     waits = "import os, sys, time; sys.exit(3) if os.environ['RANK'] == '1' else time.sleep(600)"
     assert run_processes([sys.executable, "-c", waits], 3) == 3
     assert run_processes([sys.executable, "-c", "import os; assert os.environ['WORLD_SIZE'] == '2'"], 2) == 0
+
+
+def test_after_a_signal_the_launcher_lets_a_process_save(tmp_path):
+    """Process 1 ends at once. Process 0 takes longer than the patience of the launcher."""
+    child = f"""
+import os, signal, sys, time
+from pathlib import Path
+out, rank = Path({str(tmp_path)!r}), os.environ["RANK"]
+def save(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if rank == "0":
+        time.sleep(2)
+        (out / "saved").touch()
+    sys.exit(1)
+signal.signal(signal.SIGINT, save)
+(out / rank).touch()
+time.sleep(600)
+"""
+    script = f"""
+import sys
+from idgan.training import launch
+launch.PATIENCE = 0.2
+sys.exit(launch.run_processes([sys.executable, "-c", {child!r}], 2))
+"""
+    launcher = subprocess.Popen([sys.executable, "-c", script])
+    while not ((tmp_path / "0").exists() and (tmp_path / "1").exists()):
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(timeout=300) == 1
+    assert (tmp_path / "saved").exists()
 
 
 def test_what_processes_agree_on():
