@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from idgan.codes import sweep
-from idgan.images import contact_sheet, encoder_view, side_by_side, to_pil
+from idgan.images import encoder_view, labeled_grid, side_by_side
 from idgan.plots import scatter
 from idgan.sampler import Sampler
 from idgan.study.scales import SYNTHETIC
@@ -94,18 +94,11 @@ def draw(sheet: Sheet) -> Image.Image:
 
 
 def _rows(rows: Mapping[str, Tensor], side: int, with_labels: bool) -> Image.Image:
-    """Rows of tiles of `side` px, with the labels at their left."""
-    font = ImageFont.load_default(14)
-    pictures = [to_pil(contact_sheet(_tiles(images, side), columns=len(images))[None])[0] for images in rows.values()]
-    left = math.ceil(max(font.getlength(label) for label in rows)) + 8 if with_labels else 0
-    height = pictures[0].height
-    sheet = Image.new("RGB", (left + max(picture.width for picture in pictures), height * len(pictures)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for row, (label, picture) in enumerate(zip(rows, pictures)):
-        if with_labels:
-            pen.text((0, height * row + height // 2), label, fill="black", font=font, anchor="lm")
-        sheet.paste(picture, (left, height * row))
-    return sheet
+    """Rows of tiles of `side` px, with the labels at their left. Shorter rows end in white."""
+    columns = max(map(len, rows.values()))
+    tiles = [_tiles(images, side) for images in rows.values()]
+    filled = [torch.cat([row, row.new_ones(columns - len(row), *row.shape[1:])]) for row in tiles]
+    return labeled_grid(torch.cat(filled), columns, row_labels=list(rows) if with_labels else ())
 
 
 def _tiles(x: Tensor, side: int) -> Tensor:
