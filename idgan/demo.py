@@ -24,14 +24,10 @@ from idgan.files import user_path, write_atomically
 from idgan.images import as_batch, as_rgb, save_gif, to_pil
 from idgan.sampler import Sampler
 
-__all__ = ["about", "code_ranges", "demo_page", "serve", "write_space"]
+__all__ = ["SOURCE_ADVICE", "about", "demo_page", "serve", "slider_ranges", "write_space"]
 
 SIDE = 512
 """Width and height of the pictures on the page, in pixels."""
-RANGE_SAMPLES = 4096
-"""Number of codes from which the ranges of the sliders are found."""
-RANGE_QUANTILES = (0.01, 0.99)
-"""Ends of a slider, as quantiles of the aggregated posterior."""
 MAX_SEED = 2**31 - 1
 """Largest seed in a field."""
 INVERT_STEPS = 150
@@ -49,16 +45,14 @@ footer { display: none !important; }
 """
 
 
-def code_ranges(sampler: Sampler) -> dict[int, tuple[float, float]]:
-    """The usual values of each active dimension: 1st and 99th percentile of codes from the aggregated posterior,
-    rounded outwards to tenths.
+def slider_ranges(sampler: Sampler) -> dict[int, tuple[float, float]]:
+    """The range of a slider for each active dimension: `Sampler.code_range`, rounded outwards to tenths.
 
     Returns:
         dimension -> (low, high), in the order of `Sampler.active_dims`.
     """
-    c, _ = sampler.codes(RANGE_SAMPLES, seed=0)
-    ends = c.cpu().quantile(torch.tensor(RANGE_QUANTILES), dim=0).tolist()
-    return {dim: (math.floor(10 * ends[0][dim]) / 10, math.ceil(10 * ends[1][dim]) / 10) for dim in sampler.active_dims}
+    low, high = (ends.tolist() for ends in sampler.code_range())
+    return {dim: (math.floor(10 * low[dim]) / 10, math.ceil(10 * high[dim]) / 10) for dim in sampler.active_dims}
 
 
 def about(sampler: Sampler) -> str:
@@ -131,7 +125,7 @@ class _Page:
         self.sampler = sampler
         self.name = name
         self.dims = list(sampler.active_dims)
-        self.ranges = code_ranges(sampler)
+        self.ranges = slider_ranges(sampler)
         self.has_decoder = "decoder" not in sampler.untrained
         self.has_encoder = "encoder" not in sampler.untrained
         self.has_nuisance = sampler.s_dim > 0 or len(self.dims) < sampler.c_dim
@@ -286,9 +280,9 @@ class _Page:
         x = as_batch(square, channels=self.sampler.image_channels, resolution=self.sampler.resolution)
         return self._read(x)
 
-    def align_photo(self, photo: str | None, face: float) -> list[Any]:
-        """As `read_photo`, for the face with the number `face`."""
-        return self._read(self.sampler.aligned(_given(photo), int(face)))
+    def align_photo(self, photo: str | None, face: float | None) -> list[Any]:
+        """As `read_photo`, for the face with the number `face`. An empty field is the first face."""
+        return self._read(self.sampler.aligned(_given(photo), int(face or 1)))
 
     def _read(self, x: Tensor) -> list[Any]:
         work = _Work(x.cpu(), *self.sampler.complete(self.sampler.encode(x), seed=0), self.sampler)
@@ -349,7 +343,8 @@ class _Page:
         c, s = self._codes(*code)
         chosen = [dim for dim in self.dims if dim in dims]
         animation = traversal_frames(self.sampler, c, s, dims=chosen, span=(-span, span), steps=int(frames))
-        return str(save_gif(animation, Path(self.files.name) / f"{self.name}-traversals.gif", fps=12))
+        place = Path(tempfile.mkdtemp(dir=self.files.name))  # another for each visitor
+        return str(save_gif(animation, place / f"{self.name}-traversals.gif", fps=12))
 
     # -------------------------------------------------------------- parts
 
@@ -465,11 +460,21 @@ serve(page)
 page.block_thread()
 """
 
+SOURCE = "git+https://ADDRESS_OF_THE_REPOSITORY"
+SOURCE_ADVICE = f"In requirements.txt, replace {SOURCE} by the address that you install idgan from."
+"""What the user must do before the upload. The package does not know where it was installed from."""
+REQUIREMENTS = f"""\
+# {SOURCE_ADVICE}
+# This Space was written by idgan {__version__}. An address may end in @TAG or @COMMIT to pin a version.
+idgan[demo,faces] @ {SOURCE}
+"""
+
 
 def write_space(directory: str | Path, model: str) -> list[Path]:
     """Write the files of a Space of the Hugging Face Hub with the page of `model`: app.py, requirements.txt, README.md.
 
-    Upload the directory with `hf upload ORG/NAME DIRECTORY --repo-type space`.
+    First put the address of idgan into requirements.txt, see `SOURCE_ADVICE`. Then upload the directory with
+    `hf upload ORG/NAME DIRECTORY --repo-type space`.
 
     Args:
         directory: a directory, which need not exist.
@@ -495,8 +500,9 @@ def write_space(directory: str | Path, model: str) -> list[Path]:
     lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items())
     contents = {
         "app.py": APP.format(model=model, title=title),
-        "requirements.txt": f"idgan[demo,faces]=={__version__}\n",
-        "README.md": f"---\n{lines}---\n\nA page to play with the model `{model}` of idgan.\n",
+        "requirements.txt": REQUIREMENTS,
+        "README.md": f"---\n{lines}---\n\nA page to play with the model `{model}` of idgan.\n\n"
+        f"<!-- Before the upload: {SOURCE_ADVICE} -->\n",
     }
     place = user_path(directory)
     for name, content in contents.items():

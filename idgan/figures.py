@@ -205,10 +205,7 @@ def interpolation_sheet(
         start, end, steps: see `interpolation`.
         names: what the two ends are called.
     """
-    c, s = interpolation(start, end, steps)
-    tiles = {"generator": _tiles_of(sampler, c, s)}
-    if "decoder" not in sampler.untrained:
-        tiles["VAE decoder"] = encoder_view(sampler.decode(c).cpu(), tiles["generator"].shape[-1])
+    tiles = _interpolated(sampler, start, end, steps)
     columns = [names[0], *(f"{weight:.0%}" for weight in _weights(steps)[1:-1]), names[1]]
     return _sheet([_Panel("", torch.cat(list(tiles.values())), steps, list(tiles), columns)])
 
@@ -217,10 +214,7 @@ def interpolation_frames(
     sampler: Sampler, start: Codes, end: Codes, steps: int = 30, names: Sequence[str] = ("A", "B")
 ) -> list[Image.Image]:
     """An interpolation as an animation, forward and back. Arguments as in `interpolation_sheet`."""
-    c, s = interpolation(start, end, steps)
-    tiles = {"generator": _tiles_of(sampler, c, s)}
-    if "decoder" not in sampler.untrained:
-        tiles["VAE decoder"] = encoder_view(sampler.decode(c).cpu(), tiles["generator"].shape[-1])
+    tiles = _interpolated(sampler, start, end, steps)
     forward = []
     for step, weight in enumerate(_weights(steps)):
         frame = torch.stack([images[step] for images in tiles.values()])
@@ -229,6 +223,15 @@ def interpolation_frames(
         panel = _Panel("", frame, len(tiles), column_labels=list(tiles), tile_labels=labels)
         forward.append(_grid(panel, MIN_TEXT_SIZE, MIN_FRAME))
     return forward + forward[-2:0:-1]
+
+
+def _interpolated(sampler: Sampler, start: Codes, end: Codes, steps: int) -> dict[str, Tensor]:
+    """Tiles of an interpolation (steps, C, H, W), of one size: by the generator and a trained decoder."""
+    c, s = interpolation(start, end, steps)
+    tiles = {"generator": _tiles_of(sampler, c, s)}
+    if "decoder" not in sampler.untrained:
+        tiles["VAE decoder"] = encoder_view(sampler.decode(c).cpu(), tiles["generator"].shape[-1])
+    return tiles
 
 
 def _weights(steps: int) -> list[float]:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
 
 from idgan.codes import MAX_COUNT, as_dims, as_rows, change, common_size, sweep
 from idgan.data.image_set import eyes_of
 from idgan.dims import as_dim, as_names
-from idgan.errors import InvalidInputError, brief, check_integer
+from idgan.errors import InvalidInputError, brief, check_integer, check_range
 from idgan.images import as_batch, default_batch_size, encoder_view, to_unit
 from idgan.images.faces import Eyes, align_faces, check_eyes
 from idgan.inversion import Inversion, tune_generator
@@ -153,12 +152,16 @@ class Sampler(nn.Module):
         """Lowest and highest value of each code dimension over the bank, without its tails: (c_dim,) each.
 
         `share` of the posterior means lie between them. Without a bank, it is the range of N(0, 1).
+
+        Raises:
+            InvalidInputError: `share` is not more than 0 and less than 1.
         """
-        tail = (1 - share) / 2
-        codes = self.bank.mean
-        if len(codes) == 1:
-            codes = Normal(0.0, 1.0).icdf(torch.linspace(1e-4, 1 - 1e-4, 1000))[:, None].expand(-1, self.c_dim)
-        low, high = codes.quantile(torch.tensor([tail, 1 - tail]), dim=0)
+        check_range(0, 1, exclusive=True, share=share)
+        ends = torch.tensor([(1 - share) / 2, (1 + share) / 2], dtype=torch.float32, device="cpu")
+        if self.has_bank:
+            low, high = self.bank.mean.quantile(ends, dim=0)
+        else:
+            low, high = torch.special.ndtri(ends)[:, None].expand(-1, self.c_dim)
         return low, high
 
     # -------------------------------------------------------------- codes to images
@@ -402,8 +405,11 @@ class Sampler(nn.Module):
         render = lambda network, code: to_unit(network(code)).clamp(0, 1)
         code = torch.cat([s_rows, c_rows], dim=1)
         generator = tune_generator(self.generator, render, images, code, editable, int(steps), _rng(seed), progress)
-        info = self.info | {"name": f"{self.info.get('name', 'unnamed')}, tuned to {len(images)} images"}
-        return Sampler(self.config, self.vae, generator, self.bank, info).to(self.device)
+        count = "one image" if len(images) == 1 else f"{len(images)} images"
+        info = self.info | {"name": f"{self.info.get('name', 'unnamed')}, tuned to {count}"}
+        own = Sampler(self.config, self.vae, generator, self.bank, info).to(self.device)
+        own.origin = self.origin
+        return own
 
     def _features(self, x: Tensor) -> list[Tensor]:
         """Hidden features of the encoder for images (N, C, H, H) in [0, 1], or the posterior mean if it offers none."""

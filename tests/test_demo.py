@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import yaml
 from PIL import Image
 
 import idgan
-from idgan.demo import code_ranges, demo_page, serve, write_space
+from idgan.demo import SOURCE_ADVICE, _Page, demo_page, serve, slider_ranges, write_space
 from idgan.errors import IdganError, InvalidInputError
 from idgan.figures import enlarged
 from idgan.images import save_png, to_pil
@@ -190,11 +191,19 @@ def test_an_animation_is_made(page):
 
 
 def test_sliders_span_the_usual_codes(sampler):
-    ranges = code_ranges(sampler)
+    ranges = slider_ranges(sampler)
     assert list(ranges) == sampler.active_dims
     c, _ = sampler.codes(2000, seed=1)
     for dim, (low, high) in ranges.items():
         assert 0.96 < ((c[:, dim] >= low) & (c[:, dim] <= high)).float().mean() < 0.999
+
+
+def test_visitors_do_not_share_a_gif(sampler):
+    page = _Page(gradio, sampler, "dsprites")
+    dims, code = sampler.active_dims[:1], [0.0] * len(sampler.active_dims)
+    first, second = (Path(page.draw_animation(dims, span, 3, 0, 0, *code)) for span in (1, 2))
+    assert first != second and first.read_bytes() != second.read_bytes()
+    assert Path(page.files.name) in first.parents
 
 
 def test_a_port_that_is_taken_is_named(sampler):
@@ -234,7 +243,9 @@ def test_a_space_is_written_with_its_front_matter(tmp_path):
     assert front["sdk"] == "gradio" and front["sdk_version"] == gradio.__version__
     assert front["app_file"] == "app.py" and front["models"] == ["org/sprites"]
     requirements = (tmp_path / "space" / "requirements.txt").read_text()
-    assert requirements == f"idgan[demo,faces]=={idgan.__version__}\n"
+    assert SOURCE_ADVICE in requirements and requirements.splitlines()[-1].startswith(
+        "idgan[demo,faces] @ git+https://"
+    )
     assert write_space(tmp_path / "space", "org/sprites@v1") == paths
     with pytest.raises(InvalidInputError, match=r"README\.md exists with another content"):
         (tmp_path / "space" / "README.md").write_text("mine")

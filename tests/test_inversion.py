@@ -263,7 +263,7 @@ def test_the_tuned_generator_draws_the_image(sampler):
     assert all(map(torch.equal, sampler.state_dict().values(), before.state_dict().values()))
     assert own.vae is sampler.vae and torch.equal(own.bank.mean, sampler.bank.mean)
     assert not any(parameter.requires_grad for parameter in own.parameters())
-    assert own.info["name"] == "unnamed, tuned to 1 images"
+    assert own.info["name"] == "unnamed, tuned to one image"
 
 
 def test_tuning_keeps_the_effect_of_edits(sampler, monkeypatch):

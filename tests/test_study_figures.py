@@ -45,10 +45,17 @@ def test_rows_of_tiles_with_their_labels_at_the_left():
     side = 256
     right, bottom = width - 8 - 2, height - 8 - 2  # a gap, and the padding of the sheet
     for column, row, value in (0, 0, 0.2), (1, 0, 0.4), (0, 1, 0.6), (1, 1, 0.6):
-        left, top = right - (2 - column) * (side + 2) + 2, bottom - (2 - row) * side - (1 - row) * 4
+        left, top = right - (2 - column) * (side + 2) + 2, bottom - (2 - row) * side - (1 - row) * 2
         assert (x[:, top : top + side, left : left + side] == round(255 * value)).all()
     labels = x[:, 40:, : right - 2 * (side + 2)]
     assert (labels[:, : side // 2 + 40] < 100).any() and (labels[:, side + 10 :] < 100).any()
+
+
+def test_a_shorter_row_ends_in_white():
+    rows = {"long": gray(0.2, 3), "short": gray(0.4, 1)}
+    x = pil_to_tensor(draw([Panel("", rows)]))
+    below = x[:, -8 - 2 - 256 : -8 - 2, -8 - 2 - 3 * 258 + 2 : -8 - 2]
+    assert (below[..., :256] == 102).all() and (below[..., 258:] == 255).all()
 
 
 def test_a_panel_with_the_labels_of_its_neighbour_shows_none():

@@ -55,12 +55,12 @@ def dims(model: str, names: dict[str, int], measure: bool, data: Any, as_json: b
     idgan edit runs/faces photo.png --set smile=+2
     """
     from idgan import zoo
-    from idgan.zoo.naming import measured_names, name_dims
+    from idgan.zoo.naming import measured_names, write_names
 
     if names or measure:
         found = measured_names(model, data) if measure else {}
         taken = set(names.values())
-        name_dims(model, {**{name: dim for name, dim in found.items() if dim not in taken}, **names})
+        write_names(model, {**{name: dim for name, dim in found.items() if dim not in taken}, **names})
     sampler = zoo.load(model, device="cpu")
     low, high = sampler.code_range()
     names_of = {dim: name for name, dim in sampler.dims.items()}

@@ -132,7 +132,8 @@ def encode(
     """Encode images.
 
     IMAGES are files and folders. The output is JSON with mean and standard deviation of q(c|x) in every dimension. If
-    --out is a directory, each image gets a file of its own, and with --align also a picture that shows what was cut.
+    --out is a directory, each image gets a file of its own, and with --align also a picture NAME-cut.png that shows
+    what was cut.
 
     \b
     idgan encode dsprites sprite.png
@@ -141,11 +142,12 @@ def encode(
     import json
 
     from idgan.files import write_atomically
-    from idgan.images import save_png
+    from idgan.images import as_batch, contact_sheet, save_png
 
     sources = sources_of(images)
     separate = out is not None and OutputPlace.is_directory(out)
     results = results_of(sources, Path(out), ".json") if out and separate else []
+    cuts = results_of(sources, Path(out), "-cut.png") if out and separate and align is not False else []
     sampler = load_model(model, device)
     reading, failures = Reading(sampler, crop, align), Failures(len(sources))
 
@@ -160,8 +162,9 @@ def encode(
         everything += codes
         if separate:
             write_atomically(results[number], json.dumps(content(codes), indent=2) + "\n")
-            for picture in pictures:
-                save_png(picture, results[number].with_suffix(".png"))
+            if pictures:  # one for each page of the file
+                pages = as_batch(pictures, channels=3, resolution=pictures[0].width)
+                save_png(contact_sheet(pages, padding=0), cuts[number])
             click.echo(f"{results[number]}: codes of {sampler.c_dim} dimensions ({len(codes)})")
     if everything and out and not separate:
         write_atomically(out, json.dumps(content(everything), indent=2) + "\n")

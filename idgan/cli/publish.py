@@ -57,6 +57,8 @@ def publish(
     from idgan.zoo import manifest as zoo_manifest
     from idgan.zoo.publish import publish as send
 
+    if space and dry_run:
+        raise click.UsageError("--dry-run writes nothing, so it excludes --space")
     name = name or repo.rpartition("/")[2]
     if manifest:  # checked now, because after the upload it would be too late
         if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
@@ -66,7 +68,7 @@ def publish(
             )
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
-    if space and not dry_run:
+    if space:
         from idgan.demo import write_space
 
         write_space(space, f"{repo}@{revision}" if revision else repo)
@@ -81,8 +83,11 @@ def publish(
     if manifest and not dry_run:
         zoo_manifest.write_entry(manifest, name, entry)
         click.echo(f"{manifest} has it as {name}", err=True)
-    if space and not dry_run:
-        click.echo(f"{space} is a Space; `hf upload ORG/NAME {space} --repo-type space` publishes it", err=True)
+    if space:
+        from idgan.demo import SOURCE_ADVICE
+
+        click.echo(f"{space} is a Space. {SOURCE_ADVICE}", err=True)
+        click.echo(f"Then `hf upload ORG/NAME {space} --repo-type space` publishes it", err=True)
 
 
 @click.command()

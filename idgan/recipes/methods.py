@@ -190,11 +190,11 @@ def beta_tcvae(recipe: Recipe) -> Recipe:
 
 @register_method("growing-vae")
 def growing_vae(recipe: Recipe) -> Recipe:
-    """A VAE with a growing code alone. If stage 1 of the recipe is one, it stays as it is."""
-    stage = _vae_stage(recipe)
+    """A VAE with a growing code alone. If stage 1 of the recipe is one, its schedule stays as it is."""
+    stage = replace(_vae_stage(recipe), optimizers=dict(GROWING_OPTIMIZERS))
     if not isinstance(stage.objective, GrowingVAEConfig):
         objective = GrowingVAEConfig(likelihood=_likelihood(recipe), phases=growing_phases(stage.steps))
-        stage = replace(stage, objective=objective, optimizers=dict(GROWING_OPTIMIZERS))
+        stage = replace(stage, objective=objective)
     one_stage = replace(recipe, vae_stage=stage, gan_stage=None, init_vae_from="")
     return _with_decoder_as_generator(one_stage, "growing-vae", None)
 

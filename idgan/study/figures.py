@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from idgan.codes import sweep
-from idgan.images import contact_sheet, encoder_view, side_by_side, to_pil
+from idgan.images import encoder_view, labeled_grid, side_by_side
 from idgan.plots import scatter
 from idgan.sampler import Sampler
 from idgan.study.scales import SYNTHETIC
 from idgan.study.study import Study
 from idgan.study.table import Cell, metric_title, paired_values
-from idgan.study.tables import WEIGHTS
+from idgan.study.tables import WEIGHTS, infogan_weight
 
 __all__ = ["FIGURES", "Figure", "Panel", "decoder_and_generator", "draw", "methods", "nuisances", "traversals"]
 
@@ -94,18 +94,11 @@ def draw(sheet: Sheet) -> Image.Image:
 
 
 def _rows(rows: Mapping[str, Tensor], side: int, with_labels: bool) -> Image.Image:
-    """Rows of tiles of `side` px, with the labels at their left."""
-    font = ImageFont.load_default(14)
-    pictures = [to_pil(contact_sheet(_tiles(images, side), columns=len(images))[None])[0] for images in rows.values()]
-    left = math.ceil(max(font.getlength(label) for label in rows)) + 8 if with_labels else 0
-    height = pictures[0].height
-    sheet = Image.new("RGB", (left + max(picture.width for picture in pictures), height * len(pictures)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for row, (label, picture) in enumerate(zip(rows, pictures)):
-        if with_labels:
-            pen.text((0, height * row + height // 2), label, fill="black", font=font, anchor="lm")
-        sheet.paste(picture, (left, height * row))
-    return sheet
+    """Rows of tiles of `side` px, with the labels at their left. Shorter rows end in white."""
+    columns = max(map(len, rows.values()))
+    tiles = [_tiles(images, side) for images in rows.values()]
+    filled = [torch.cat([row, row.new_ones(columns - len(row), *row.shape[1:])]) for row in tiles]
+    return labeled_grid(torch.cat(filled), columns, row_labels=list(rows) if with_labels else ())
 
 
 def _tiles(x: Tensor, side: int) -> Tensor:
@@ -222,12 +215,14 @@ def _informative_dims(sampler: Sampler) -> list[int]:
 
 def disentanglement_and_quality(study: Study, names: Sequence[str]) -> Drawn:
     """Figure 3. Each run of Table 1 is a point."""
-    encoders = {"VAE": "vae", "beta-VAE": "beta-vae", "FactorVAE": "factor-vae", "InfoGAN": "infogan"}
+    encoders = {"VAE": "vae", "beta-VAE": "beta-vae", "FactorVAE": "factor-vae"}
     for metric in ("fvm", "mig"):
         groups: dict[str, list[tuple[str, float, float]]] = {}
         distances: list[Cell] = []
         for name in names:
             cells = {label: study.cell(name, method, [metric, "fid"]) for label, method in encoders.items()}
+            weight = infogan_weight(study, name) or WEIGHTS[0]  # as in Table 1
+            cells["InfoGAN"] = study.cell(name, "infogan", [metric, "fid"], gan_stage__objective__id_weight=weight)
             for label in ("beta-VAE", "FactorVAE"):
                 images = study.cell(name, "id-gan", ["fid"], encoder=encoders[label])
                 cells[f"ID-GAN on {label}"] = {metric: cells[label][metric], **images}

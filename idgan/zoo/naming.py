@@ -17,7 +17,7 @@ from idgan.zoo.manifest import CONFIG_FILE, read_saved_model
 from idgan.zoo.models import load, resolve
 from idgan.zoo.weights import CHECKPOINT_FILE, read_file, write_info
 
-__all__ = ["measured_names", "name_dims"]
+__all__ = ["measured_names", "write_names"]
 
 RESULTS_FILE = "results.json"
 
@@ -43,7 +43,7 @@ def measured_names(
     return factor_names(sampler.vae, dataset, sampler.active_dims)
 
 
-def name_dims(model: str | os.PathLike[str], names: Mapping[str, int], *, keep: bool = True) -> Path:
+def write_names(model: str | os.PathLike[str], names: Mapping[str, int], *, keep: bool = True) -> Path:
     """Write names of code dimensions into a checkpoint. Networks, and results measured on them, stay valid.
 
     Args:
@@ -57,6 +57,9 @@ def name_dims(model: str | os.PathLike[str], names: Mapping[str, int], *, keep: 
     Raises:
         InvalidInputError: a name is malformed, a dimension does not exist or has two names, or `model` is no file or
             directory of the user's.
+        ManifestError: the `config.json` of a saved model is damaged or not of this package.
+        CorruptWeightsError: the checkpoint is not the one that `config.json` describes.
+        CheckpointError: the checkpoint is malformed.
     """
     place = user_path(model)
     path = place / CHECKPOINT_FILE if place.is_dir() else place
@@ -65,14 +68,20 @@ def name_dims(model: str | os.PathLike[str], names: Mapping[str, int], *, keep: 
             f"names are written into a run directory or a .safetensors file, and {model} is neither; "
             f"`cp {resolve(model).path} mine.safetensors` makes a file of a model in the zoo"
         )
-    file = read_file(path)
+    config = path.with_name(CONFIG_FILE)
+    saved = read_saved_model(config) if path.name == CHECKPOINT_FILE and config.is_file() else None
+    file = read_file(path, saved.weights.sha256, saved.weights.bytes) if saved else read_file(path)
     names = as_names(names, file.config.c_dim)
     renamed = set(names.values())
     old: Mapping[str, int] = as_names(file.info.get("dims"), file.config.c_dim) if keep else {}
     kept = {name: dim for name, dim in old.items() if dim not in renamed and name not in names}
     write_info(file, {**file.info, "dims": {**kept, **names}})
     _keep_results(path, file.sha256)
-    _keep_config(path)
+    if saved is not None:
+        renamed_file = read_file(path)
+        weights = replace(saved.weights, sha256=renamed_file.sha256, bytes=len(renamed_file.data))
+        saved = replace(saved, weights=weights, dims=renamed_file.info["dims"])
+        write_atomically(config, json.dumps(saved.to_json(), indent=2) + "\n")
     return path
 
 
@@ -83,13 +92,3 @@ def _keep_results(checkpoint: Path, old_sha256: str) -> None:
     if isinstance(content, dict) and content.get("sha256") == old_sha256:
         content["sha256"] = read_file(checkpoint).sha256
         write_atomically(results, json.dumps(content, indent=2) + "\n")
-
-
-def _keep_config(checkpoint: Path) -> None:
-    """State the new hash and names of a renamed checkpoint in the `config.json` beside it, if it is a saved model."""
-    config = checkpoint.with_name(CONFIG_FILE)
-    if config.is_file():
-        file, saved = read_file(checkpoint), read_saved_model(config)
-        weights = replace(saved.weights, sha256=file.sha256, bytes=len(file.data))
-        saved = replace(saved, weights=weights, dims=file.info["dims"])
-        write_atomically(config, json.dumps(saved.to_json(), indent=2) + "\n")

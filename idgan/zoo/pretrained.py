@@ -44,7 +44,9 @@ CARD_FILE = "README.md"
 FILES = (CHECKPOINT_FILE, CONFIG_FILE, CARD_FILE, "samples.png", "traversals.png")
 SAMPLES = 36
 """Images in samples.png."""
-ABSOLUTE = r"/|~|\\\\|[A-Za-z]:[/\\]|file:"
+WINDOWS = r"\\\\|[A-Za-z]:\\"
+"""The beginning of an absolute path on Windows."""
+ABSOLUTE = rf"/|~|{WINDOWS}|[A-Za-z]:/|file:"
 """The beginning of an absolute path on any operating system."""
 
 
@@ -285,19 +287,19 @@ def _without_private_paths(value: Any) -> Any:
         return [_without_private_paths(content) for content in value]
     if not isinstance(value, str):
         return value
-    if re.match(ABSOLUTE, value):
-        return _last_part(value)
+    if re.match(ABSOLUTE, value) and (re.match(WINDOWS, value) or not re.search(r"\s--?\w", value)):
+        return _last_part(value)  # one path, maybe with spaces: no command, which has options
     try:
         words = shlex.split(value)
     except ValueError:
-        words = [value]
+        words = value.split()
     cut = [_last_part(word) for word in words]
-    return value if cut == words else shlex.join(cut)
+    return value if cut == words else shlex.join(cut) if len(cut) > 1 else cut[0]
 
 
 def _last_part(word: str) -> str:
     """The last part of an absolute path, also behind `name=`. Other words stay as they are."""
-    name, equals, path = word.rpartition("=")
-    if not re.match(ABSOLUTE, path):
+    match = re.match(rf"((?:[^/\\~=]*=)*)(?={ABSOLUTE})", word)
+    if match is None:
         return word
-    return name + equals + re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+    return match[1] + re.split(r"[/\\]", word[match.end() :].rstrip("/\\"))[-1]

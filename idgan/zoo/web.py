@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from idgan.demo import about, code_ranges
+from idgan.demo import about, slider_ranges
 from idgan.errors import InvalidInputError
 from idgan.files import read_json, user_path, write_atomically
 from idgan.sampler import Sampler
@@ -31,45 +31,52 @@ def write_web_page(
     """Write a page that runs `sampler` in a browser to `directory`. Any static web server can serve it.
 
     The networks are ONNX files, which are checked against the sampler. The page has the codes of the seeds below
-    `SEEDS`, so it draws the images of `Sampler.sample(seed=...)`. The page itself is written last.
+    `SEEDS`, rounded to 6 decimal places, so it draws almost the images of `Sampler.sample(seed=...)`. The page itself
+    is written last.
 
     Args:
         sampler: the model.
-        directory: where to write. It need not exist.
+        directory: a missing or empty directory, or one of an earlier page, which is replaced.
         name: what the page calls the model.
         runtime: directory of the npm package onnxruntime-web. By default node_modules/onnxruntime-web.
 
     Returns:
-        {"directory", "bytes", "runtime", "differences"}: the version of onnxruntime-web, and the largest absolute
-        differences from the sampler by part.
+        {"directory", "bytes", "runtime", "differences"}: the size of the files of the page, the version of
+        onnxruntime-web, and the largest absolute differences from the sampler by part.
 
     Raises:
-        InvalidInputError: the runtime is missing, or `directory` has another index.html.
+        InvalidInputError: the runtime is missing, or `directory` holds something else.
         MissingDependencyError: ONNX needs the extra `export`.
         IdganError: a network computes something else than the sampler.
     """
     place = user_path(directory)
     index = place / "index.html"
-    if index.exists() and MARK not in index.read_text(errors="replace"):
+    if index.is_file() and MARK not in index.read_text(errors="replace"):
         raise InvalidInputError(f"{index} is another page; choose another directory")
+    if place.exists() and not place.is_dir():
+        raise InvalidInputError(f"{place} is not a directory")
+    if not index.is_file() and place.exists() and any(place.iterdir()):
+        raise InvalidInputError(f"{place} holds other files and no page of idgan; choose an empty or missing directory")
     source, version = _find_runtime(runtime)
     parts = ["generator"] + ["decoder"] * ("decoder" not in sampler.untrained)
-    differences = {}
+    differences, size = {}, 0
     for part in parts:
         result = export(sampler, place / f"{part}.onnx", part=part, format="onnx")
         differences[part] = result["differences"]["images"]
-    for file in RUNTIME_FILES:
-        write_atomically(place / "runtime" / file, (source / "dist" / file).read_bytes())
-    write_atomically(place / "runtime" / "package.json", (source / "package.json").read_bytes())  # version, license
-    write_atomically(place / "model.json", json.dumps(_facts(sampler, name, parts)))
-    write_atomically(index, files("idgan.zoo").joinpath("web_page.html").read_text("utf-8"))
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        size += result["bytes"]
+    contents = {f"runtime/{file}": (source / "dist" / file).read_bytes() for file in RUNTIME_FILES}
+    contents["runtime/package.json"] = (source / "package.json").read_bytes()  # version, license
+    contents["model.json"] = json.dumps(_facts(sampler, name, parts)).encode()
+    contents["index.html"] = files("idgan.zoo").joinpath("web_page.html").read_bytes()
+    for file, content in contents.items():
+        write_atomically(place / file, content)
+        size += len(content)
     return {"directory": str(place), "bytes": size, "runtime": f"{PACKAGE} {version}", "differences": differences}
 
 
 def _facts(sampler: Sampler, name: str, parts: list[str]) -> dict[str, Any]:
     """What the page must know about the model, as JSON."""
-    ranges = code_ranges(sampler)
+    ranges = slider_ranges(sampler)
     c, s = (torch.cat(rows) for rows in zip(*(sampler.codes(1, seed) for seed in range(SEEDS))))
     return {
         "name": name,

@@ -53,7 +53,9 @@ def test_what_cannot_be_named(fail):
         "dims", "dsprites", "--name", "a=1"
     )
     assert "size must be a code dimension from 0 to 2, got 3" in fail("dims", "runs/small", "--name", "size=3")
-    assert "is not NAME=DIMENSION, such as smile=3; a name has up to 40 ASCII letters" in fail("dims", "runs/small", "--name", "c3=1", code=2)
+    assert "is not NAME=DIMENSION, such as smile=3; a name has up to 40 ASCII letters" in fail(
+        "dims", "runs/small", "--name", "c3=1", code=2
+    )
     assert "given twice" in fail("dims", "runs/small", "--name", "a=1", "--name", "a=2", code=2)
 
 

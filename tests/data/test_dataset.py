@@ -54,7 +54,16 @@ def registries(monkeypatch):
 def test_the_data_sets_of_the_package_have_names():
     assert set(DATASETS) == {
         *("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites"),
-        *("celeba-64", "celeba-128", "celeba-256", "celebahq-1024", "chairs-64", "cars-64"),
+        *(
+            "celeba-64",
+            "celeba-128",
+            "celeba-256",
+            "celebahq-256",
+            "celebahq-512",
+            "celebahq-1024",
+            "chairs-64",
+            "cars-64",
+        ),
     }
     assert {DATASETS.package_of(name) for name in DATASETS} == {"idgan"}
 
@@ -128,7 +137,8 @@ def test_one_call_registers_an_image_set_with_its_data_sets_and_its_preparation(
     for i in range(2):
         Image.fromarray(np.full((40, 40, 3), 100 * i, np.uint8)).save(tmp_path / f"{i}.png")
     monkeypatch.setenv("IDGAN_DATA", str(tmp_path.with_name("data")))
-    assert "Cats: their middle." in CliRunner().invoke(main, ["prepare", "--help"]).stdout
+    assert "Cats." in CliRunner().invoke(main, ["prepare", "--help"]).stdout
+    assert "Cats: their middle." in CliRunner().invoke(main, ["prepare", "cats", "--help"]).stdout
     result = CliRunner().invoke(main, ["prepare", "cats", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "cats-16: 2 images of 16x16" in result.stdout

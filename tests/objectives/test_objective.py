@@ -115,14 +115,14 @@ def test_a_user_registers_an_objective(monkeypatch):
 
 
 def test_class_hierarchies_are_at_most_three_deep():
-    for config_class in OBJECTIVES.values():
-        bases = [base for base in config_class.__mro__ if base.__module__.startswith("idgan.")]
-        assert len(bases) <= 3, config_class
-    pending = [Objective]
-    for kind in pending:
-        pending += kind.__subclasses__()
-        bases = [base for base in kind.__mro__ if base.__module__.startswith("idgan.")]
-        assert len(bases) <= 3, kind
+    def depth(kind):
+        bases = [base for base in kind.__bases__ if base.__module__.startswith("idgan.")]
+        return 1 + max(map(depth, bases), default=0)
+
+    kinds = [*OBJECTIVES.values(), Objective]
+    for kind in kinds:
+        kinds += [] if kind in OBJECTIVES.values() else kind.__subclasses__()
+        assert depth(kind) <= 3, kind
 
 
 def test_freeze_stops_gradients_of_the_module_but_not_through_it():
@@ -280,7 +280,7 @@ def test_a_vae_objective_refuses_an_encoder_without_a_decoder(config):
 
 
 def test_info_gan_refuses_a_network_without_the_layers_that_it_shares():
-    with pytest.raises(InvalidInputError, match="InfoGAN needs .*; EncoderOnly has no features, encoder, decoder"):
+    with pytest.raises(InvalidInputError, match="InfoGAN needs .*; EncoderOnly has no features, encoder"):
         InfoGANConfig().build(EncoderOnly(), nn.Identity(), nn.Identity())
 
 

@@ -19,7 +19,7 @@ from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
 from idgan.zoo.manifest import DataSet, SavedModel, read_saved_model
-from idgan.zoo.naming import name_dims
+from idgan.zoo.naming import write_names
 from idgan.zoo.pretrained import FILES
 from idgan.zoo.publish import publish
 from idgan.zoo.weights import write_checkpoint
@@ -112,12 +112,43 @@ def test_a_changed_model_loses_the_results_and_says_where_it_comes_from(saved, t
 
 def test_names_of_dimensions_are_in_config_and_card(saved, tmp_path):
     """Names that are given to a saved model change its file, its hash and its config alike."""
-    name_dims(saved, {"size": 2})
+    write_names(saved, {"size": 2})
     model = idgan.load(saved)
     assert (model.dims, model.origin.saved.dims) == ({"size": 2}, {"size": 2})
     again = model.save_pretrained(tmp_path / "again")
     assert "`size` (c2): " in (again / "README.md").read_text()
     assert [metric["value"] for metric in read_saved_model(again / "config.json").metrics] == [0.25]
+
+
+def test_another_checkpoint_beside_a_saved_model_is_named_alone(saved):
+    other = write_checkpoint(saved / "other.safetensors", make({}))
+    config = (saved / "config.json").read_bytes()
+    write_names(other, {"size": 2})
+    assert idgan.load(other).dims == {"size": 2} and idgan.load(saved).dims == {}
+    assert (saved / "config.json").read_bytes() == config
+
+
+def test_names_are_not_written_into_what_is_no_saved_model(saved):
+    """Another checkpoint in its place, and a config.json of another tool: nothing is written."""
+    path, config = saved / "model.safetensors", saved / "config.json"
+    write_checkpoint(path, make({"name": "swapped"}))
+    before = path.read_bytes(), config.read_bytes()
+    with pytest.raises(CorruptWeightsError, match="expected sha256|bytes"):
+        write_names(saved, {"size": 2})
+    assert (path.read_bytes(), config.read_bytes()) == before
+    config.write_text('{"model_type": "bert"}')
+    with pytest.raises(ManifestError, match=r"config\.json"):
+        write_names(path, {"size": 2})
+    assert (path.read_bytes(), config.read_text()) == (before[0], '{"model_type": "bert"}')
+
+
+def test_a_tuned_model_says_where_it_comes_from(saved, tmp_path):
+    model = idgan.load(saved)
+    x = model.sample(n=1, seed=0)
+    own = model.tuned(x, *model.codes(1, 0), steps=1, progress=False)
+    config = read_saved_model(own.save_pretrained(tmp_path / "own") / "config.json")
+    assert (config.name, config.changed_from) == ("ours, tuned to one image", model.origin.sha256)
+    assert config.metrics == ()
 
 
 def test_a_model_that_was_never_in_a_file_is_saved(tmp_path):
@@ -177,6 +208,27 @@ def test_results_of_another_checkpoint_are_not_taken(run, tmp_path):
     write_checkpoint(run / "model.safetensors", make({"name": "ours"}))
     place = idgan.load(run).save_pretrained(tmp_path / "saved")
     assert read_saved_model(place / "config.json").metrics == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "public"),
+    [
+        ("/home/me/lr=0.1/run", "run"),
+        ("/home/me/my runs/a=1", "a=1"),
+        ("--out=/home/me/lr=0.1/run", "--out=run"),
+        ("--set=data=/home/me/x", "--set=data=x"),
+        ("idgan train x --data /home/me/lr=0.1/x", "idgan train x --data x"),
+        ("/home/u/venv/bin/idgan train x --set a=b", "idgan train x --set a=b"),
+        ("/home/u/bin/idgan train x --out /home/u/run", "idgan train x --out run"),
+        (r"C:\Users\me\my runs\run", "run"),
+        ("idgan train x --set lr=0.1 --out runs/mine", "idgan train x --set lr=0.1 --out runs/mine"),
+        ("mean/std of it's own", "mean/std of it's own"),
+    ],
+)
+def test_private_paths_are_cut_in_training_records(tmp_path, value, public):
+    sampler = make({"training": TRAINING | {"command": value}})
+    config = read_saved_model(sampler.save_pretrained(tmp_path / "saved") / "config.json")
+    assert config.training["command"] == public
 
 
 @pytest.mark.parametrize("terms", [{"license": "not a license!"}, {"data": ("a\nb", "c")}, {"name": "a\nb"}])

@@ -13,6 +13,7 @@ import torch
 from huggingface_hub import ModelCard
 
 import idgan
+from idgan.demo import SOURCE_ADVICE
 from idgan.errors import (
     FileMissingError,
     HubAuthError,
@@ -464,10 +465,12 @@ def test_a_space_of_what_is_published_is_written(run, hub, tmp_path):
     command = ["-m", "idgan", "publish", str(run), "--repo", "lab/sprites", "--space"]
     place = tmp_path / "space"
     process = child([*command, str(place), "--dry-run"], hub)
-    assert process.wait() == 0 and not place.exists()
+    _, said = process.communicate()
+    assert process.returncode == 2 and "--dry-run writes nothing, so it excludes --space" in said
+    assert not place.exists() and hub.requests == []
     process = child([*command, str(place)], hub)
     _, said = process.communicate()
     assert process.returncode == 0, said
-    assert f"hf upload ORG/NAME {place} --repo-type space" in said
+    assert f"hf upload ORG/NAME {place} --repo-type space" in said and SOURCE_ADVICE in said
     assert sorted(path.name for path in place.iterdir()) == ["README.md", "app.py", "requirements.txt"]
     assert "idgan.load('lab/sprites')" in (place / "app.py").read_text()

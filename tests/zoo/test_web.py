@@ -155,6 +155,24 @@ def test_the_command_writes_the_page_again_but_over_no_other(sampler, site, tmp_
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["index.html"]
 
 
+def test_the_size_of_a_page_counts_its_own_files(sampler, site):
+    files = [path for path in site[0].rglob("*") if path.is_file()]
+    (site[0] / "CNAME").write_text("example.org")
+    result = write_web_page(sampler, site[0], name="small", runtime=RUNTIME)
+    assert result["bytes"] == sum(path.stat().st_size for path in files)
+
+
+@pytest.mark.parametrize("file", ["generator.onnx", "notes/plan.txt"])
+def test_a_directory_of_other_files_is_refused(sampler, tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("mine")
+    with pytest.raises(InvalidInputError, match="holds other files and no page"):
+        write_web_page(sampler, tmp_path, name="small", runtime=RUNTIME)
+    assert (tmp_path / file).read_text() == "mine"
+    with pytest.raises(InvalidInputError, match="is not a directory"):
+        write_web_page(sampler, tmp_path / file, name="small", runtime=RUNTIME)
+
+
 @pytest.mark.parametrize(
     ("package", "message"),
     [
