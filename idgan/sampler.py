@@ -149,19 +149,18 @@ class Sampler(nn.Module):
         return f"Sampler({name}: {codes} -> {images}, {self.device}, {self.dtype})"
 
     def code_range(self, share: float = 0.98) -> tuple[Tensor, Tensor]:
-        """Lowest and highest value of each code dimension over the bank, without its tails: (c_dim,) each.
+        """Lowest and highest usual value of each code dimension, (c_dim,) each, on the CPU.
 
-        `share` of the posterior means lie between them. Without a bank, it is the range of N(0, 1).
+        `share` of the codes lie between them. They are quantiles of 4,096 codes of the aggregated posterior, or of
+        N(0, I) without a bank.
 
         Raises:
-            InvalidInputError: `share` is not more than 0 and less than 1.
+            InvalidInputError: `share` is not between 0 and 1.
         """
         check_range(0, 1, exclusive=True, share=share)
-        ends = torch.tensor([(1 - share) / 2, (1 + share) / 2], dtype=torch.float32, device="cpu")
-        if self.has_bank:
-            low, high = self.bank.mean.quantile(ends, dim=0)
-        else:
-            low, high = torch.special.ndtri(ends)[:, None].expand(-1, self.c_dim)
+        tail = (1 - share) / 2
+        codes, _ = self.codes(4096, seed=0)
+        low, high = codes.cpu().quantile(torch.tensor([tail, 1 - tail], dtype=torch.float32, device="cpu"), dim=0)
         return low, high
 
     # -------------------------------------------------------------- codes to images

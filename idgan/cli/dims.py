@@ -43,8 +43,8 @@ def _parse_names(context: click.Context, parameter: click.Parameter, texts: Iter
 def dims(model: str, names: dict[str, int], measure: bool, data: Any, as_json: bool) -> None:
     """Show the code dimensions of MODEL, and name them.
 
-    The table has the name of each dimension, its mean KL to N(0, 1) in nats, and the range of its values over the
-    training images (1st and 99th percentile). Inactive dimensions carry nothing of the image.
+    The table has the name of each dimension, its mean KL to N(0, 1) in nats, and the range of its usual values
+    (1st and 99th percentile). Inactive dimensions carry nothing of the image.
 
     Training on a data set with factors names the dimensions. For other data, look at `idgan traverse MODEL` and give
     names yourself. A name can be used wherever a command takes a dimension.

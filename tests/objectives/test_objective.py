@@ -114,7 +114,7 @@ def test_a_user_registers_an_objective(monkeypatch):
         register_objective()(TwoPhases)
 
 
-def test_class_hierarchies_are_at_most_three_deep():
+def test_class_hierarchies_stay_shallow():
     def depth(kind):
         bases = [base for base in kind.__bases__ if base.__module__.startswith("idgan.")]
         return 1 + max(map(depth, bases), default=0)
@@ -122,7 +122,7 @@ def test_class_hierarchies_are_at_most_three_deep():
     kinds = [*OBJECTIVES.values(), Objective]
     for kind in kinds:
         kinds += [] if kind in OBJECTIVES.values() else kind.__subclasses__()
-        assert depth(kind) <= 3, kind
+        assert depth(kind) <= 4, kind
 
 
 def test_freeze_stops_gradients_of_the_module_but_not_through_it():

@@ -227,7 +227,8 @@ def test_pictures_have_a_panel_of_the_decoder_if_it_is_trained(short, method, tm
     monkeypatch.chdir(tmp_path)
     panels, out = 1 + (method == "id-gan"), short(method)
     with Image.open(out / "samples.png") as made, Image.open(out / "traversals.png") as traversals:
-        assert (made.width, traversals.width) == (panels * 1042 + 8 * (panels + 1), panels * 912 + 8 * (panels + 1))
+        assert made.width == panels * 1042 + 8 * (panels + 1)
+        assert panels * 912 < traversals.width < panels * 912 + 150  # names of the dimensions are on the left
     for option, decoder in (
         ((), "; left: generator, right: VAE decoder"),
         (("--grid",), "; left: VAE decoder"),

@@ -57,13 +57,15 @@ def test_the_generator_is_sharper_than_the_decoder(dsprites):
     assert gray(dsprites.sample(c, s)) < 0.25 * gray(dsprites.decode(c))
 
 
-def test_live_dimensions_are_position_and_size_each_on_its_own(dsprites):
-    images = dsprites.traverse(seed=1, span=(-1.5, 1.5), steps=5)
-    spread = []
-    for row in images:
+def test_named_dimensions_change_what_their_names_say(dsprites):
+    def spread(name):
+        """How far the sprite moves in x and y, and how much its area grows."""
+        (row,) = dsprites.traverse(seed=1, dims=[name], span=(-1.5, 1.5), steps=5)
         center, area = center_and_area(row)
-        spread.append([*(center[-1] - center[0]).abs().tolist(), (area.max() / area.min()).item()])
-    x, y, size = spread if spread[0][0] > spread[1][0] else (spread[1], spread[0], spread[2])
+        return [*(center[-1] - center[0]).abs().tolist(), (area.max() / area.min()).item()]
+
+    assert list(dsprites.dims) == ["position_x", "position_y", "scale", "shape"]
+    x, y, size = map(spread, ("position_x", "position_y", "scale"))
     assert x[0] > 10 > 3 * x[1]
     assert y[1] > 10 > 3 * y[0]
     assert size[2] > 2
