@@ -135,8 +135,9 @@ def test_a_picture_of_ones_own_is_inverted_and_edited(page, sampler, tmp_path):
     page.locator("#undo").click()
     _, undone = picture(page, "edited", edited)
     assert undone.tobytes() == found.tobytes()
+    whole = page.locator("#seen img").get_attribute("src")
     move(page, "zoom", 2)
-    closer = picture(page, "seen", page.locator("#seen img").get_attribute("src"))[1]
+    closer = picture(page, "seen", whole)[1]
     middle = np.asarray(to_pil(x[..., 16:48, 16:48])[0].resize((512, 512), Image.Resampling.NEAREST))
     assert np.corrcoef(np.asarray(closer.convert("L")).ravel(), middle.ravel())[0, 1] > 0.9
 

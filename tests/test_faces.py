@@ -244,10 +244,6 @@ def test_commands_cut_the_faces_of_photos(photos, tmp_path):
     assert (tmp_path / "both.png").read_bytes() == before and (tmp_path / "both-cut.png").is_file()
     result = call("encode", "celeba-64-w16", *tmp_path.glob("both*.png"), "--align", "--out", f"{tmp_path}/")
     assert result.exit_code == 1 and "both-cut.png is one of the images" in result.output
-    first.save(tmp_path / "pages.tiff", save_all=True, append_images=[second])
-    assert call("encode", "celeba-64-w16", tmp_path / "pages.tiff", "--align", "--out", tmp_path / "p").exit_code == 0
-    with Image.open(tmp_path / "p/pages-cut.png") as picture:
-        assert picture.size == (512, 256)
     arguments = ("edit", "celeba-64-w16", tmp_path / "both.png", "--set", "15=+2", "--out", tmp_path / "e.png")
     assert call(*arguments, "--align", "--face", 2).exit_code == 0
     photo = cut_picture(both, find_faces(both), g.eyes, 2)

@@ -142,7 +142,7 @@ def encode(
     import json
 
     from idgan.files import write_atomically
-    from idgan.images import as_batch, contact_sheet, save_png
+    from idgan.images import save_png
 
     sources = sources_of(images)
     separate = out is not None and OutputPlace.is_directory(out)
@@ -162,9 +162,8 @@ def encode(
         everything += codes
         if separate:
             write_atomically(results[number], json.dumps(content(codes), indent=2) + "\n")
-            if pictures:  # one for each page of the file
-                pages = as_batch(pictures, channels=3, resolution=pictures[0].width)
-                save_png(contact_sheet(pages, padding=0), cuts[number])
+            if pictures:
+                save_png(pictures[0], cuts[number])
             click.echo(f"{results[number]}: codes of {sampler.c_dim} dimensions ({len(codes)})")
     if everything and out and not separate:
         write_atomically(out, json.dumps(content(everything), indent=2) + "\n")

@@ -115,7 +115,7 @@ def test_stage_2_refuses_an_encoder_it_did_not_begin_with(tmp_path, tiny):
         train("dsprites", tmp_path / run, stage="vae", **tiny(vae_stage__steps=1, seed=seed))
     out, more = tmp_path / "run", tiny(gan_stage__steps=1)
     train("dsprites", out, vae=tmp_path / "one", **more)
-    with pytest.raises(RunMismatchError, match=r"gan/state\.safetensors belongs to another run \(encoder: "):
+    with pytest.raises(RunMismatchError, match=r"holds a run with other settings \(vae_sha256: "):
         train("dsprites", out, vae=tmp_path / "two", **more)
 
 
