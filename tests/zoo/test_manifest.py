@@ -365,7 +365,7 @@ def test_write_entry_replaces_one_and_keeps_the_rest(tmp_path):
 def test_the_package_finds_its_manifest_in_a_wheel_and_in_a_checkout(tmp_path, inside):
     package = tmp_path / "idgan"
     (package / "zoo").mkdir(parents=True)
-    for name in ("errors.py", "files.py", "zoo/manifest.py"):
+    for name in ("dims.py", "errors.py", "files.py", "zoo/manifest.py"):
         shutil.copy(ROOT / "idgan" / name, package / name)
     (package / "__init__.py").touch()
     (package / "zoo" / "__init__.py").touch()
