@@ -71,7 +71,7 @@ def export(model: str, format: str, part: str | None, out: str, runtime: str | N
     size. The file is run and compared with the model at two batch sizes. ONNX needs the extra `export`.
 
     --format web writes a static page with sliders, the generator and the decoder. Any web server can serve it, and
-    nothing runs on the server. It needs the npm package onnxruntime-web, of which it copies two files.
+    nothing runs on the server. It copies two files of the npm package onnxruntime-web.
 
     \b
     idgan export dsprites --out dsprites.onnx

@@ -113,7 +113,7 @@ def info(model: str, as_json: bool) -> None:
 def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
     """What the checkpoint file of `model` and the results beside it say."""
     from idgan import zoo
-    from idgan.evaluation.results import read_results
+    from idgan.evaluation.results import RESULTS_FILE, read_results
 
     found = zoo.resolve(model)
     sampler = zoo.load(found, device="cpu")
@@ -133,7 +133,7 @@ def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
     if not entry:
         facts["training"] = sampler.info.get("training")
     if Path(model).is_dir():
-        results = read_results(Path(model) / "results.json", sampler.info["name"], found.sha256)
+        results = read_results(Path(model) / RESULTS_FILE, sampler.info["name"], found.sha256)
         facts["metrics"] = [result.to_dict() for result in results]
     return facts
 

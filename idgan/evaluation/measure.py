@@ -24,7 +24,8 @@ __all__ = ["DEFAULT_SAMPLES", "METRICS", "default_metrics", "matches_request", "
 MAX_IMAGES = 10_000_000
 """Most samples of a measurement."""
 MAX_REPEATS = 1000
-FROM_POSTERIOR, FROM_PRIOR = "; c from the aggregated posterior", "; c from N(0, I)"
+FROM_POSTERIOR = "; c from the aggregated posterior"
+FROM_PRIOR = "; c from N(0, I)"
 """Ends of the protocols of metrics that depend on the distribution of c."""
 RENDERED = ("dsprites", "color-dsprites", "noisy-dsprites")
 """Data sets that this package renders. Their name identifies their images."""

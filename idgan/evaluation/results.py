@@ -15,7 +15,10 @@ from idgan.files import read_json, read_regular_file, write_atomically
 from idgan.metrics import MetricResult
 from idgan.sampler import Sampler
 
-__all__ = ["check_output", "measure_into", "read_results", "write_results"]
+__all__ = ["RESULTS_FILE", "check_output", "measure_into", "read_results", "write_results"]
+
+RESULTS_FILE = "results.json"
+"""Name of the file in a run directory that holds what was measured on its checkpoint."""
 
 
 def measure_into(

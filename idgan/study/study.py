@@ -10,7 +10,7 @@ import idgan
 from idgan.data import Dataset, open_dataset
 from idgan.errors import InvalidInputError, RunMismatchError
 from idgan.evaluation.measure import METRICS
-from idgan.evaluation.results import measure_into, read_results
+from idgan.evaluation.results import RESULTS_FILE, measure_into, read_results
 from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 from idgan.recipes import Recipe, apply_method, defaults, describe, override, recipe_of
@@ -142,7 +142,7 @@ class Study:
         """
         if run is None:
             return {}
-        results_file, checkpoint = run / "results.json", run / CHECKPOINT_FILE
+        results_file, checkpoint = run / RESULTS_FILE, run / CHECKPOINT_FILE
         extractor = self.extractor or ("dsprites-convnet" if name in SYNTHETIC else "inception-v3")
         options: dict[str, Any] = {
             "samples": SAMPLES[self.scale],

@@ -13,7 +13,7 @@ from idgan import __version__
 from idgan.data import DATASETS, Dataset
 from idgan.errors import CheckpointError
 from idgan.evaluation.dim_names import factor_names
-from idgan.evaluation.results import measure_into
+from idgan.evaluation.results import RESULTS_FILE, measure_into
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import sha256_of
 from idgan.images import default_batch_size, save_png
@@ -76,7 +76,7 @@ def bundle(run: "Run", measure: bool = True) -> None:
                 stacklevel=2,
             )
         options: dict[str, Any] = {"samples": samples, "accept_more_samples": True, "progress": run.progress}
-        list(measure_into(run.out / "results.json", run.recipe.name, sha256_of(path), sampler, run.dataset, **options))
+        list(measure_into(run.out / RESULTS_FILE, run.recipe.name, sha256_of(path), sampler, run.dataset, **options))
 
 
 def affordable_samples(sampler: Sampler, max_seconds: float = MAX_SECONDS) -> int:

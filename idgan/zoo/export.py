@@ -112,7 +112,7 @@ class GeneratorPart(nn.Module):
 
 
 class DecoderPart(nn.Module):
-    """`Sampler.decode`, with the whole VAE, of which the file has what the decoder uses."""
+    """`Sampler.decode`. The module holds the whole VAE. The exported file has only what the decoder uses."""
 
     def __init__(self, sampler: Sampler) -> None:
         super().__init__()

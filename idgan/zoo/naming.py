@@ -11,6 +11,7 @@ from idgan.data import Dataset
 from idgan.dims import as_names
 from idgan.errors import InvalidInputError
 from idgan.evaluation.dim_names import factor_names
+from idgan.evaluation.results import RESULTS_FILE
 from idgan.files import read_json, user_path, write_atomically
 from idgan.zoo.evaluate import open_data
 from idgan.zoo.manifest import CONFIG_FILE, read_saved_model
@@ -18,8 +19,6 @@ from idgan.zoo.models import load, resolve
 from idgan.zoo.weights import CHECKPOINT_FILE, read_file, write_info
 
 __all__ = ["measured_names", "write_names"]
-
-RESULTS_FILE = "results.json"
 
 
 def measured_names(
@@ -43,13 +42,12 @@ def measured_names(
     return factor_names(sampler.vae, dataset, sampler.active_dims)
 
 
-def write_names(model: str | os.PathLike[str], names: Mapping[str, int], *, keep: bool = True) -> Path:
+def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path:
     """Write names of code dimensions into a checkpoint. Networks, and results measured on them, stay valid.
 
     Args:
         model: a run directory or a `.safetensors` file.
-        names: name -> dimension. A new name replaces the old name of its dimension.
-        keep: keep the names of other dimensions.
+        names: name -> dimension. A new name replaces the old name of its dimension. Other dimensions keep theirs.
 
     Returns:
         The file.
@@ -72,23 +70,24 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int], *, keep
     saved = read_saved_model(config) if path.name == CHECKPOINT_FILE and config.is_file() else None
     file = read_file(path, saved.weights.sha256, saved.weights.bytes) if saved else read_file(path)
     names = as_names(names, file.config.c_dim)
-    renamed = set(names.values())
-    old: Mapping[str, int] = as_names(file.info.get("dims"), file.config.c_dim) if keep else {}
-    kept = {name: dim for name, dim in old.items() if dim not in renamed and name not in names}
-    write_info(file, {**file.info, "dims": {**kept, **names}})
-    _keep_results(path, file.sha256)
+    old = as_names(file.info.get("dims"), file.config.c_dim)
+    kept = {name: dim for name, dim in old.items() if dim not in names.values() and name not in names}
+    results_file = path.with_name(RESULTS_FILE)
+    results = _results_of(results_file, file.sha256)
+    renamed = read_file(write_info(file, {**file.info, "dims": {**kept, **names}}))
+    if results is not None:
+        write_atomically(results_file, json.dumps({**results, "sha256": renamed.sha256}, indent=2) + "\n")
     if saved is not None:
-        renamed_file = read_file(path)
-        weights = replace(saved.weights, sha256=renamed_file.sha256, bytes=len(renamed_file.data))
-        saved = replace(saved, weights=weights, dims=renamed_file.info["dims"])
+        weights = replace(saved.weights, sha256=renamed.sha256, bytes=len(renamed.data))
+        saved = replace(saved, weights=weights, dims=renamed.info["dims"])
         write_atomically(config, json.dumps(saved.to_json(), indent=2) + "\n")
     return path
 
 
-def _keep_results(checkpoint: Path, old_sha256: str) -> None:
-    """Give the results beside a renamed checkpoint its new hash."""
-    results = checkpoint.with_name(RESULTS_FILE)
-    content: Any = read_json(results) if results.is_file() else None
-    if isinstance(content, dict) and content.get("sha256") == old_sha256:
-        content["sha256"] = read_file(checkpoint).sha256
-        write_atomically(results, json.dumps(content, indent=2) + "\n")
+def _results_of(path: Path, sha256: str) -> dict[str, Any] | None:
+    """The content of the results file `path`, if it belongs to the checkpoint with hash `sha256`."""
+    try:
+        content = read_json(path) if path.is_file() else None
+    except ValueError:  # a damaged file belongs to no checkpoint
+        return None
+    return content if isinstance(content, dict) and content.get("sha256") == sha256 else None

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from idgan.errors import CheckpointError, InvalidInputError, ManifestError, RunError
+from idgan.evaluation.results import RESULTS_FILE
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import read_json, user_path, write_atomically
 from idgan.sampler import MIN_ACTIVE_KL, Sampler
@@ -34,12 +35,10 @@ from idgan.zoo.manifest import (
 )
 from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file
 
-__all__ = ["CARD_FILE", "FILES", "RESULTS_FILE", "facts_of", "measured", "pack", "save"]
+__all__ = ["CARD_FILE", "FILES", "facts_of", "measured", "pack", "save"]
 
 log = logging.getLogger(__name__)
 
-RESULTS_FILE = "results.json"
-"""Name of the file in a run directory that holds what was measured on its checkpoint."""
 CARD_FILE = "README.md"
 FILES = (CHECKPOINT_FILE, CONFIG_FILE, CARD_FILE, "samples.png", "traversals.png")
 SAMPLES = 36

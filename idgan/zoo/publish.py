@@ -15,6 +15,7 @@ from idgan.errors import (
     InvalidInputError,
     RunError,
 )
+from idgan.evaluation.results import RESULTS_FILE
 from idgan.files import write_atomically
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
@@ -30,7 +31,7 @@ from idgan.zoo.manifest import (
     write_entry,
 )
 from idgan.zoo.models import load, verify
-from idgan.zoo.pretrained import RESULTS_FILE, facts_of, measured, pack
+from idgan.zoo.pretrained import facts_of, measured, pack
 from idgan.zoo.weights import CHECKPOINT_FILE
 
 __all__ = ["MAX_EMBEDDED_BYTES", "NO_COMMIT", "embed", "entry_of", "publish", "push"]

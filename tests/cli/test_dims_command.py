@@ -42,6 +42,14 @@ def test_results_stay_those_of_the_checkpoint(run):
         assert json.load(file)["sha256"] == sha256_of("runs/small/model.safetensors")
 
 
+def test_damaged_results_stay_as_they_are(run):
+    with open("runs/small/results.json", "w") as file:
+        file.write("{")
+    run("dims", "runs/small", "--name", "size=2")
+    with open("runs/small/results.json") as file:
+        assert file.read() == "{"
+
+
 def test_measured_names(run):
     run("dims", "small.safetensors", "--measure")  # random weights: whatever it finds can be used as a name
     for name, dim in idgan.load("small.safetensors", device="cpu").dims.items():
