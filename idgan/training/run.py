@@ -123,7 +123,7 @@ class Run:
             self.settings = {key: value for key, value in self.settings.items() if not key.startswith(STAGE_1)}
             self.settings["vae_sha256"] = state_dict_sha256(self.vae)
         if recipe.init_generator_from:
-            load_pretrained_generator(self.generator, recipe.init_generator_from)
+            load_pretrained_generator(self.generator, recipe.init_generator_from, recipe.seed)
             self.settings["init_generator_from_sha256"] = state_dict_sha256(self.generator)
         self._claim_directory()
 

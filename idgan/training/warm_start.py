@@ -3,24 +3,31 @@
 from torch import nn
 
 from idgan.errors import InvalidInputError
+from idgan.networks.widening import widened
+from idgan.rng import seeded_rng
 from idgan.zoo import resolve
 from idgan.zoo.weights import read_checkpoint
 
 __all__ = ["load_pretrained_generator"]
 
 
-def load_pretrained_generator(generator: nn.Module, where: str) -> None:
+def load_pretrained_generator(generator: nn.Module, where: str, seed: int = 0) -> None:
     """Fill `generator` with the weights of the generator of the model `where`, which is anything `idgan.load` takes.
 
+    `generator` may be wider by an integer factor. It then starts with `widened` weights, and draws the same images.
+    `seed` is that of the random parts into which these weights are split.
+
     Raises:
-        InvalidInputError: that generator has other shapes.
+        InvalidInputError: that generator has other inputs or outputs, other layers, or wider ones.
         UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
     """
     pretrained = read_checkpoint(resolve(where).path).generator
-    weights = pretrained.state_dict()
-    shapes, expected = (
-        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (weights, generator.state_dict())
-    )
-    if shapes != expected:
-        raise InvalidInputError(f"the generator of {where} has other shapes than the recipe's {generator.config}")
-    generator.load_state_dict(weights)
+    try:
+        for name in ("c_dim", "s_dim", "image_channels"):
+            if (there := getattr(pretrained.config, name, None)) != getattr(generator.config, name, None):
+                raise InvalidInputError(f"it has {name} {there}")
+        generator.load_state_dict(widened(pretrained.state_dict(), generator, seeded_rng(seed)))
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"the generator of {where} does not fit the recipe's {generator.config}: {error}"
+        ) from error

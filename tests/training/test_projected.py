@@ -126,7 +126,7 @@ def test_a_run_with_the_old_name_of_the_setting_continues(run, finished):
 
 
 def test_a_generator_that_does_not_fit_is_refused_before_anything_is_written(run, tmp_path):
-    with pytest.raises(InvalidInputError, match="the generator of celeba-64-w16 has other shapes than the recipe's"):
+    with pytest.raises(InvalidInputError, match="the generator of celeba-64-w16 does not fit the recipe's"):
         run("run", 1, init_generator_from="celeba-64-w16")
     assert not (tmp_path / "run").exists()
 

@@ -1,0 +1,69 @@
+"""A wide network from the weights of a narrow one (Net2WiderNet of Chen et al. 2016)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from idgan.errors import InvalidInputError
+
+__all__ = ["widened"]
+
+SHARE = 0.25, 0.75
+"""Range of the part of a weight that the first copy of a channel gets. Equal parts would keep the copies equal."""
+
+
+def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Generator) -> dict[str, Tensor]:
+    """Weights of `network` that compute what a narrower network with `weights` computes, up to rounding.
+
+    Both have the same layers, inputs and outputs. `network` has the same channels in a layer, or twice, four times, ...
+    as many. Copies of a channel have the same values. The layer after them splits each weight into random parts. The
+    parts differ from copy to copy, so that training makes the copies different.
+
+    Args:
+        weights: state of the narrow network.
+        network: the wide network. It stays as it is.
+        rng: draws the random parts.
+
+    Raises:
+        InvalidInputError: `network` has other layers, a layer is narrower or wider by another factor, or a layer that
+            should be widened is neither an `nn.Linear` nor an `nn.Conv2d`.
+    """
+    state = network.state_dict()
+    if state.keys() != weights.keys():
+        raise InvalidInputError(f"it has the weights {_names(weights)}, and not {_names(state)}")
+    result = {}
+    for name, target in state.items():
+        source = weights[name]
+        layer = network.get_submodule(name.rpartition(".")[0])
+        if source.shape == target.shape:
+            result[name] = source.clone()
+        elif type(layer) in (nn.Linear, nn.Conv2d) and _can_double(source, target):
+            result[name] = _widen(source, target.shape, rng)
+        else:
+            raise InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
+    return result
+
+
+def _can_double(source: Tensor, target: Tensor) -> bool:
+    """Whether doubling the first two sides of `source` some times gives the shape of `target`."""
+    return source.shape[2:] == target.shape[2:] and all(
+        side % old == 0 and (side // old).bit_count() == 1 for old, side in zip(source.shape[:2], target.shape[:2])
+    )
+
+
+def _widen(source: Tensor, shape: torch.Size, rng: torch.Generator) -> Tensor:
+    """A weight (out, in, ...) or a bias (out,) with the sides of `shape`. Channel i copies channel i modulo the old."""
+    while source.shape[0] < shape[0]:
+        source = torch.cat([source, source])
+    while source.ndim > 1 and source.shape[1] < shape[1]:
+        low, high = SHARE
+        part = torch.empty(source.shape[:2]).uniform_(low, high, generator=rng)
+        part = part.reshape(*part.shape, *[1] * (source.ndim - 2))
+        source = torch.cat([source * part, source * (1 - part)], 1)
+    return source
+
+
+def _names(state: Mapping[str, Tensor]) -> str:
+    names = sorted(state)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

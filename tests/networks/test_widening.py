@@ -1,0 +1,88 @@
+"""Widening: the wide network computes what the narrow one computes, and its copies of a channel become different."""
+
+import pytest
+import torch
+from torch import nn
+
+from idgan.errors import InvalidInputError
+from idgan.networks import ConvGeneratorConfig, ResNetDiscriminatorConfig, ResNetGeneratorConfig
+from idgan.networks.widening import widened
+from idgan.rng import seeded_rng
+
+
+def pair(config, factor, max_width=32, **sizes):
+    """A narrow network and the wide one that starts from it."""
+    narrow, wide = (
+        config(base_width=4 * times, max_width=max_width * times, **sizes).build().requires_grad_(False)
+        for times in (1, factor)
+    )
+    for parameter in narrow.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=seeded_rng(3)) / parameter[0].numel() ** 0.5)
+    wide.load_state_dict(widened(narrow.state_dict(), wide, seeded_rng(5)))
+    return narrow, wide
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+@pytest.mark.parametrize("max_width", [32, 8])
+def test_a_wide_generator_draws_the_same_images(factor, max_width):
+    narrow, wide = pair(ResNetGeneratorConfig, factor, max_width, resolution=16, s_dim=6, c_dim=3)
+    code = torch.randn(5, 9, generator=seeded_rng(0))
+    assert narrow(code).std() > 0.05
+    torch.testing.assert_close(wide(code), narrow(code), atol=5e-6, rtol=0)
+
+
+def test_a_wide_discriminator_gives_the_same_logits():
+    narrow, wide = pair(ResNetDiscriminatorConfig, 2, resolution=16)
+    x = torch.rand(3, 3, 16, 16, generator=seeded_rng(0)) * 2 - 1
+    torch.testing.assert_close(wide(x), narrow(x), atol=2e-6, rtol=1e-5)
+
+
+def test_one_step_makes_the_copies_of_a_channel_different():
+    _, wide = pair(ResNetGeneratorConfig, 2, resolution=8, s_dim=6, c_dim=3)
+    first = wide.layers[0]
+    channels = lambda: first.weight.detach().reshape(2, -1, 9)  # each channel of the narrow network, twice
+    assert torch.equal(*channels())
+    wide.requires_grad_(True)
+    optimizer = torch.optim.SGD(wide.parameters(), 0.1)
+    wide(torch.randn(4, 9, generator=seeded_rng(0))).square().mean().backward()
+    optimizer.step()
+    assert (channels()[0] != channels()[1]).any(1).float().mean() > 0.9
+
+
+def test_the_parts_are_a_function_of_the_seed():
+    narrow, wide = pair(ResNetGeneratorConfig, 2, resolution=8)
+    first, again, other = (widened(narrow.state_dict(), wide, seeded_rng(seed)) for seed in (1, 1, 2))
+    name = "layers.2.residual.1.weight"
+    assert torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name])
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "message"),
+    [
+        (
+            ResNetGeneratorConfig(resolution=8, base_width=4),
+            ResNetGeneratorConfig(resolution=8, base_width=12),
+            "layers.0.weight has the shape",
+        ),
+        (
+            ResNetGeneratorConfig(resolution=8, base_width=8),
+            ResNetGeneratorConfig(resolution=8, base_width=4),
+            "layers.0.weight has the shape",
+        ),
+        (
+            ResNetGeneratorConfig(resolution=8, base_width=4, c_dim=3),
+            ResNetGeneratorConfig(resolution=8, base_width=8),
+            "layers.0.weight",
+        ),
+        (ResNetGeneratorConfig(resolution=8), ConvGeneratorConfig(), "it has the weights"),
+    ],
+)
+def test_other_networks_are_refused(narrow, wide, message):
+    with pytest.raises(InvalidInputError, match=message):
+        widened(narrow.build().state_dict(), wide.build(), seeded_rng(0))
+
+
+def test_a_layer_of_another_kind_is_not_widened():
+    narrow, wide = nn.Sequential(nn.ConvTranspose2d(2, 2, 4)), nn.Sequential(nn.ConvTranspose2d(4, 4, 4))
+    with pytest.raises(InvalidInputError, match="0.weight has the shape"):
+        widened(narrow.state_dict(), wide, seeded_rng(0))
