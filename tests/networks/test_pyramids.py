@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from idgan.data import open_dataset
 from idgan.errors import InvalidInputError, MissingDependencyError
+from idgan.evaluation.extractors import EXTRACTORS
 from idgan.networks.pyramids import EfficientNetLite, folded, open_pyramid, register_feature_pyramid
+from idgan.rng import seeded_rng
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,18 @@ def test_efficientnet_lite_gives_the_last_map_of_each_stride(lite):
         torch.testing.assert_close(made, there, rtol=1e-4, atol=1e-3)
 
 
+def test_sprite_features_are_what_the_frechet_features_are_made_of():
+    """The pyramid's last map, and the rest of the network, give the features of the extractor."""
+    pyramid, extractor = open_pyramid("dsprites-convnet"), EXTRACTORS["dsprites-convnet"]()
+    x = open_dataset("color-dsprites").images(torch.arange(0, 700_000, 100_000), seeded_rng(0))
+    maps = pyramid(2 * x - 1)
+    assert [tuple(z.shape[1:]) for z in maps] == [(32, 32, 32), (32, 16, 16), (64, 8, 8), (64, 4, 4)]
+    rest = list(extractor.network.children())[8:]
+    torch.testing.assert_close(torch.nn.Sequential(*rest)(maps[-1]), extractor(x).flatten(1), rtol=1e-4, atol=1e-5)
+    for z, deviation in zip(maps, pyramid.deviations):
+        assert 0.5 * deviation < z.std() < 2 * deviation
+
+
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (1, 1)])
 def test_folding_keeps_convolution_padding_and_normalization(size, stride):
     convolution, normalization = (
@@ -79,7 +94,7 @@ def test_gradients_pass_through_it_and_none_stay_there(tiny_pyramid):
 def test_an_unknown_name_is_refused_with_the_known_names():
     with pytest.raises(
         InvalidInputError,
-        match="no feature pyramid is called 'vgg'; known: efficientnet-lite0, efficientnet-lite1",
+        match="no feature pyramid is called 'vgg'; known: efficientnet-lite0, efficientnet-lite1, dsprites-convnet",
     ):
         open_pyramid("vgg")
 

@@ -50,6 +50,11 @@ def test_the_parts_of_a_method_fit_each_other(method, name, packages_of):
     assert json.loads(json.dumps(described)) == described
 
 
+def test_a_projected_discriminator_sees_features_that_fit_the_data():
+    features = {name: apply_method(recipe_of(name), "projected").discriminator.features for name in RECIPES}
+    assert features == {name: "dsprites-convnet" if name in SYNTHETIC else "efficientnet-lite1" for name in RECIPES}
+
+
 @each
 def test_a_method_is_found_out_from_its_settings(method, name):
     parent = recipe_of(name)
