@@ -91,14 +91,24 @@ def projected(recipe: Recipe) -> Recipe:
     """ID-GAN with a discriminator that reads features of a frozen network (Sauer et al. 2021). G learns faster.
 
     The frozen network is dsprites-convnet for dSprites and its variants, and EfficientNet-Lite1 for other images.
+    On sprites, the batch has at most 32 images, the generator has a higher learning rate, and it starts from the
+    decoder if it has its shape.
     """
-    optimizers = {"discriminator": Adam(2e-4, 0.0, 0.99), "generator": Adam(1e-4, 0.0, 0.99)}
+    on_sprites = recipe.data in SPRITES
+    optimizers = {
+        "discriminator": Adam(2e-4, 0.0, 0.99),
+        "generator": Adam(3e-4 if on_sprites else 1e-4, 0.0, 0.99),
+    }
     stage = replace(_gan_stage(recipe), objective=ProjectedIDGANConfig(), optimizers=optimizers, ema_decay=0.995)
     discriminator = ProjectedDiscriminatorConfig(
-        features="dsprites-convnet" if recipe.data in SPRITES else "efficientnet-lite1",
+        features="dsprites-convnet" if on_sprites else "efficientnet-lite1",
         resolution=recipe.generator.resolution,
         image_channels=recipe.generator.image_channels,
     )
+    if on_sprites:
+        stage = replace(stage, batch_size=min(32, stage.batch_size))
+        if recipe.generator == decoder_config(recipe.vae):
+            recipe = replace(recipe, generator_init="decoder")
     return replace(recipe, gan_stage=stage, discriminator=discriminator)
 
 
