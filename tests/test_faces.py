@@ -228,10 +228,12 @@ def test_commands_cut_the_faces_of_photos(photos, tmp_path):
     both = Image.new("RGB", (2 * 178, 218))
     both.paste(first, (0, 0))
     both.paste(second, (178, 0))
-    both.save(tmp_path / "both.png")
-    Image.new("RGB", (300, 200), "green").save(tmp_path / "lawn.png")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    both.save(folder / "both.png")
+    Image.new("RGB", (300, 200), "green").save(folder / "lawn.png")
     call = lambda *arguments: CliRunner().invoke(main, [*map(str, arguments)])
-    result = call("encode", "celeba-64-w16", tmp_path, "--align", "--out", tmp_path / "codes")
+    result = call("encode", "celeba-64-w16", folder, "--align", "--out", tmp_path / "codes")
     assert result.exit_code == 1
     assert "lawn.png: no face was found" in result.stderr
     codes = json.loads((tmp_path / "codes/both.json").read_text())["codes"]
@@ -239,12 +241,12 @@ def test_commands_cut_the_faces_of_photos(photos, tmp_path):
     assert np.allclose([code["mean"] for code in codes], g.posterior(both, align=True).mean, atol=1e-4)
     with Image.open(tmp_path / "codes/both-cut.png") as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(cut_picture(both, find_faces(both), g.eyes)))
-    before = (tmp_path / "both.png").read_bytes()  # the codes may lie beside the photo, which stays
-    assert call("encode", "celeba-64-w16", tmp_path / "both.png", "--align", "--out", f"{tmp_path}/").exit_code == 0
-    assert (tmp_path / "both.png").read_bytes() == before and (tmp_path / "both-cut.png").is_file()
-    result = call("encode", "celeba-64-w16", *tmp_path.glob("both*.png"), "--align", "--out", f"{tmp_path}/")
+    before = (folder / "both.png").read_bytes()  # the codes may lie beside the photo, which stays
+    assert call("encode", "celeba-64-w16", folder / "both.png", "--align", "--out", f"{folder}/").exit_code == 0
+    assert (folder / "both.png").read_bytes() == before and (folder / "both-cut.png").is_file()
+    result = call("encode", "celeba-64-w16", *folder.glob("both*.png"), "--align", "--out", f"{folder}/")
     assert result.exit_code == 1 and "both-cut.png is one of the images" in result.output
-    arguments = ("edit", "celeba-64-w16", tmp_path / "both.png", "--set", "15=+2", "--out", tmp_path / "e.png")
+    arguments = ("edit", "celeba-64-w16", folder / "both.png", "--set", "15=+2", "--out", tmp_path / "e.png")
     assert call(*arguments, "--align", "--face", 2).exit_code == 0
     photo = cut_picture(both, find_faces(both), g.eyes, 2)
     expected = edit_sheet(g, g.aligned(both, 2), {15: 2.0}, photos=[photo])
