@@ -105,7 +105,7 @@ def _card_with(dims: Mapping[str, int], path: Path, saved: SavedModel, file: Che
         return None
     sampler = build_sampler(file)
     if path.read_bytes() != str(model_card(saved, sampler)).encode():
-        log.warning("%s was edited, or made for a hub or by another version. It stays as it is, without the new names", path)
+        log.warning("%s was edited, or made for a hub or by another version. It stays without the new names", path)
         return None
     return str(model_card(replace(saved, dims=dict(dims)), sampler))
 
