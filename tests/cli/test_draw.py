@@ -181,6 +181,10 @@ def test_traverse_refuses(fail):
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)
     assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.avi", code=2)
     assert "does not exist" in fail("traverse", "small.safetensors", "--image", "none.png", code=2)
+    assert "--align needs --image" in fail("traverse", "small.safetensors", "--align", code=2)
+    assert "align (--align) needs a model of aligned faces" in fail(
+        "traverse", "small.safetensors", "--image", "one.png", "--align"
+    )
 
 
 # ------------------------------------------------------------------ interpolate
@@ -233,6 +237,12 @@ def test_interpolate_refuses(fail):
         "interpolate", "small.safetensors", "1", "none.png", code=2
     )
     assert "'-1'" in fail("interpolate", "small.safetensors", "1", "--", "-1", code=2)
+    assert "--align needs an image file as A or B" in fail(
+        "interpolate", "small.safetensors", "1", "2", "--align", code=2
+    )
+    assert "align (--align) needs a model of aligned faces" in fail(
+        "interpolate", "small.safetensors", "1", "one.png", "--align"
+    )
     assert "1 is not in the range 2<=x<=1000" in fail(
         "interpolate", "small.safetensors", "1", "2", "--steps", "1", code=2
     )

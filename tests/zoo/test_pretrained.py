@@ -137,7 +137,7 @@ def test_a_card_that_was_edited_stays_and_a_missing_one_is_not_made(saved, caplo
     card.write_text(edited)
     write_names(saved, {"size": 2})
     assert card.read_text() == edited
-    assert "README.md was edited, or made for a hub or by another version. It stays without the new names" in caplog.text
+    assert "was edited, or made for a hub or by another version. It stays without the new names" in caplog.text
     card.unlink()
     write_names(saved, {"left": 0})
     assert not card.exists()
