@@ -17,7 +17,7 @@ from idgan.cli import main
 from idgan.data import CELEBA, CELEBA_HQ, PreparedImages, open_dataset, prepare_images
 from idgan.data.image_set import eyes_of
 from idgan.errors import InvalidInputError
-from idgan.figures import edit_sheet
+from idgan.figures import edit_sheet, interpolation_sheet, traversal_sheet
 from idgan.images import as_batch, psnr, to_pil
 from idgan.images.faces import align_faces, aligned_face, check_eyes, cut_picture, find_faces
 from idgan.record import TrainingRecord
@@ -223,15 +223,27 @@ def test_models_that_did_not_learn_from_faces_are_refused():
 # ------------------------------------------------------------------ commands
 
 
-def test_commands_cut_the_faces_of_photos(photos, tmp_path):
-    first, second = photos(2)
-    both = Image.new("RGB", (2 * 178, 218))
-    both.paste(first, (0, 0))
-    both.paste(second, (178, 0))
-    both.save(tmp_path / "both.png")
-    Image.new("RGB", (300, 200), "green").save(tmp_path / "lawn.png")
-    call = lambda *arguments: CliRunner().invoke(main, [*map(str, arguments)])
-    result = call("encode", "celeba-64-w16", tmp_path, "--align", "--out", tmp_path / "codes")
+@pytest.fixture
+def both(photos):
+    """A photo of two faces, side by side."""
+    picture = Image.new("RGB", (2 * 178, 218))
+    for column, photo in enumerate(photos(2)):
+        picture.paste(photo, (178 * column, 0))
+    return picture
+
+
+@pytest.fixture
+def call():
+    """`call("encode", MODEL, ...)`: the result of a command."""
+    return lambda *arguments: CliRunner().invoke(main, [*map(str, arguments)])
+
+
+def test_commands_cut_the_faces_of_photos(both, call, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    both.save(folder / "both.png")
+    Image.new("RGB", (300, 200), "green").save(folder / "lawn.png")
+    result = call("encode", "celeba-64-w16", folder, "--align", "--out", tmp_path / "codes")
     assert result.exit_code == 1
     assert "lawn.png: no face was found" in result.stderr
     codes = json.loads((tmp_path / "codes/both.json").read_text())["codes"]
@@ -239,14 +251,36 @@ def test_commands_cut_the_faces_of_photos(photos, tmp_path):
     assert np.allclose([code["mean"] for code in codes], g.posterior(both, align=True).mean, atol=1e-4)
     with Image.open(tmp_path / "codes/both-cut.png") as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(cut_picture(both, find_faces(both), g.eyes)))
-    before = (tmp_path / "both.png").read_bytes()  # the codes may lie beside the photo, which stays
-    assert call("encode", "celeba-64-w16", tmp_path / "both.png", "--align", "--out", f"{tmp_path}/").exit_code == 0
-    assert (tmp_path / "both.png").read_bytes() == before and (tmp_path / "both-cut.png").is_file()
-    result = call("encode", "celeba-64-w16", *tmp_path.glob("both*.png"), "--align", "--out", f"{tmp_path}/")
+    before = (folder / "both.png").read_bytes()  # the codes may lie beside the photo, which stays
+    assert call("encode", "celeba-64-w16", folder / "both.png", "--align", "--out", f"{folder}/").exit_code == 0
+    assert (folder / "both.png").read_bytes() == before and (folder / "both-cut.png").is_file()
+    result = call("encode", "celeba-64-w16", *folder.glob("both*.png"), "--align", "--out", f"{folder}/")
     assert result.exit_code == 1 and "both-cut.png is one of the images" in result.output
-    arguments = ("edit", "celeba-64-w16", tmp_path / "both.png", "--set", "15=+2", "--out", tmp_path / "e.png")
+    arguments = ("edit", "celeba-64-w16", folder / "both.png", "--set", "15=+2", "--out", tmp_path / "e.png")
     assert call(*arguments, "--align", "--face", 2).exit_code == 0
     photo = cut_picture(both, find_faces(both), g.eyes, 2)
     expected = edit_sheet(g, g.aligned(both, 2), {15: 2.0}, photos=[photo])
     with Image.open(tmp_path / "e.png") as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(expected))
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_traversals_and_interpolations_start_from_a_face_of_a_photo(both, call, tmp_path, invert):
+    both.save(tmp_path / "both.png")
+    picture, g = tmp_path / "drawn.png", idgan.load("celeba-64-w16", device="cpu")
+    commands = [
+        ("traverse", "celeba-64-w16", "--image", tmp_path / "both.png", "--steps", 2),
+        ("interpolate", "celeba-64-w16", tmp_path / "both.png", 7, "--steps", 2, *["--invert"] * invert),
+    ]
+    c, face = g.encode(both, align=2), g.aligned(both, 2)
+    start = g.invert(face, progress=False) if invert else g.complete(c, seed=0)
+    expected = [traversal_sheet(g, c, steps=2), interpolation_sheet(g, start, g.codes(1, 7), 2, ("both.png", "seed 7"))]
+    for command, sheet in zip(commands, expected):
+        result = call(*command, "--align", "--out", picture)
+        assert result.exit_code == 1
+        assert "both.png: 2 faces were found. Choose one with --face, counted from the left" in result.output
+        assert not picture.exists()
+        assert call(*command, "--align", "--face", 2, "--out", picture).exit_code == 0
+        with Image.open(picture) as drawn:
+            assert np.array_equal(np.asarray(drawn), np.asarray(sheet))
+        picture.unlink()

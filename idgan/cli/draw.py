@@ -11,6 +11,7 @@ from idgan.cli.options import (
     InputPath,
     OutputDirectory,
     OutputFile,
+    align_options,
     crop_options,
     default_out,
     device_option,
@@ -21,6 +22,7 @@ from idgan.cli.options import (
     parse_numbers,
     threads_option,
 )
+from idgan.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,6 +135,7 @@ def _sample_separately(sampler: "Sampler", model: str, seeds: list[int], prior: 
     type=OutputFile(*PICTURES, *ANIMATIONS),
     help="A picture (.png, .jpg, .webp) or an animation (.gif, .mp4).  [default: MODEL-traversals.png]",
 )
+@align_options
 @crop_options
 @threads_option
 @device_option
@@ -144,6 +147,7 @@ def traverse(
     span: tuple[float, float],
     steps: int,
     out: str | None,
+    align: bool | int,
     crop: bool | int,
     device: str,
 ) -> None:
@@ -156,14 +160,17 @@ def traverse(
     idgan traverse dsprites
     idgan traverse dsprites --seed 3 --out dsprites.gif
     idgan traverse dsprites --image sprite.png --dims 0,4
+    idgan traverse celeba-64-w16 --image photo.jpg --align
     """
     from idgan.figures import traversal_frames, traversal_sheet
     from idgan.images import save_animation, save_image
 
+    if align and image is None:
+        raise click.UsageError("--align needs --image")
     path = Path(out or default_out(model, "traversals.png"))
     sampler = load_model(model, device)
     shown = sampler.traversal_dims(dims)
-    c = sampler.encode(image, crop=crop) if image else None
+    c = sampler.encode(_one_image(sampler, image, align), crop=crop) if image else None
     if path.suffix.lower() in ANIMATIONS:
         save_animation(traversal_frames(sampler, c, dims=shown, span=span, steps=steps, seed=seed), path)
         layout = "one tile per dimension, forward and back"
@@ -192,6 +199,7 @@ def traverse(
     type=OutputFile(*PICTURES, *ANIMATIONS),
     help="A picture (.png, .jpg, .webp) or an animation (.gif, .mp4).  [default: MODEL-interpolation.png]",
 )
+@align_options
 @crop_options
 @threads_option
 @device_option
@@ -203,6 +211,7 @@ def interpolate(
     invert: bool,
     seed: int,
     out: str | None,
+    align: bool | int,
     crop: bool | int,
     device: str,
 ) -> None:
@@ -215,7 +224,7 @@ def interpolate(
     \b
     idgan interpolate dsprites 3 7
     idgan interpolate dsprites 3 7 --out dsprites.gif
-    idgan interpolate celeba-64-w16 a.jpg b.jpg --crop --invert --out faces.mp4
+    idgan interpolate celeba-64-w16 a.jpg b.jpg --align --invert --out faces.mp4
     """
     from idgan.figures import interpolation_frames, interpolation_sheet
     from idgan.images import save_animation, save_image
@@ -224,6 +233,8 @@ def interpolate(
     for text in (start, end):
         if not _is_seed(text) and not Path(text).is_file():
             raise click.UsageError(f"{text!r} is neither a seed nor an image file")
+    if align and _is_seed(start) and _is_seed(end):
+        raise click.UsageError("--align needs an image file as A or B")
     animated = path.suffix.lower() in ANIMATIONS
     steps = steps or (30 if animated else 9)
     if not animated and steps > MAX_COLUMNS:
@@ -233,9 +244,10 @@ def interpolate(
     def codes(text: str) -> "tuple[Tensor, Tensor]":
         if _is_seed(text):
             return sampler.codes(1, int(text))
+        image = _one_image(sampler, text, align)
         if invert:
-            return sampler.invert(text, seed=seed, crop=crop)
-        return sampler.complete(sampler.encode(text, crop=crop), seed=seed)
+            return sampler.invert(image, seed=seed, crop=crop)
+        return sampler.complete(sampler.encode(image, crop=crop), seed=seed)
 
     names = [f"seed {text}" if _is_seed(text) else _short(Path(text).name) for text in (start, end)]
     if animated:
@@ -245,6 +257,20 @@ def interpolate(
         save_image(interpolation_sheet(sampler, codes(start), codes(end), steps, names), path)
         layout = f"{steps} images" + if_decoder(sampler, "; generator and VAE decoder")
     click.echo(f"{path}: from {names[0]} to {names[1]}, {layout}")
+
+
+def _one_image(sampler: "Sampler", file: str, align: bool | int) -> "str | Tensor":
+    """The image in `file` as `Sampler.encode` takes it. With `align`, the face that is cut out of it.
+
+    Raises:
+        InvalidInputError: the photo shows several faces and `align` does not choose one, or shows none.
+    """
+    if align is False:
+        return file
+    faces = sampler.aligned(file, None if align is True else align)
+    if len(faces) > 1:
+        raise InvalidInputError(f"{file}: {len(faces)} faces were found. Choose one with --face, counted from the left")
+    return faces
 
 
 def _short(name: str, length: int = 16) -> str:

@@ -115,9 +115,10 @@ def evaluate(
     idgan evaluate dsprites --metrics fid,r_id --prior aggregated,normal
     idgan evaluate runs/faces --metrics fid --extractor efficientnet-lite0
     """
+    from idgan.evaluation.results import RESULTS_FILE
     from idgan.zoo.evaluate import iter_results
 
-    path = out or (Path(model) / "results.json" if Path(model).is_dir() else default_out(model, "results.json"))
+    path = out or (Path(model) / RESULTS_FILE if Path(model).is_dir() else default_out(model, RESULTS_FILE))
     results: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning

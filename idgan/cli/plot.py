@@ -21,6 +21,7 @@ def plot(run: str, out: str | None) -> None:
     idgan plot runs/mine
     """
     from idgan.errors import RunError
+    from idgan.evaluation.results import RESULTS_FILE
     from idgan.files import read_json
     from idgan.images import save_png
     from idgan.plots import information_heatmap, training_curves
@@ -33,7 +34,7 @@ def plot(run: str, out: str | None) -> None:
     for stage in STAGES:
         if records := read_log(directory / stage / LOG_FILE):
             pictures[f"curves-{stage}.png"] = training_curves(records, f"{name}, {stage}")
-    results = directory / "results.json"
+    results = directory / RESULTS_FILE
     try:
         found = read_json(results)["metrics"] if results.exists() else []
         migs = [(metric["value"], metric["details"]) for metric in found if metric["name"] == "mig"]
@@ -49,7 +50,7 @@ def plot(run: str, out: str | None) -> None:
         pictures["information.png"] = information_heatmap(information, entropy, list(gaps), f"{name}: {title}")
     if not pictures:
         raise RunError(
-            f"{run} has nothing to plot: no vae/{LOG_FILE}, gan/{LOG_FILE} or results.json. Is it a run directory?"
+            f"{run} has nothing to plot: no vae/{LOG_FILE}, gan/{LOG_FILE} or {RESULTS_FILE}. Is it a run directory?"
         )
     for file, picture in pictures.items():
         save_png(picture, target / file)

@@ -14,10 +14,17 @@ __all__ = ["Failures", "Source", "check_not_overwritten", "results_of", "sources
 
 @dataclass(frozen=True)
 class Source:
-    """An image file, and the path of its results below an output directory, without suffix."""
+    """An image file.
+
+    Attributes:
+        file: its path.
+        stem: the path of its results below an output directory, without suffix.
+        folder: the given folder that it is in. None if the file itself was given.
+    """
 
     file: Path
     stem: Path
+    folder: Path | None = None
 
 
 def sources_of(images: tuple[str, ...]) -> list[Source]:
@@ -39,7 +46,7 @@ def sources_of(images: tuple[str, ...]) -> list[Source]:
         if not folder.images:
             raise InvalidInputError(f"the folder {path} has no images")
         below = [Path(*Path(name).parts[1:]) for name in folder.images]
-        sources += [Source(path / name, name.with_suffix("")) for name in below]
+        sources += [Source(path / name, name.with_suffix(""), path) for name in below]
     return sources
 
 
@@ -47,7 +54,8 @@ def results_of(sources: list[Source], out: Path, ending: str) -> list[Path]:
     """The file below `out` that each source is written to. Sources with one stem keep their suffix.
 
     Raises:
-        InvalidInputError: two sources would be written to one file, or an image would be overwritten.
+        InvalidInputError: two sources would be written to one file, an image would be overwritten, or a result would be
+            written into a given folder, where the next call would take it for an image.
     """
     stems = [source.stem for source in sources]
     results: dict[Path, Path] = {}
@@ -60,6 +68,12 @@ def results_of(sources: list[Source], out: Path, ending: str) -> list[Path]:
                 "Give them in separate calls with different --out"
             )
         results[result] = source.file
+    for folder in dict.fromkeys(source.folder for source in sources if source.folder):
+        place = folder.resolve()
+        if any(result.resolve().is_relative_to(place) for result in results):
+            raise InvalidInputError(
+                f"results would be written among the images of the folder {folder}. Choose an --out outside of it"
+            )
     check_not_overwritten(sources, results)
     return list(results)
 

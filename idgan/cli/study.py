@@ -128,13 +128,17 @@ def _number(text: str, known: Iterable[str]) -> str:
 def _outputs(make: Any, names: Sequence[str], options: dict[str, Any]) -> Iterator[tuple["Study", str, Any]]:
     """Yield (study, name of a file, content) for what `make` makes of `names`.
 
-    Before training, the cost is printed. At the end, the runs that are missing are printed.
+    Before training, every data set is opened, and the cost is printed. At the end, missing runs are printed.
     """
-    from idgan.study import missing_runs
+    from idgan.study import plan_of
 
     dry_run, results_only = options.pop("dry_run"), options.pop("results_only")
     study = _study(names, train=not (dry_run or results_only), **options)
-    missing = missing_runs(study, lambda reader: make(reader, names))
+    plan = plan_of(study, lambda reader: make(reader, names))
+    missing = plan.absent
+    if study.train:
+        for name in sorted(plan.needed):
+            study.open_data(name)  # a data set that is missing must not stop the work after hours
     if missing and not results_only:
         for directory in missing if dry_run else ():
             click.echo(directory)

@@ -66,7 +66,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     if path.is_dir():
-        raise InvalidInputError(f"{path} is a directory; name a file for the results, such as {path / 'results.json'}")
+        raise InvalidInputError(f"{path} is a directory; name a file for the results, such as {path / RESULTS_FILE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = path.with_name(f".{path.name}.{os.getpid()}.probe")

@@ -1,6 +1,6 @@
 """Studies: many runs at one scale, trained and measured once, and the paper's tables and figures of their results."""
 
-from idgan.study.costs import missing_runs, training_seconds
+from idgan.study.costs import plan_of, training_seconds
 from idgan.study.figures import FIGURES
 from idgan.study.scales import FULL, GILBO, SAMPLES, SCALES, SHORT, STAGE_1_OF, SYNTHETIC, TINY, TWO_STAGE
 from idgan.study.study import Study, check_run, is_measurement_of
@@ -23,7 +23,7 @@ __all__ = [
     "check_run",
     "is_measurement_of",
     "metric_title",
-    "missing_runs",
     "paired_values",
+    "plan_of",
     "training_seconds",
 ]

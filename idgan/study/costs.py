@@ -10,15 +10,18 @@ from idgan.recipes import Recipe
 from idgan.study.study import Study
 from idgan.training.estimate import Noise, cost_of, largest_batch, seconds_per_step
 
-__all__ = ["flop_rate", "missing_runs", "training_flops", "training_seconds"]
+__all__ = ["flop_rate", "plan_of", "training_flops", "training_seconds"]
 
 
-def missing_runs(study: Study, make: Callable[[Study], Iterable[Any]]) -> dict[Path, Recipe]:
-    """Run directory -> what remains to be trained, for the runs that `make(study)` asks for. Nothing is trained."""
+def plan_of(study: Study, make: Callable[[Study], Iterable[Any]]) -> Study:
+    """A copy of `study` that trains and measures nothing, after `make` asked it for its runs.
+
+    Its `absent` and `needed` say what `make` will train, and whose data sets it will read.
+    """
     reader = Study(study.scale, study.out.parent, study.seeds, study.data, study.extractor, train=False)
     for _ in make(reader):
         pass
-    return reader.absent
+    return reader
 
 
 def training_flops(recipe: Recipe) -> float:

@@ -52,6 +52,7 @@ class Study:
 
     Attributes:
         absent: run directory -> what it would train, for each run that was asked for and does not exist.
+        needed: the recipes whose data sets are read to train these runs and to measure all. Empty if `train` is True.
 
     Raises:
         InvalidInputError: unknown scale.
@@ -75,10 +76,19 @@ class Study:
         self.extractor = extractor
         self.train = train
         self.absent: dict[Path, Recipe] = {}
+        self.needed: set[str] = set()
 
     def files_of(self, name: str) -> str | Path | None:
         """The files of the data set of the recipe `name`. None are those in the directory of prepared data."""
         return self.data.get(name, self.data.get(str(recipe_of(name).data)))
+
+    def open_data(self, name: str) -> Dataset:
+        """The data set of the recipe `name`.
+
+        Raises:
+            DataError: the files are missing or wrong.
+        """
+        return open_dataset(recipe_of(name).data, self.files_of(name))
 
     def recipe(self, name: str, method: str, seed: int, settings: Mapping[str, Any] | None = None) -> Recipe:
         """The recipe of a run.
@@ -125,6 +135,7 @@ class Study:
         vae = self.run(stage_1, encoder, seed) if method in TWO_STAGE else None
         if not self.train:
             self.absent[directory] = replace(recipe, vae_stage=None) if method in TWO_STAGE else recipe
+            self.needed.add(name)
             return None
         idgan.train(recipe, directory, vae=vae, data=self.files_of(name), measure=False)
         return directory
@@ -150,6 +161,7 @@ class Study:
             "gilbo_options": GILBO[self.scale],
         }
         if not self.train:
+            self.needed.add(name)
             results = read_results(results_file, name, sha256_of(checkpoint))
             return {
                 metric: result
@@ -158,7 +170,7 @@ class Study:
                 if is_measurement_of(result, metric, **options)
             }
         sampler = idgan.load(str(run))
-        dataset: Dataset = open_dataset(recipe_of(name).data, self.files_of(name))
+        dataset = self.open_data(name)
         images = sampler.record.images or len(dataset)
         if images != len(dataset):
             raise RunMismatchError(

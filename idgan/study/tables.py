@@ -58,6 +58,7 @@ def infogan_weight(study: Study, name: str) -> float | None:
         if len(values) == len(cells):
             scores[weight] = sum(values) / len(values)
     study.absent |= first.absent
+    study.needed |= first.needed
     return max(scores, key=scores.__getitem__, default=None)
 
 

@@ -1,6 +1,7 @@
 """Names of code dimensions in a checkpoint file: measured, or given by hand."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,12 +14,16 @@ from idgan.errors import InvalidInputError
 from idgan.evaluation.dim_names import factor_names
 from idgan.evaluation.results import RESULTS_FILE
 from idgan.files import read_json, user_path, write_atomically
+from idgan.zoo.card import model_card
 from idgan.zoo.evaluate import open_data
-from idgan.zoo.manifest import CONFIG_FILE, read_saved_model
+from idgan.zoo.manifest import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.models import load, resolve
-from idgan.zoo.weights import CHECKPOINT_FILE, read_file, write_info
+from idgan.zoo.pretrained import CARD_FILE
+from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, write_info
 
 __all__ = ["measured_names", "write_names"]
+
+log = logging.getLogger(__name__)
 
 
 def measured_names(
@@ -44,6 +49,9 @@ def measured_names(
 
 def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path:
     """Write names of code dimensions into a checkpoint. Networks, and results measured on them, stay valid.
+
+    The `config.json` and the model card of a saved model then have the names, too. A card that was edited by hand stays
+    as it is.
 
     Args:
         model: a run directory or a `.safetensors` file.
@@ -74,14 +82,32 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     kept = {name: dim for name, dim in old.items() if dim not in names.values() and name not in names}
     results_file = path.with_name(RESULTS_FILE)
     results = _results_of(results_file, file.sha256)
-    renamed = read_file(write_info(file, {**file.info, "dims": {**kept, **names}}))
+    dims, card_file = {**kept, **names}, path.with_name(CARD_FILE)
+    card = _card_with(dims, card_file, saved, file) if saved else None
+    renamed = read_file(write_info(file, {**file.info, "dims": dims}))
     if results is not None:
         write_atomically(results_file, json.dumps({**results, "sha256": renamed.sha256}, indent=2) + "\n")
     if saved is not None:
         weights = replace(saved.weights, sha256=renamed.sha256, bytes=len(renamed.data))
         saved = replace(saved, weights=weights, dims=renamed.info["dims"])
+        if card is not None:
+            write_atomically(card_file, card)
         write_atomically(config, json.dumps(saved.to_json(), indent=2) + "\n")
     return path
+
+
+def _card_with(dims: Mapping[str, int], path: Path, saved: SavedModel, file: CheckpointFile) -> str | None:
+    """The model card at `path` of the checkpoint `file`, with the names `dims` in place of the old ones.
+
+    None if there is no card, or not the one that the package makes of `saved`.
+    """
+    if not path.is_file():
+        return None
+    sampler = build_sampler(file)
+    if path.read_bytes() != str(model_card(saved, sampler)).encode():
+        log.warning("%s was edited, or made for a hub or by another version. It stays without the new names", path)
+        return None
+    return str(model_card(replace(saved, dims=dict(dims)), sampler))
 
 
 def _results_of(path: Path, sha256: str) -> dict[str, Any] | None:

@@ -181,6 +181,10 @@ def test_traverse_refuses(fail):
     assert "1 is not in the range 2<=x<=100" in fail("traverse", "small.safetensors", "--steps", "1", code=2)
     assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.avi", code=2)
     assert "does not exist" in fail("traverse", "small.safetensors", "--image", "none.png", code=2)
+    assert "--align needs --image" in fail("traverse", "small.safetensors", "--align", code=2)
+    assert "align (--align) needs a model of aligned faces" in fail(
+        "traverse", "small.safetensors", "--image", "one.png", "--align"
+    )
 
 
 # ------------------------------------------------------------------ interpolate
@@ -233,6 +237,12 @@ def test_interpolate_refuses(fail):
         "interpolate", "small.safetensors", "1", "none.png", code=2
     )
     assert "'-1'" in fail("interpolate", "small.safetensors", "1", "--", "-1", code=2)
+    assert "--align needs an image file as A or B" in fail(
+        "interpolate", "small.safetensors", "1", "2", "--align", code=2
+    )
+    assert "align (--align) needs a model of aligned faces" in fail(
+        "interpolate", "small.safetensors", "1", "one.png", "--align"
+    )
     assert "1 is not in the range 2<=x<=1000" in fail(
         "interpolate", "small.safetensors", "1", "2", "--steps", "1", code=2
     )
@@ -324,6 +334,32 @@ def test_results_never_mix_or_overwrite_images(run, fail, directory):
     assert (directory / "one.png").read_bytes() == before
     (directory / "empty").mkdir()
     assert "the folder empty has no images" in fail("encode", "small.safetensors", "empty")
+
+
+@pytest.mark.parametrize("command", [("encode",), ("reconstruct",), ("edit", "--set", "0=1")])
+@pytest.mark.parametrize("out", ["photos", "photos/", "photos/more", "photos/new/deep", "./more/../photos", "link/new"])
+def test_results_stay_out_of_the_folders_of_the_photos(fail, directory, command, out):
+    """The next call would read the pictures there as photos."""
+    for path in ("photos/a.png", "photos/more/b.png", "more/c.png"):
+        save_png(torch.rand(1, 64, 64), path)
+    (directory / "link").symlink_to("photos", target_is_directory=True)
+    before = set(directory.rglob("*"))
+    name, *options = command
+    error = fail(name, "small.safetensors", "more", "photos", *options, "--out", out if "new" not in out else f"{out}/")
+    assert error == (
+        "Error: results would be written among the images of the folder photos. Choose an --out outside of it"
+    )
+    assert set(directory.rglob("*")) == before
+
+
+def test_results_may_lie_beside_a_photo_that_was_given_itself_and_around_a_folder(run, fail, directory):
+    save_png(torch.rand(1, 64, 64), "photos/a.png")
+    run("encode", "small.safetensors", "photos/a.png", "--out", "photos")
+    assert (directory / "photos/a.json").is_file()
+    run("edit", "small.safetensors", "photos", "--set", "0=1", "--out", ".")
+    assert (directory / "a-edit.png").is_file()
+    save_png(torch.rand(1, 64, 64), "photos/photos/b.png")  # photos/b-edit.png would be its result
+    assert "among the images" in fail("edit", "small.safetensors", "photos", "--set", "0=1", "--out", ".")
 
 
 # ------------------------------------------------------------------ reconstruct

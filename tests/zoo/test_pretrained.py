@@ -120,6 +120,30 @@ def test_names_of_dimensions_are_in_config_and_card(saved, tmp_path):
     assert [metric["value"] for metric in read_saved_model(again / "config.json").metrics] == [0.25]
 
 
+def test_the_card_of_a_saved_model_has_the_names(saved, tmp_path):
+    """Names that are given one after the other, and renamed, leave the card that a new save would write."""
+    card = saved / "README.md"
+    for names, text in (({"size": 2}, "`size` (c2): "), ({"left": 0, "width": 2}, "`width` (c2): ")):
+        write_names(saved, names)
+        assert text in card.read_text()
+    assert "`left` (c0): " in card.read_text() and "size" not in card.read_text()
+    again = idgan.load(saved).save_pretrained(tmp_path / "again")
+    assert card.read_bytes() == (again / "README.md").read_bytes()
+
+
+def test_a_card_that_was_edited_stays_and_a_missing_one_is_not_made(saved, caplog):
+    card = saved / "README.md"
+    edited = card.read_text() + "\nWe made it for the fair.\n"
+    card.write_text(edited)
+    write_names(saved, {"size": 2})
+    assert card.read_text() == edited
+    assert "was edited, or made for a hub or by another version. It stays without the new names" in caplog.text
+    card.unlink()
+    write_names(saved, {"left": 0})
+    assert not card.exists()
+    assert read_saved_model(saved / "config.json").dims == idgan.load(saved).dims == {"size": 2, "left": 0}
+
+
 def test_another_checkpoint_beside_a_saved_model_is_named_alone(saved):
     other = write_checkpoint(saved / "other.safetensors", make({}))
     config = (saved / "config.json").read_bytes()
