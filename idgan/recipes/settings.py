@@ -59,6 +59,8 @@ def defaults(recipe: Any, prefix: str = "") -> dict[str, Any]:
 def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """A copy of `recipe` with changed settings.
 
+    The order of the settings does not matter. A part of the recipe is checked when it has all of its settings.
+
     Args:
         settings: dotted path -> value, such as {"gan_stage.objective.id_weight": 1e-4}. Text is read as a Python
             literal. A value must have the type of the value it replaces. An integer is accepted for a float.
@@ -66,9 +68,21 @@ def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     Raises:
         InvalidInputError: the recipe has no such path, or the value has another type or is out of range.
     """
-    for path, value in settings.items():
-        recipe = _with_setting(recipe, current_setting(path).split("."), value, path)
-    return recipe
+    return _with_settings(
+        recipe, [_Setting(current_setting(path).split("."), value, path) for path, value in settings.items()]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setting:
+    """A `value` for the path `names` below some part of a recipe. `path` is what the caller wrote."""
+
+    names: list[str]
+    value: Any
+    path: str
+
+    def below(self) -> "_Setting":
+        return dataclasses.replace(self, names=self.names[1:])
 
 
 def _type_name(part: Any) -> str:
@@ -92,22 +106,35 @@ def _is_dataset(part: Any) -> bool:
     return hasattr(part, "images") and hasattr(part, "resolution")
 
 
-def _with_setting(part: Any, names: list[str], value: Any, path: str) -> Any:
-    """A copy of `part` with `value` at the path `names`. `path` is the full setting, for error messages."""
-    if not names:
-        return _converted(part, value, path)
-    name, *rest = names
+def _with_settings(part: Any, settings: list[_Setting]) -> Any:
+    """A copy of `part` with the values of all `settings`."""
+    for setting in settings:
+        if not setting.names:
+            part = _converted(part, setting.value, setting.path)
+    settings = [setting for setting in settings if setting.names]
+    if not settings:
+        return part
     children = _children(part) or {}
-    if name not in children:
-        parent = path.removesuffix(".".join(names)).removesuffix(".")
-        accepted = f"{name!r} is not one of {', '.join(children)}" if children else f"{parent!r} is a single value"
-        close = get_close_matches(name[:100], children, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InvalidInputError(f"no setting {path!r}: {accepted}{hint}")
-    child = _with_setting(children[name], rest, value, path)
+    for setting in settings:
+        _check_child(setting, children)
+    changed = {
+        name: _with_settings(children[name], [setting.below() for setting in settings if setting.names[0] == name])
+        for name in dict.fromkeys(setting.names[0] for setting in settings)
+    }
     if isinstance(part, tuple):
-        return tuple({**children, name: child}.values())
-    return {**part, name: child} if isinstance(part, dict) else dataclasses.replace(part, **{name: child})
+        return tuple((children | changed).values())
+    return part | changed if isinstance(part, dict) else dataclasses.replace(part, **changed)
+
+
+def _check_child(setting: _Setting, children: dict[str, Any]) -> None:
+    name = setting.names[0]
+    if name in children:
+        return
+    parent = setting.path.removesuffix(".".join(setting.names)).removesuffix(".")
+    accepted = f"{name!r} is not one of {', '.join(children)}" if children else f"{parent!r} is a single value"
+    close = get_close_matches(name[:100], children, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise InvalidInputError(f"no setting {setting.path!r}: {accepted}{hint}")
 
 
 def _converted(old: Any, value: Any, path: str) -> Any:

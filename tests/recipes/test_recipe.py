@@ -125,6 +125,16 @@ def test_settings_add_up():
     assert override(recipe, {}) == recipe
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_settings_that_only_fit_together_can_be_given_in_any_order(order):
+    recipe = override(recipe_of("dsprites"), {"generator_init": "decoder"})
+    settings = [("generator.s_dim", "4"), ("generator_init", "he")][::order]
+    changed = override(recipe, dict(settings))
+    assert (changed.generator.s_dim, changed.generator_init) == (4, "he")
+    with pytest.raises(InvalidInputError, match="'decoder' needs a generator of the shape of the decoder"):
+        override(recipe, dict(settings[:1] if order == 1 else settings[1:]))
+
+
 def test_the_original_is_left_alone():
     recipe = recipe_of("dsprites")
     before, optimizers = describe(recipe), dict(recipe.vae_stage.optimizers)
