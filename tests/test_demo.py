@@ -17,7 +17,8 @@ import yaml
 from PIL import Image
 
 import idgan
-from idgan.demo import SOURCE_ADVICE, _Page, demo_page, serve, slider_ranges, write_space
+from idgan.demo import SOURCE_ADVICE, demo_page, serve, slider_ranges, write_space
+from idgan.demo.page import _Page
 from idgan.errors import IdganError, InvalidInputError
 from idgan.figures import enlarged
 from idgan.images import save_png, to_pil

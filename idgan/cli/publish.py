@@ -55,6 +55,7 @@ def publish(
 
     from idgan.errors import InvalidInputError
     from idgan.zoo import manifest as zoo_manifest
+    from idgan.zoo.entries import DataSet
     from idgan.zoo.publish import publish as send
 
     if space and dry_run:
@@ -73,7 +74,7 @@ def publish(
 
         write_space(space, f"{repo}@{revision}" if revision else repo)
     terms: dict[str, Any] = {"description": description, "license": license}
-    terms["data"] = zoo_manifest.DataSet(*data) if data else None
+    terms["data"] = DataSet(*data) if data else None
     entry, files = send(run, repo, name=name, private=private, tag=revision, dry_run=dry_run, token=token, **terms)
     if dry_run:
         click.echo(files["README.md"].decode() + "\n", err=True)

@@ -143,7 +143,7 @@ def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
 
     Text of a file is escaped, see `printable`.
     """
-    from idgan.zoo.manifest import printable
+    from idgan.zoo.untrusted import printable
 
     for name, value in values.items():
         if isinstance(value, dict) and value:

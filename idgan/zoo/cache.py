@@ -18,7 +18,8 @@ from huggingface_hub.utils import WeakFileLock
 from safetensors import SafetensorError, safe_open
 
 from idgan.zoo.download import find_fault, stated_sha256
-from idgan.zoo.manifest import Manifest, Weights
+from idgan.zoo.entries import Weights
+from idgan.zoo.manifest import Manifest
 
 __all__ = ["CachedFile", "CachedRepo", "clean", "scan", "verify"]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from idgan.record import TrainingRecord, value_text
 from idgan.sampler import MIN_ACTIVE_KL, Sampler
-from idgan.zoo.manifest import SavedModel, printable
+from idgan.zoo.entries import SavedModel
+from idgan.zoo.untrusted import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData

@@ -18,7 +18,7 @@ from huggingface_hub import constants, get_session
 from huggingface_hub.utils import hf_raise_for_status
 
 from idgan import errors
-from idgan.zoo.manifest import COMMIT
+from idgan.zoo.entries import COMMIT
 
 if TYPE_CHECKING:
     from idgan.zoo.remote import Remote

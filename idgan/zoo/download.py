@@ -17,7 +17,8 @@ from idgan.errors import (
     WeightsNotHereError,
 )
 from idgan.files import sha256_of
-from idgan.zoo.manifest import PACKAGE, SHA256, Weights
+from idgan.zoo.entries import SHA256, Weights
+from idgan.zoo.manifest import PACKAGE
 
 __all__ = ["describe_fault", "fetch", "find_fault", "locate", "stated_sha256", "verify"]
 

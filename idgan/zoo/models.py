@@ -28,7 +28,9 @@ from idgan.networks.modules import usable_device
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.download import fetch, locate
-from idgan.zoo.manifest import CONFIG_FILE, Entry, Manifest, SavedModel, printable, read_saved_model
+from idgan.zoo.entries import CONFIG_FILE, Entry, SavedModel, read_saved_model
+from idgan.zoo.manifest import Manifest
+from idgan.zoo.untrusted import printable
 from idgan.zoo.weights import (
     CHECKPOINT_FILE,
     CheckpointFile,

@@ -15,8 +15,8 @@ from idgan.evaluation.dim_names import factor_names
 from idgan.evaluation.results import RESULTS_FILE
 from idgan.files import read_json, user_path, write_atomically
 from idgan.zoo.card import model_card
+from idgan.zoo.entries import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.evaluate import open_data
-from idgan.zoo.manifest import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.models import load, resolve
 from idgan.zoo.pretrained import CARD_FILE
 from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, write_info

@@ -23,16 +23,8 @@ from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import read_json, user_path, write_atomically
 from idgan.sampler import MIN_ACTIVE_KL, Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE, model_card
-from idgan.zoo.manifest import (
-    CONFIG_FILE,
-    DataSet,
-    Entry,
-    Manifest,
-    SavedModel,
-    Weights,
-    package_manifest,
-    read_saved_model,
-)
+from idgan.zoo.entries import CONFIG_FILE, DataSet, Entry, SavedModel, Weights, read_saved_model
+from idgan.zoo.manifest import Manifest, package_manifest
 from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file
 
 __all__ = ["CARD_FILE", "FILES", "facts_of", "measured", "pack", "save"]

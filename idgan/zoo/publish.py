@@ -20,16 +20,8 @@ from idgan.files import write_atomically
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE
-from idgan.zoo.manifest import (
-    CONFIG_FILE,
-    REPO_NAME,
-    Entry,
-    Manifest,
-    SavedModel,
-    Weights,
-    package_manifest,
-    write_entry,
-)
+from idgan.zoo.entries import CONFIG_FILE, REPO_NAME, Entry, SavedModel, Weights
+from idgan.zoo.manifest import Manifest, package_manifest, write_entry
 from idgan.zoo.models import load, verify
 from idgan.zoo.pretrained import facts_of, measured, pack
 from idgan.zoo.weights import CHECKPOINT_FILE

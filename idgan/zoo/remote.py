@@ -24,7 +24,8 @@ from huggingface_hub import errors as client
 
 from idgan import errors
 from idgan.zoo.conversation import Conversation, timeout_from, without_xet
-from idgan.zoo.manifest import COMMIT, FILE_NAME, REPO_NAME, printable
+from idgan.zoo.entries import COMMIT, FILE_NAME, REPO_NAME
+from idgan.zoo.untrusted import printable
 
 __all__ = ["Remote", "check_token", "is_broken_connection", "translated"]
 

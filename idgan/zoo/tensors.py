@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 
 from idgan.errors import CheckpointError
-from idgan.zoo.manifest import printable
+from idgan.zoo.untrusted import printable
 
 __all__ = ["DTYPES", "Spec", "check_specs", "check_tensors", "check_values", "spec_of"]
 

@@ -22,8 +22,8 @@ from idgan.networks import ModelConfig, Posterior
 from idgan.record import TrainingRecord
 from idgan.sampler import Sampler
 from idgan.zoo.download import describe_fault, find_fault
-from idgan.zoo.manifest import printable
 from idgan.zoo.tensors import DTYPES, Spec, check_specs, check_tensors, check_values
+from idgan.zoo.untrusted import printable
 
 __all__ = [
     "CHECKPOINT_FILE",

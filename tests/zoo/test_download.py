@@ -21,7 +21,7 @@ from local_hub import LocalHub
 from idgan import errors
 from idgan.zoo import conversation, download
 from idgan.zoo.download import fetch, locate
-from idgan.zoo.manifest import Weights
+from idgan.zoo.entries import Weights
 
 ROOT = Path(__file__).parents[2]
 FILE = "a.safetensors"

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idgan.errors import ManifestError, UnknownModelError
-from idgan.zoo.manifest import MAX_BYTES, Entry, Manifest, package_manifest, write_entry
+from idgan.zoo.entries import Entry
+from idgan.zoo.manifest import Manifest, package_manifest, write_entry
+from idgan.zoo.untrusted import MAX_BYTES
 
 ROOT = Path(__file__).parents[2]
 RECIPE = {
@@ -365,7 +367,7 @@ def test_write_entry_replaces_one_and_keeps_the_rest(tmp_path):
 def test_the_package_finds_its_manifest_in_a_wheel_and_in_a_checkout(tmp_path, inside):
     package = tmp_path / "idgan"
     (package / "zoo").mkdir(parents=True)
-    for name in ("dims.py", "errors.py", "files.py", "zoo/manifest.py"):
+    for name in ("dims.py", "errors.py", "files.py", "zoo/entries.py", "zoo/manifest.py", "zoo/untrusted.py"):
         shutil.copy(ROOT / "idgan" / name, package / name)
     (package / "__init__.py").touch()
     (package / "zoo" / "__init__.py").touch()

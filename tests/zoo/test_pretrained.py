@@ -18,7 +18,7 @@ from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
-from idgan.zoo.manifest import DataSet, SavedModel, read_saved_model
+from idgan.zoo.entries import DataSet, SavedModel, read_saved_model
 from idgan.zoo.naming import write_names
 from idgan.zoo.pretrained import FILES
 from idgan.zoo.publish import publish

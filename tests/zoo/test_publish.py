@@ -27,7 +27,8 @@ from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
 from idgan.sampler import Sampler
-from idgan.zoo.manifest import DataSet, Entry, Manifest, Weights, write_entry
+from idgan.zoo.entries import DataSet, Entry, Weights
+from idgan.zoo.manifest import Manifest, write_entry
 from idgan.zoo.pretrained import FILES
 from idgan.zoo.publish import NO_COMMIT, embed, entry_of, publish
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
