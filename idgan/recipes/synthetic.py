@@ -1,10 +1,9 @@
 """Recipes of the synthetic data sets: dSprites and its variants. |c| = 10, without a nuisance (Tables A.2 and A.3)."""
 
 from dataclasses import replace
-from typing import Any
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
-from idgan.objectives import BetaVAEConfig, GrowingVAEConfig, IDGANConfig, PairwiseTCVAEConfig, growing_phases
+from idgan.objectives import BetaVAEConfig, GrowingVAEConfig, IDGANConfig, growing_phases
 from idgan.recipes.methods import GROWING_OPTIMIZERS
 from idgan.recipes.recipe import Adam, Recipe, Stage
 from idgan.recipes.registry import register_recipe
@@ -40,7 +39,7 @@ def dsprites() -> Recipe:
     )
 
 
-def in_color(name: str, seed: int, vae_stage: Stage, init_vae_from: str = "") -> Recipe:
+def in_color(name: str, vae_stage: Stage) -> Recipe:
     """The recipe of a variant in color: that of dSprites with another stage 1."""
     return replace(
         dsprites(),
@@ -50,20 +49,6 @@ def in_color(name: str, seed: int, vae_stage: Stage, init_vae_from: str = "") ->
         vae=VAEConfig(image_channels=3),
         generator=ConvGeneratorConfig(image_channels=3),
         discriminator=ConvDiscriminatorConfig(image_channels=3),
-        seed=seed,
-        init_vae_from=init_vae_from,
-    )
-
-
-def short_stage(objective: Any, optimizer: Adam, steps: int) -> Stage:
-    """A stage 1 of a few thousand steps."""
-    return Stage(objective=objective, optimizers={"vae": optimizer}, steps=steps, precision="bf16", select_every=500)
-
-
-def pairwise(capacity: float, capacity_steps: int) -> PairwiseTCVAEConfig:
-    """The objective of stage 1 for Color- and Noisy-dSprites."""
-    return PairwiseTCVAEConfig(
-        tc_weight=50.0, capacity=capacity, capacity_steps=capacity_steps, weight=100.0, memory=2048
     )
 
 
@@ -84,22 +69,14 @@ def textured(recipe: Recipe, steps: int) -> Recipe:
 
 @register_recipe("color-dsprites")
 def color_dsprites() -> Recipe:
-    """Color-dSprites. The seed decides whether the positions align with the axes of c, see docs/results.md."""
-    stage = replace(short_stage(pairwise(16.0, 6_000), Adam(5e-4), steps=5_000), select_every=1000)
-    recipe = in_color("color-dsprites", 1, stage)
-    assert recipe.gan_stage
-    objective = replace(recipe.gan_stage.objective, id_weight=1e-3)
-    return replace(recipe, gan_stage=replace(recipe.gan_stage, objective=objective, steps=6_000))
+    """Color-dSprites."""
+    return in_color("color-dsprites", growing_stage(7_000))
 
 
 @register_recipe("noisy-dsprites")
 def noisy_dsprites() -> Recipe:
-    """Noisy-dSprites.
-
-    Stage 1 starts from Color-dSprites, because from random weights the positions did not align with the axes of c.
-    """
-    stage = short_stage(pairwise(5.0, 1), Adam(5e-4), steps=2_000)
-    return textured(in_color("noisy-dsprites", 2, stage, init_vae_from="color-dsprites"), 22_000)
+    """Noisy-dSprites."""
+    return textured(in_color("noisy-dsprites", growing_stage(7_000)), 22_000)
 
 
 @register_recipe("scream-dsprites")
@@ -108,5 +85,11 @@ def scream_dsprites() -> Recipe:
 
     Stage 1 is a plain VAE, because stronger regularizers never found the sprite (docs/results.md).
     """
-    stage = short_stage(BetaVAEConfig(beta=1.0), Adam(1e-3), steps=4_000)
-    return textured(in_color("scream-dsprites", 0, stage), 18_000)
+    vae_stage = Stage(
+        objective=BetaVAEConfig(beta=1.0),
+        optimizers={"vae": Adam(1e-3)},
+        steps=4_000,
+        precision="bf16",
+        select_every=500,
+    )
+    return textured(in_color("scream-dsprites", vae_stage), 18_000)
