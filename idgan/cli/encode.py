@@ -23,7 +23,7 @@ from idgan.cli.options import (
     say_json,
     threads_option,
 )
-from idgan.cli.sources import Failures, check_not_overwritten, results_of, sources_of
+from idgan.cli.sources import Failures, check_places, results_of, sources_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -227,7 +227,7 @@ def draw(
         results = results_of(sources, Path(str(out)), f"-{command}.png")
     else:
         results = [Path(out) if out else default_out(model, f"{command}.png")]
-        check_not_overwritten(sources, results)
+        check_places(sources, results)
         if len(sources) > MAX_ROWS:
             raise click.UsageError(
                 f"{len(sources):,} images exceed the limit of {MAX_ROWS} on one sheet; use --out DIRECTORY"

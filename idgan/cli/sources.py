@@ -9,7 +9,7 @@ import click
 
 from idgan.errors import InvalidInputError
 
-__all__ = ["Failures", "Source", "check_not_overwritten", "results_of", "sources_of"]
+__all__ = ["Failures", "Source", "check_places", "results_of", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def results_of(sources: list[Source], out: Path, ending: str) -> list[Path]:
     """The file below `out` that each source is written to. Sources with one stem keep their suffix.
 
     Raises:
-        InvalidInputError: two sources would be written to one file, an image would be overwritten, or a result would be
-            written into a given folder, where the next call would take it for an image.
+        InvalidInputError: two sources would be written to one file, or as `check_places`.
     """
     stems = [source.stem for source in sources]
     results: dict[Path, Path] = {}
@@ -68,22 +67,22 @@ def results_of(sources: list[Source], out: Path, ending: str) -> list[Path]:
                 "Give them in separate calls with different --out"
             )
         results[result] = source.file
-    for folder in dict.fromkeys(source.folder for source in sources if source.folder):
-        place = folder.resolve()
-        if any(result.resolve().is_relative_to(place) for result in results):
-            raise InvalidInputError(
-                f"results would be written among the images of the folder {folder}. Choose an --out outside of it"
-            )
-    check_not_overwritten(sources, results)
+    check_places(sources, results)
     return list(results)
 
 
-def check_not_overwritten(sources: list[Source], results: Iterable[Path]) -> None:
-    """Check that no result has the path of a source.
+def check_places(sources: list[Source], results: Iterable[Path]) -> None:
+    """Check that no result replaces a source, and that no picture is written into a folder of sources.
 
     Raises:
-        InvalidInputError: one has.
+        InvalidInputError: one does, or would be. The next call would take the picture for one of the images.
     """
+    pictures = [result.resolve() for result in results if result.suffix != ".json"]
+    for folder in dict.fromkeys(source.folder for source in sources if source.folder):
+        if any(picture.is_relative_to(folder.resolve()) for picture in pictures):
+            raise InvalidInputError(
+                f"results would be written among the images of the folder {folder}. Choose an --out outside of it"
+            )
     files = {source.file.resolve() for source in sources}
     for result in results:
         if result.resolve() in files:

@@ -8,7 +8,7 @@ from idgan.data.celeba_hq import CELEBA_HQ
 from idgan.data.chairs import CHAIRS
 from idgan.data.dataset import DATASETS, Dataset, check_dataset, content_key, register_dataset
 from idgan.data.dsprites import DSprites
-from idgan.data.dsprites_variants import ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
+from idgan.data.dsprites_variants import SPRITES, ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
 from idgan.data.factors import FactorGrid
 from idgan.data.image_folder import ImageFolder, PreparedImages, open_images, register_image_set
 from idgan.data.image_set import IMAGE_SETS, CenterCrop, CenterSquare, ImageSet, Whole
@@ -22,6 +22,7 @@ __all__ = [
     "CHAIRS",
     "DATASETS",
     "IMAGE_SETS",
+    "SPRITES",
     "Attributes",
     "Batch",
     "Batches",

@@ -30,6 +30,10 @@ SCREAM_URL = (
 )
 
 
+SPRITES = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
+"""Names of dSprites and its variants."""
+
+
 class _PaintedDSprites(Dataset):
     """dSprites in color, with images (N, 3, 64, 64) in [0, 1]. A subclass defines `paint`."""
 

@@ -1,6 +1,6 @@
 """A wide network from the weights of a narrow one (Net2WiderNet of Chen et al. 2016)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,22 +27,26 @@ def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Genera
 
     Raises:
         InvalidInputError: `network` has other layers, a layer is narrower or wider by another factor, or a layer that
-            should be widened is neither an `nn.Linear` nor an `nn.Conv2d`.
+            should be widened is neither an `nn.Linear` nor an `nn.Conv2d` without groups.
     """
     state = network.state_dict()
     if state.keys() != weights.keys():
-        raise InvalidInputError(f"it has the weights {_names(weights)}, and not {_names(state)}")
+        raise InvalidInputError(f"only one of the two networks has the weights {_names(state.keys() ^ weights.keys())}")
     result = {}
     for name, target in state.items():
         source = weights[name]
         layer = network.get_submodule(name.rpartition(".")[0])
         if source.shape == target.shape:
             result[name] = source.clone()
-        elif type(layer) in (nn.Linear, nn.Conv2d) and _can_double(source, target):
+        elif _is_plain(layer) and _can_double(source, target):
             result[name] = _widen(source, target.shape, rng)
         else:
             raise InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
     return result
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    return type(layer) is nn.Linear or (type(layer) is nn.Conv2d and layer.groups == 1)
 
 
 def _can_double(source: Tensor, target: Tensor) -> bool:
@@ -58,12 +62,12 @@ def _widen(source: Tensor, shape: torch.Size, rng: torch.Generator) -> Tensor:
         source = torch.cat([source, source])
     while source.ndim > 1 and source.shape[1] < shape[1]:
         low, high = SHARE
-        part = torch.empty(source.shape[:2]).uniform_(low, high, generator=rng)
+        part = torch.empty(source.shape[:2], device="cpu").uniform_(low, high, generator=rng)
         part = part.reshape(*part.shape, *[1] * (source.ndim - 2))
         source = torch.cat([source * part, source * (1 - part)], 1)
     return source
 
 
-def _names(state: Mapping[str, Tensor]) -> str:
-    names = sorted(state)
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _names(names: Iterable[str]) -> str:
+    first, *more = sorted(names)
+    return first + (f" and {len(more)} more" if more else "")

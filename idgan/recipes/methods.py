@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+from idgan.data import SPRITES, DSprites
 from idgan.errors import InvalidInputError
 from idgan.networks import (
     BottleneckDiscriminatorConfig,
@@ -49,8 +50,6 @@ METHODS: Registry[Method] = Registry("method", InvalidInputError)
 
 register_method = METHODS.register
 
-SPRITES = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
-"""The data sets for which dsprites-convnet was trained."""
 SYNTHETIC_BETA = 8.0
 """beta of the paper's beta-VAE on dSprites and its variants."""
 TC_DISCRIMINATOR_OPTIMIZER = Adam(1e-4, 0.5, 0.9)
@@ -88,13 +87,13 @@ def cgan(recipe: Recipe) -> Recipe:
 
 @register_method("projected")
 def projected(recipe: Recipe) -> Recipe:
-    """ID-GAN with a discriminator that reads features of a frozen network (Sauer et al. 2021). G learns faster.
+    """ID-GAN with a discriminator that reads features of a frozen network (Sauer et al. 2021).
 
     The frozen network is dsprites-convnet for dSprites and its variants, and EfficientNet-Lite1 for other images.
-    On sprites, the batch has at most 32 images, the generator has a higher learning rate, and it starts from the
-    decoder if it has its shape.
+    On sprites, the batch has at most 32 images, and the generator has a higher learning rate. It starts from the
+    decoder if it has its shape, unless the recipe chooses other initial weights.
     """
-    on_sprites = recipe.data in SPRITES
+    on_sprites = _has_sprites(recipe)
     optimizers = {
         "discriminator": Adam(2e-4, 0.0, 0.99),
         "generator": Adam(3e-4 if on_sprites else 1e-4, 0.0, 0.99),
@@ -107,7 +106,7 @@ def projected(recipe: Recipe) -> Recipe:
     )
     if on_sprites:
         stage = replace(stage, batch_size=min(32, stage.batch_size))
-        if recipe.generator == decoder_config(recipe.vae):
+        if recipe.generator_init == "torch" and recipe.generator == decoder_config(recipe.vae):
             recipe = replace(recipe, generator_init="decoder")
     return replace(recipe, gan_stage=stage, discriminator=discriminator)
 
@@ -250,6 +249,13 @@ def method_of(recipe: Recipe, parent: Recipe) -> tuple[str, dict[str, Any]] | No
         if same_parts and (best is None or len(changes) < len(best[1])):
             best = name, changes
     return best
+
+
+def _has_sprites(recipe: Recipe) -> bool:
+    """Whether the data of `recipe` are dSprites or one of its variants, for which dsprites-convnet was trained."""
+    if isinstance(recipe.data, str):
+        return recipe.data in SPRITES
+    return getattr(recipe.data, "factors", None) == DSprites.factors
 
 
 def _vae_stage(recipe: Recipe) -> Stage:

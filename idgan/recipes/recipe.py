@@ -138,8 +138,8 @@ class Recipe:
         init_vae_from: model (anything `idgan.load` takes) or run directory that provides the initial VAE of stage 1. ""
             starts from random weights.
         init_generator_from: model (anything `idgan.load` takes) that provides the initial generator of stage 2. It
-            should be distilled from the same encoder. It may have half or a quarter of the channels, see
-            `idgan.networks.widening`. "" uses `generator_init`.
+            should be distilled from the same encoder. It may have a half, a quarter, ... of the
+            channels in each layer, see `idgan.networks.widening`. "" uses `generator_init`.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
             whose first images have texture. "decoder" starts stage 2 with the decoder of the VAE, for a generator of
             its shape.
@@ -187,7 +187,7 @@ class Recipe:
         ):
             raise InvalidInputError(
                 f"generator_init 'decoder' needs a generator of the shape of the decoder; "
-                f"recipe {self.name} has {self.generator!r:.200}"
+                f"recipe {self.name} has {self.generator!r:.200}; choose generator_init torch or he"
             )
 
     @property

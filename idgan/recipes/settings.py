@@ -66,8 +66,13 @@ def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             literal. A value must have the type of the value it replaces. An integer is accepted for a float.
 
     Raises:
-        InvalidInputError: the recipe has no such path, or the value has another type or is out of range.
+        InvalidInputError: the recipe has no such path, two paths name one setting, or the value has another type or is
+            out of range.
     """
+    paths: dict[str, str] = {}
+    for path in settings:
+        if (other := paths.setdefault(current_setting(path), path)) != path:
+            raise InvalidInputError(f"{other} and {path} are two names of one setting; give one of them")
     return _with_settings(
         recipe, [_Setting(current_setting(path).split("."), value, path) for path, value in settings.items()]
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from idgan.data import Dataset
+from idgan.data import SPRITES, Dataset
 from idgan.errors import InvalidInputError
 from idgan.evaluation.grid_codes import thinned_grid
 
@@ -23,7 +23,7 @@ __all__ = [
 
 SCALES = ("full", "short", "tiny")
 """The paper's budget, hours to days on a CPU, and seconds."""
-SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
+SYNTHETIC = SPRITES
 TWO_STAGE = ("id-gan", "without-distillation", "cgan", "projected")
 """Methods that use the encoder of another run in stage 2."""
 STAGE_1_OF = dict.fromkeys(("celeba-128", "celeba-256", "celebahq-1024"), "celeba-64")

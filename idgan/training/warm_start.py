@@ -14,18 +14,18 @@ __all__ = ["load_pretrained_generator"]
 def load_pretrained_generator(generator: nn.Module, where: str, seed: int = 0) -> None:
     """Fill `generator` with the weights of the generator of the model `where`, which is anything `idgan.load` takes.
 
-    `generator` may be wider by an integer factor. It then starts with `widened` weights, and draws the same images.
-    `seed` is that of the random parts into which these weights are split.
+    `generator` may have 2, 4, 8, ... times as many channels. It then starts with `widened` weights, and draws the same
+    images. `seed` draws the random parts of `widened`.
 
     Raises:
-        InvalidInputError: that generator has other inputs or outputs, other layers, or wider ones.
+        InvalidInputError: that generator has other inputs or outputs, other layers, or more channels.
         UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
     """
     pretrained = read_checkpoint(resolve(where).path).generator
     try:
         for name in ("c_dim", "s_dim", "image_channels"):
             if (there := getattr(pretrained.config, name, None)) != getattr(generator.config, name, None):
-                raise InvalidInputError(f"it has {name} {there}")
+                raise InvalidInputError(f"that generator has {name} {there}")
         generator.load_state_dict(widened(pretrained.state_dict(), generator, seeded_rng(seed)))
     except InvalidInputError as error:
         raise InvalidInputError(

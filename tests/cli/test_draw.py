@@ -336,8 +336,10 @@ def test_results_never_mix_or_overwrite_images(run, fail, directory):
     assert "the folder empty has no images" in fail("encode", "small.safetensors", "empty")
 
 
-@pytest.mark.parametrize("command", [("encode",), ("reconstruct",), ("edit", "--set", "0=1")])
-@pytest.mark.parametrize("out", ["photos", "photos/", "photos/more", "photos/new/deep", "./more/../photos", "link/new"])
+@pytest.mark.parametrize("command", [("reconstruct",), ("edit", "--set", "0=1")])
+@pytest.mark.parametrize(
+    "out", ["photos", "photos/", "photos/more", "photos/new/deep", "./more/../photos", "link/new", "photos/sheet.png"]
+)
 def test_results_stay_out_of_the_folders_of_the_photos(fail, directory, command, out):
     """The next call would read the pictures there as photos."""
     for path in ("photos/a.png", "photos/more/b.png", "more/c.png"):
@@ -350,6 +352,18 @@ def test_results_stay_out_of_the_folders_of_the_photos(fail, directory, command,
         "Error: results would be written among the images of the folder photos. Choose an --out outside of it"
     )
     assert set(directory.rglob("*")) == before
+
+
+def test_a_sheet_is_not_written_into_the_folder_of_the_photos_by_default(fail, directory, monkeypatch):
+    save_png(torch.rand(1, 64, 64), "photos/a.png")
+    monkeypatch.chdir(directory / "photos")
+    assert "among the images of the folder ." in fail("reconstruct", "../small.safetensors", ".")
+
+
+def test_codes_may_lie_among_the_photos(run, directory):
+    save_png(torch.rand(1, 64, 64), "photos/a.png")
+    run("encode", "small.safetensors", "photos", "--out", "photos")
+    assert (directory / "photos/a.json").is_file()
 
 
 def test_results_may_lie_beside_a_photo_that_was_given_itself_and_around_a_folder(run, fail, directory):

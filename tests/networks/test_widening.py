@@ -74,7 +74,7 @@ def test_the_parts_are_a_function_of_the_seed():
             ResNetGeneratorConfig(resolution=8, base_width=8),
             "layers.0.weight",
         ),
-        (ResNetGeneratorConfig(resolution=8), ConvGeneratorConfig(), "it has the weights"),
+        (ResNetGeneratorConfig(resolution=8), ConvGeneratorConfig(), "only one of the two networks has the weights"),
     ],
 )
 def test_other_networks_are_refused(narrow, wide, message):
@@ -82,7 +82,11 @@ def test_other_networks_are_refused(narrow, wide, message):
         widened(narrow.build().state_dict(), wide.build(), seeded_rng(0))
 
 
-def test_a_layer_of_another_kind_is_not_widened():
-    narrow, wide = nn.Sequential(nn.ConvTranspose2d(2, 2, 4)), nn.Sequential(nn.ConvTranspose2d(4, 4, 4))
+@pytest.mark.parametrize(
+    "make",
+    [lambda n: nn.Sequential(nn.ConvTranspose2d(n, n, 4)), lambda n: nn.Sequential(nn.Conv2d(n, n, 3, groups=2))],
+)
+def test_a_layer_of_another_kind_is_not_widened(make):
+    narrow, wide = make(2), make(4)
     with pytest.raises(InvalidInputError, match="0.weight has the shape"):
         widened(narrow.state_dict(), wide, seeded_rng(0))

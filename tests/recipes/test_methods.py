@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 
+from idgan.data import open_dataset
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
 from idgan.objectives import BetaVAEConfig, BottleneckGANConfig, CapacityVAEConfig, ConditionalGANConfig
@@ -53,6 +54,23 @@ def test_the_parts_of_a_method_fit_each_other(method, name, packages_of):
 def test_a_projected_discriminator_sees_features_that_fit_the_data():
     features = {name: apply_method(recipe_of(name), "projected").discriminator.features for name in RECIPES}
     assert features == {name: "dsprites-convnet" if name in SYNTHETIC else "efficientnet-lite1" for name in RECIPES}
+
+
+def test_sprites_are_known_as_an_object_too():
+    recipe = dataclasses.replace(recipe_of("dsprites"), data=open_dataset("color-dsprites"))
+    assert apply_method(recipe, "projected").discriminator.features == "dsprites-convnet"
+
+
+def test_a_projected_generator_of_sprites_starts_from_the_decoder_if_it_can():
+    inits = {name: apply_method(recipe_of(name), "projected").generator_init for name in SYNTHETIC}
+    assert inits == {
+        "dsprites": "decoder",
+        "color-dsprites": "decoder",
+        "noisy-dsprites": "he",  # the recipe's own choice
+        "scream-dsprites": "he",
+    }
+    with_s = override(recipe_of("dsprites"), {"generator.s_dim": 4})
+    assert apply_method(with_s, "projected").generator_init == "torch"
 
 
 @each

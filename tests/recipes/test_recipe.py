@@ -135,6 +135,20 @@ def test_settings_that_only_fit_together_can_be_given_in_any_order(order):
         override(recipe, dict(settings[:1] if order == 1 else settings[1:]))
 
 
+def test_settings_of_several_phases_add_up():
+    phases = "vae_stage.objective.phases"
+    changed = override(
+        recipe_of("dsprites"), {f"{phases}.0.steps": 701, f"{phases}.5.steps": 3, f"{phases}.0.beta_end": 7}
+    )
+    first, sixth = changed.vae_stage.objective.phases[0], changed.vae_stage.objective.phases[5]
+    assert (first.steps, first.beta_end, sixth.steps) == (701, 7.0, 3)
+
+
+def test_two_names_of_one_setting_are_refused():
+    with pytest.raises(InvalidInputError, match="init_generator_from and generator_from are two names of one setting"):
+        override(recipe_of("dsprites"), {"init_generator_from": "a", "generator_from": "b"})
+
+
 def test_the_original_is_left_alone():
     recipe = recipe_of("dsprites")
     before, optimizers = describe(recipe), dict(recipe.vae_stage.optimizers)
