@@ -1,6 +1,6 @@
 """Edit a photo: invert it, change one code dimension, and draw it again. Runs offline on a CPU in a minute.
 
-python examples/edit_photo.py examples/images/faces/seed000042.png --dim 17
+python examples/edit_photo.py examples/images/faces/seed000022.png --dim 17
 """
 
 import argparse

@@ -90,6 +90,7 @@ def test_package_manifest_has_the_papers_checkpoints():
     sides = {
         "celeba-64": 64,
         "celeba-64-w16": 64,
+        "celeba-64-w32": 64,
         "celeba-128": 128,
         "celeba-256": 256,
         "celebahq-1024": 1024,
@@ -98,13 +99,8 @@ def test_package_manifest_has_the_papers_checkpoints():
     }
     assert set(manifest.names()) >= synthetic | set(sides)
     for name in synthetic:
-        entry = manifest[name]
-        assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (
-            64,
-            1 if name == "dsprites" else 3,
-            10,
-            0,
-        )
+        entry, channels, s_dim = manifest[name], 1 if name == "dsprites" else 3, 64 if name == "noisy-dsprites" else 0
+        assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (64, channels, 10, s_dim)
     for name, side in sides.items():
         entry = manifest[name]
         assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (side, 3, 20, 256)
