@@ -90,6 +90,30 @@ def test_stage_2_may_be_set_otherwise_until_it_has_begun(tmp_path, tiny):
         train("dsprites", out, **tiny(vae_stage__steps=1, gan_stage__steps=1, gan_stage__objective__id_weight=0.25))
 
 
+def test_a_run_from_a_narrower_generator_draws_its_images_and_continues_to_the_same_bits(tmp_path, tiny, fingerprint):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(4):
+        save_png(torch.rand(3, 64, 64), folder / f"{number}.png")
+
+    def run(name, width, steps, **more):
+        settings = {"generator__base_width": width, "discriminator__base_width": 2, "gan_stage__steps": steps} | more
+        options = tiny(data="folder", vae_stage__steps=1, vae_stage__select_every=0, **settings)
+        train("celeba-64-w16", tmp_path / name, data=folder, **options)
+        return tmp_path / name
+
+    narrow = run("narrow", 2, 1)
+    for steps in (1, 2):
+        parts = run("parts", 4, steps, init_generator_from=str(narrow))
+    whole = run("whole", 4, 2, init_generator_from=str(narrow))
+    assert fingerprint(parts / "model.safetensors") == fingerprint(whole / "model.safetensors")
+    still = {"gan_stage__optimizers__generator__lr": 1e-12, "gan_stage__ema_decay": 0.0}
+    wide = run("still", 4, 1, init_generator_from=str(narrow), **still)
+    code = torch.randn(3, 276, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (read_checkpoint(out / "model.safetensors").generator(code) for out in (wide, narrow))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
 def test_a_run_goes_on_with_the_data_it_began_with_only(tmp_path, tiny, fingerprint):
     ours, others = tmp_path / "ours", tmp_path / "others"
     for folder in (ours, others):
