@@ -7,7 +7,7 @@ from idgan.data.celeba import CELEBA
 from idgan.data.celeba_hq import CELEBA_HQ
 from idgan.data.chairs import CHAIRS
 from idgan.data.dataset import DATASETS, Dataset, check_dataset, content_key, register_dataset
-from idgan.data.dsprites import DSprites
+from idgan.data.dsprites import DSprites, is_dsprites
 from idgan.data.dsprites_variants import SPRITES, ColorDSprites, NoisyDSprites, ScreamDSprites, prepare_scream
 from idgan.data.factors import FactorGrid
 from idgan.data.image_folder import ImageFolder, PreparedImages, open_images, register_image_set
@@ -41,6 +41,7 @@ __all__ = [
     "Whole",
     "check_dataset",
     "content_key",
+    "is_dsprites",
     "open_dataset",
     "open_images",
     "prepare_images",

@@ -19,7 +19,7 @@ from idgan.data.factors import FactorGrid
 from idgan.errors import DataError
 from idgan.files import user_path
 
-__all__ = ["DSprites", "render"]
+__all__ = ["DSprites", "is_dsprites", "render"]
 
 FACTORS = FactorGrid(sizes=(3, 6, 40, 32, 32), names=("shape", "scale", "orientation", "position_x", "position_y"))
 RESOLUTION = 64
@@ -184,3 +184,8 @@ def _unpack(packed: Tensor, indices: Tensor) -> Tensor:
     """The images (N, 64, 64) at `indices` of packed bits."""
     bits = np.unpackbits(packed[indices.cpu()].numpy(), axis=1).reshape(-1, RESOLUTION, RESOLUTION)
     return torch.from_numpy(bits).float().to(indices.device)
+
+
+def is_dsprites(dataset: Dataset | None) -> bool:
+    """Whether `dataset` is dSprites or one of its variants. Features for those come with the package."""
+    return getattr(dataset, "factors", None) == DSprites.factors

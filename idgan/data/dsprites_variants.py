@@ -19,7 +19,7 @@ from idgan.errors import DataError, InvalidInputError, MissingDependencyError, c
 from idgan.files import read_regular_file, write_atomically
 from idgan.images import as_rgb
 
-__all__ = ["ColorDSprites", "NoisyDSprites", "ScreamDSprites", "prepare_scream"]
+__all__ = ["SPRITES", "ColorDSprites", "NoisyDSprites", "ScreamDSprites", "prepare_scream"]
 
 SCREAM_FILE = "the_scream.jpg"
 SCREAM_BOX = (350, 274)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from idgan import __version__
-from idgan.data import Dataset, DSprites, check_dataset
+from idgan.data import Dataset, check_dataset, is_dsprites
 from idgan.errors import InvalidInputError, check_integer
 from idgan.evaluation import code_metrics, feature_distance  # noqa: F401 (they register the package's metrics)
 from idgan.evaluation.extractors import FeatureExtractor, describe_extractor, open_extractor
@@ -147,11 +147,6 @@ def _check_priors(priors: str | Sequence[str]) -> tuple[Prior, ...]:
 def any_reads_data(metrics: Iterable[Metric]) -> bool:
     """Whether any of `metrics` reads the data set."""
     return any(metric.reads_data for metric in metrics)
-
-
-def is_dsprites(dataset: Dataset | None) -> bool:
-    """Whether `dataset` is dSprites or one of its variants. Features for those come with the package."""
-    return dataset is not None and dataset.factors == DSprites.factors
 
 
 def default_metrics(dataset: Dataset | None, untrained: Sequence[str] = ()) -> list[str]:

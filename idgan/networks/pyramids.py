@@ -89,6 +89,15 @@ def open_pyramid(name: str) -> Any:
     return freeze(pyramid).to(torch.empty(0).device)
 
 
+def outputs_of(levels: nn.ModuleList, x: Tensor) -> list[Tensor]:
+    """The output of each of `levels`, which follow each other from `x` on."""
+    maps = []
+    for level in levels:
+        x = level(x)
+        maps.append(x)
+    return maps
+
+
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite up to stride 16, trained on ImageNet (Tan & Le 2019, without squeeze-and-excitation).
 
@@ -131,12 +140,7 @@ class EfficientNetLite(nn.Module):
         self.channels = tuple(channels[: len(deviations)])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = (127.5 * x + 0.5) / 128  # pixels in [0, 255], minus 127, over 128
-        maps = []
-        for level in self.levels:
-            x = level(x)
-            maps.append(x)
-        return maps
+        return outputs_of(self.levels, (127.5 * x + 0.5) / 128)  # pixels in [0, 255], minus 127, over 128
 
 
 class InvertedResidual(nn.Module):
@@ -206,9 +210,4 @@ class SpriteFeatures(nn.Module):
         self.levels = nn.ModuleList(nn.Sequential(*network[2 * level : 2 * level + 2]) for level in range(4))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = (x + 1) / 2
-        maps = []
-        for level in self.levels:
-            x = level(x)
-            maps.append(x)
-        return maps
+        return outputs_of(self.levels, (x + 1) / 2)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
-from idgan.data import SPRITES, DSprites
+from idgan.data import SPRITES, is_dsprites
 from idgan.errors import InvalidInputError
 from idgan.networks import (
     BottleneckDiscriminatorConfig,
@@ -253,9 +253,7 @@ def method_of(recipe: Recipe, parent: Recipe) -> tuple[str, dict[str, Any]] | No
 
 def _has_sprites(recipe: Recipe) -> bool:
     """Whether the data of `recipe` are dSprites or one of its variants, for which dsprites-convnet was trained."""
-    if isinstance(recipe.data, str):
-        return recipe.data in SPRITES
-    return getattr(recipe.data, "factors", None) == DSprites.factors
+    return recipe.data in SPRITES if isinstance(recipe.data, str) else is_dsprites(recipe.data)
 
 
 def _vae_stage(recipe: Recipe) -> Stage:

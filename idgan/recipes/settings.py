@@ -113,25 +113,27 @@ def _is_dataset(part: Any) -> bool:
 
 def _with_settings(part: Any, settings: list[_Setting]) -> Any:
     """A copy of `part` with the values of all `settings`."""
+    children, below = _children(part) or {}, dict[str, list[_Setting]]()
     for setting in settings:
-        if not setting.names:
+        if setting.names:
+            _check_child(setting, children)
+            below.setdefault(setting.names[0], []).append(setting.below())
+        else:
             part = _converted(part, setting.value, setting.path)
-    settings = [setting for setting in settings if setting.names]
-    if not settings:
+    if not below:
         return part
-    children = _children(part) or {}
-    for setting in settings:
-        _check_child(setting, children)
-    changed = {
-        name: _with_settings(children[name], [setting.below() for setting in settings if setting.names[0] == name])
-        for name in dict.fromkeys(setting.names[0] for setting in settings)
-    }
+    changed = {name: _with_settings(children[name], group) for name, group in below.items()}
     if isinstance(part, tuple):
         return tuple((children | changed).values())
     return part | changed if isinstance(part, dict) else dataclasses.replace(part, **changed)
 
 
 def _check_child(setting: _Setting, children: dict[str, Any]) -> None:
+    """Check that the first name of `setting` is one of `children`.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
     name = setting.names[0]
     if name in children:
         return
