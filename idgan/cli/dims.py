@@ -35,7 +35,9 @@ def _parse_names(context: click.Context, parameter: click.Parameter, texts: Iter
     help="NAME=DIMENSION, such as smile=3. Writes the name into MODEL, a run directory or a file. Can be repeated.",
 )
 @click.option(
-    "--measure", is_flag=True, help="Name the dimensions after the factors of the data set. Other names stay."
+    "--measure",
+    is_flag=True,
+    help="Name the dimensions after the factors or the attributes of the data set. Other names stay.",
 )
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -46,11 +48,13 @@ def dims(model: str, names: dict[str, int], measure: bool, data: Any, as_json: b
     The table has the name of each dimension, its mean KL to N(0, 1) in nats, and the range of its usual values
     (1st and 99th percentile). Inactive dimensions carry nothing of the image.
 
-    Training on a data set with factors names the dimensions. For other data, look at `idgan traverse MODEL` and give
-    names yourself. A name can be used wherever a command takes a dimension.
+    Training on a data set with factors names the dimensions. --measure names them after the attributes of CelebA. Use
+    images that the model was not trained on (`idgan prepare celeba --skip N`). For other data, look at
+    `idgan traverse MODEL` and give names yourself. A name can be used wherever a command takes a dimension.
 
     \b
     idgan dims dsprites
+    idgan dims runs/faces --measure --data celeba-64-held-out/
     idgan dims runs/faces --name smile=3 --name hair=7
     idgan edit runs/faces photo.png --set smile=+2
     """

@@ -89,6 +89,13 @@ def _image_command(image_set: ImageSet) -> click.Command:
         help=f"Height and width of the images, in pixels.  [default: {image_set.resolution}]",
     )
     @click.option("--limit", type=click.IntRange(min=1), help="Prepare only this number of images, the first ones.")
+    @click.option(
+        "--skip",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Leave out this number of images, the first ones. With the --limit of the training images, the rest is a "
+        "held-out set.",
+    )
     @click.option("--workers", type=click.IntRange(min=1), help="Number of threads.  [default: one for each CPU]")
     @click.option(
         "--max-pixels", type=click.IntRange(min=1), help="The largest photo to read.  [default: Pillow's limit]"

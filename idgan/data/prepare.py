@@ -71,6 +71,7 @@ def prepare_images(
     resolution: int | None = None,
     *,
     limit: int | None = None,
+    skip: int = 0,
     workers: int | None = None,
     max_pixels: int | None = None,
     source_side: int | None = None,
@@ -86,7 +87,9 @@ def prepare_images(
         source: a folder, a zip or tar archive, a folder of archives, or "hf:org/name" (see `open_files`).
         out: the directory. None is KIND-RESOLUTION in `data_directory()`, where `open_dataset` finds it.
         resolution: 8 to 4096. None is the default of the set, or `source_side`.
-        limit: number of images, the first ones. None is all.
+        limit: number of images, the first ones after the skipped ones. None is all.
+        skip: number of images to leave out, the first ones. With the `limit` of the training images, the rest is a
+            held-out set.
         workers: number of threads. None is one for each CPU.
         max_pixels: the largest image that is read, in pixels. None is Pillow's limit.
         source_side: height and width of the images of `source`, for a copy of CelebA-HQ that is smaller than published.
@@ -104,6 +107,7 @@ def prepare_images(
         resolution = source_side or image_set.resolution
     check_integer(8, 4096, resolution=resolution)
     check_integer(1, **{name: n for name, n in (("limit", limit), ("workers", workers)) if n is not None})
+    check_integer(0, skip=skip)
     out = user_path(out or data_directory() / f"{kind}-{resolution}").absolute()
     _check_place(out, source)
     with ExitStack() as stack:
@@ -112,7 +116,9 @@ def prepare_images(
             stack.enter_context(_claimed(out))
         files = open_files(source)
         plan = image_set.plan(files)
-        crops = dict(list(plan.crops.items())[:limit])
+        if skip >= len(plan.crops):
+            raise InvalidInputError(f"skip must be less than the number of images, {len(plan.crops):,}, got {skip:,}")
+        crops = dict(list(plan.crops.items())[skip : None if limit is None else skip + limit])
         identity = {"kind": kind, "resolution": int(resolution), "content": _fingerprint(files, crops)}
         new = not _is_done(out, identity)
         if new:

@@ -15,10 +15,12 @@ from idgan.evaluation.grid_codes import mean_codes, thinned_grid
 from idgan.metrics.mig import discrete_mutual_information, discretize
 from idgan.rng import seeded_rng
 
-__all__ = ["MIN_AUC", "MIN_IMAGES", "MIN_SHARE", "auc_table", "factor_names", "name_dims"]
+__all__ = ["MIN_AUC", "MIN_IMAGES", "MIN_SHARE", "attribute_names", "auc_table", "factor_names", "name_dims"]
 
 POINTS = 1_000
-"""Images behind the names."""
+"""Images behind the names of factors."""
+MAX_IMAGES = 10_000
+"""Most images behind the names of attributes."""
 BINS = 20
 MIN_SHARE = 0.1
 """Smallest share of a factor's entropy that a named dimension tells."""
@@ -62,6 +64,28 @@ def factor_names(
         if shares[row, factor] >= MIN_SHARE:
             names[_free_name(grid.names[factor], names)] = active_dims[row]
     return names
+
+
+def attribute_names(
+    vae: Any, dataset: Any, active_dims: list[int], device: torch.device | str = "cpu", *, seed: int = 0
+) -> dict[str, int]:
+    """Name active code dimensions by the attributes of the images of `dataset`, see `name_dims`.
+
+    At most `MAX_IMAGES` images are encoded, a random choice.
+
+    Args:
+        vae: network with `encode`.
+        dataset: a prepared set with attributes, such as CelebA. The images should be new to the encoder.
+        active_dims: dimensions that may get a name.
+        seed: seed of the choice of images.
+
+    Returns:
+        Name -> dimension, the highest AUC first.
+    """
+    rows = torch.randperm(len(dataset), generator=seeded_rng(seed), device="cpu")[:MAX_IMAGES]
+    codes = mean_codes(vae, dataset, rows, device).float()[:, active_dims]
+    found = name_dims(codes, torch.from_numpy(dataset.attributes.values)[rows], dataset.attributes.names)
+    return {name: active_dims[column] for name, column in found.items()}
 
 
 def name_dims(codes: Tensor, attributes: Tensor, names: Sequence[str], min_auc: float = MIN_AUC) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A wide network from the weights of a narrow one (Net2WiderNet of Chen et al. 2016)."""
+"""A large network from the weights of a smaller one: a wider network, or one for larger images."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError
 
-__all__ = ["widened"]
+__all__ = ["deepened", "widened"]
 
 SHARE = 0.25, 0.75
 """Range of the part of a weight that the first copy of a channel gets. Equal parts would keep the copies equal."""
@@ -16,9 +16,10 @@ SHARE = 0.25, 0.75
 def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Generator) -> dict[str, Tensor]:
     """Weights of `network` that compute what a narrower network with `weights` computes, up to rounding.
 
-    Both have the same layers, inputs and outputs. `network` has the same channels in a layer, or twice, four times, ...
-    as many. Copies of a channel have the same values. The layer after them splits each weight into random parts. The
-    parts differ from copy to copy, so that training makes the copies different.
+    This is Net2WiderNet of Chen et al. 2016. Both have the same layers, inputs and outputs. `network` has the same
+    channels in a layer, or twice, four times, ... as many. Copies of a channel have the same values. The layer after
+    them splits each weight into random parts. The parts differ from copy to copy, so that training makes the copies
+    different.
 
     Args:
         weights: state of the narrow network.
@@ -42,6 +43,32 @@ def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Genera
             result[name] = _widen(source, target.shape, rng)
         else:
             raise InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
+    return result
+
+
+def deepened(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Weights of `network`, of which the first come from a network for smaller images.
+
+    The weights are compared in order. All before the first one with another name or shape come from `weights`. The
+    others stay those of `network`. A `ResNetGenerator` for images of twice the side and with half of the `base_width`
+    shares all blocks with the smaller one, except its last two.
+
+    Args:
+        weights: state of the network for smaller images.
+        network: the network for larger images. It stays as it is.
+
+    Raises:
+        InvalidInputError: the first weights already differ.
+    """
+    result = network.state_dict()
+    shared = 0
+    for (name, target), (other, source) in zip(list(result.items()), weights.items()):
+        if name != other or source.shape != target.shape:
+            break
+        result[name] = source.clone()
+        shared += 1
+    if not shared:
+        raise InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
     return result
 
 

@@ -138,8 +138,8 @@ class Recipe:
         init_vae_from: model (anything `idgan.load` takes) or run directory that provides the initial VAE of stage 1. ""
             starts from random weights.
         init_generator_from: model (anything `idgan.load` takes) that provides the initial generator of stage 2. It
-            should be distilled from the same encoder. It may have a half, a quarter, ... of the
-            channels in each layer, see `idgan.networks.widening`. "" uses `generator_init`.
+            should be distilled from the same encoder. It may have a half, a quarter, ... of the channels in each layer,
+            or draw smaller images, see `idgan.networks.widening`. "" uses `generator_init`.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
             whose first images have texture. "decoder" starts stage 2 with the decoder of the VAE, for a generator of
             its shape.

@@ -3,7 +3,7 @@
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.networks.widening import widened
+from idgan.networks.widening import deepened, widened
 from idgan.rng import seeded_rng
 from idgan.zoo import resolve
 from idgan.zoo.weights import read_checkpoint
@@ -15,7 +15,7 @@ def load_pretrained_generator(generator: nn.Module, where: str, seed: int = 0) -
     """Fill `generator` with the weights of the generator of the model `where`, which is anything `idgan.load` takes.
 
     `generator` may have 2, 4, 8, ... times as many channels. It then starts with `widened` weights, and draws the same
-    images. `seed` draws the random parts of `widened`.
+    images. `seed` draws the random parts of `widened`. A generator for larger images starts with `deepened` weights.
 
     Raises:
         InvalidInputError: that generator has other inputs or outputs, other layers, or more channels.
@@ -26,7 +26,11 @@ def load_pretrained_generator(generator: nn.Module, where: str, seed: int = 0) -
         for name in ("c_dim", "s_dim", "image_channels"):
             if (there := getattr(pretrained.config, name, None)) != getattr(generator.config, name, None):
                 raise InvalidInputError(f"that generator has {name} {there}")
-        generator.load_state_dict(widened(pretrained.state_dict(), generator, seeded_rng(seed)))
+        weights = pretrained.state_dict()
+        if getattr(pretrained.config, "resolution", 0) < getattr(generator.config, "resolution", 0):
+            generator.load_state_dict(deepened(weights, generator))
+        else:
+            generator.load_state_dict(widened(weights, generator, seeded_rng(seed)))
     except InvalidInputError as error:
         raise InvalidInputError(
             f"the generator of {where} does not fit the recipe's {generator.config}: {error}"

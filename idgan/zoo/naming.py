@@ -11,7 +11,7 @@ from typing import Any
 from idgan.data import Dataset
 from idgan.dims import as_names
 from idgan.errors import InvalidInputError
-from idgan.evaluation.dim_names import factor_names
+from idgan.evaluation.dim_names import attribute_names, factor_names
 from idgan.evaluation.results import RESULTS_FILE
 from idgan.files import read_json, user_path, write_atomically
 from idgan.zoo.card import model_card
@@ -29,21 +29,26 @@ log = logging.getLogger(__name__)
 def measured_names(
     model: str | os.PathLike[str], data: str | os.PathLike[str] | Dataset | None = None
 ) -> dict[str, int]:
-    """Names of the code dimensions of `model` after the factors of its data set, see `factor_names`.
+    """Names of the code dimensions of `model` after the factors or the attributes of a data set.
+
+    `factor_names` and `attribute_names` say how.
 
     Args:
         model, data: as in `idgan.evaluate`.
 
     Raises:
-        InvalidInputError: the data set has no factors.
+        InvalidInputError: the data set has neither factors nor attributes.
         DataError: the data set is missing or damaged.
     """
     sampler = load(model, device="cpu")
     dataset = open_data(sampler, data)
     if dataset.factors is None:
-        raise InvalidInputError(
-            f"the data set of {model} has no ground-truth factors; give names by hand, such as --name smile=3"
-        )
+        if getattr(dataset, "attributes", None) is None:
+            raise InvalidInputError(
+                f"the data set of {model} has neither ground-truth factors nor attributes; give names by hand, such as "
+                "--name smile=3"
+            )
+        return attribute_names(sampler.vae, dataset, sampler.active_dims)
     return factor_names(sampler.vae, dataset, sampler.active_dims)
 
 

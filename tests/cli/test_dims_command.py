@@ -3,9 +3,13 @@
 import json
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import idgan
+from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.sampler import Sampler
+from idgan.zoo.weights import write_checkpoint
 
 
 def test_names_given_by_hand(run):
@@ -71,3 +75,29 @@ def test_an_edit_by_name(run, fail):
     run("dims", "runs/small", "--name", "size=2")
     assert "edits of dimension size +1" in run("edit", "runs/small", "one.png", "--set", "size=+1")
     assert "must be a name (size)" in fail("edit", "runs/small", "one.png", "--set", "wide=+1")
+
+
+def test_names_of_attributes(run, fail, tmp_path):
+    """Random weights tell bright images from dark ones. They do not tell what is drawn by chance."""
+    torch.manual_seed(0)
+    bank = Posterior(torch.randn(16, 2), torch.full((16, 2), -2.0))
+    config = ModelConfig(VAEConfig(2, 3), ConvGeneratorConfig(2, 1, 3))
+    write_checkpoint("faces.safetensors", Sampler(config, bank=bank, info={"name": "faces", "data": "celeba-64"}))
+    (tmp_path / "faces").mkdir()
+    rows = []
+    for i in range(1, 201):
+        bright, other = i % 2, i // 2 % 2
+        Image.new("RGB", (178, 218), (200 * bright + 20 + i % 7,) * 3).save(tmp_path / f"faces/{i:06d}.jpg")
+        rows.append(f"{i:06d}.jpg {2 * bright - 1} {2 * other - 1}")
+    (tmp_path / "faces/list_attr_celeba.txt").write_text("\n".join(["200", "Bright Other", *rows]))
+    run("prepare", "celeba", "faces", "--out", "prepared")
+    run("dims", "faces.safetensors", "--measure", "--data", "prepared")
+    (name,) = idgan.load("faces.safetensors", device="cpu").dims
+    assert name in ("bright", "not_bright")
+    (tmp_path / "prepared/attributes.npy").unlink()
+    index = json.loads((tmp_path / "prepared/index.json").read_text())
+    del index["attributes"]
+    (tmp_path / "prepared/index.json").write_text(json.dumps(index))
+    assert "has neither ground-truth factors nor attributes" in fail(
+        "dims", "faces.safetensors", "--measure", "--data", "prepared"
+    )

@@ -159,3 +159,18 @@ def test_genuine_cars_are_prepared_from_frames_and_from_crops(shared, tmp_path):
         prepare_images("cars", shared("data/cars/cars_64.zip"), tmp_path / "crops")
     crops = prepare_images("folder", shared("data/cars/cars_64.zip"), tmp_path / "crops", 64, limit=4)
     assert len(open_dataset("cars-64", crops.path)) == 4
+
+
+def test_the_images_that_were_skipped_are_the_training_images(faces, tmp_path):
+    source = faces({"list_attr_celeba.txt": PUBLISHED})
+    training = PreparedImages(prepare_images("celeba", source, tmp_path / "training", limit=1).path)
+    held_out = PreparedImages(prepare_images("celeba", source, tmp_path / "held-out", skip=1).path)
+    second = PreparedImages(prepare_images("celeba", source, tmp_path / "second", skip=1, limit=1).path)
+    assert training.index["names"] + held_out.index["names"] == [f"img_align_celeba/{i:06d}.jpg" for i in (1, 2, 3)]
+    assert second.index["names"] == held_out.index["names"][:1]
+    assert held_out.attributes.values.tolist() == VALUES[1:]
+    with pytest.raises(InvalidInputError, match="skip must be less than the number of images, 3, got 3"):
+        prepare_images("celeba", source, tmp_path / "none", skip=3)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(InvalidInputError, match="skip must be an integer of 0 or more, got -1"):
+        prepare_images("celeba", source, tmp_path / "none", skip=-1)

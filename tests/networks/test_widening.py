@@ -6,7 +6,7 @@ from torch import nn
 
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvGeneratorConfig, ResNetDiscriminatorConfig, ResNetGeneratorConfig
-from idgan.networks.widening import widened
+from idgan.networks.widening import deepened, widened
 from idgan.rng import seeded_rng
 
 
@@ -90,3 +90,24 @@ def test_a_layer_of_another_kind_is_not_widened(make):
     narrow, wide = make(2), make(4)
     with pytest.raises(InvalidInputError, match="0.weight has the shape"):
         widened(narrow.state_dict(), wide, seeded_rng(0))
+
+
+def test_a_generator_of_larger_images_starts_with_the_blocks_of_a_smaller_one():
+    small = ResNetGeneratorConfig(resolution=16, base_width=8, max_width=32).build()
+    large = ResNetGeneratorConfig(resolution=32, base_width=4, max_width=32).build()
+    before = {name: value.clone() for name, value in large.state_dict().items()}
+    weights = deepened(small.state_dict(), large)
+    assert all(torch.equal(value, before[name]) for name, value in large.state_dict().items())
+    large.load_state_dict(weights)
+    code = torch.randn(2, 276, generator=seeded_rng(0))
+    trunk = 6  # the linear layer, and two blocks with their upsampling
+    assert torch.equal(large.layers[:trunk](code), small.layers[:trunk](code))
+    kept = [name for name in before if int(name.split(".")[1]) >= trunk]
+    assert kept and all(torch.equal(weights[name], before[name]) for name in kept)
+
+
+def test_a_generator_without_a_common_layer_is_refused():
+    small = ResNetGeneratorConfig(resolution=8, base_width=4).build()
+    large = ResNetGeneratorConfig(resolution=16, base_width=16).build()
+    with pytest.raises(InvalidInputError, match=r"layers\.0\.weight has the shape \(128, 276\), and not \(1024, 276\)"):
+        deepened(small.state_dict(), large)

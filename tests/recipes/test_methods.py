@@ -12,7 +12,7 @@ from idgan.recipes import METHODS, RECIPES, Adam, apply_method, describe, method
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
-PROJECTED = ("celeba-64-w32",)
+PROJECTED = ("cars-64-w32", "celeba-64-w32", "celeba-128-w16")
 LARGE_PICTURES = ("celeba-128", "celeba-256")
 TWO_STAGES = ("id-gan", "without-distillation", "cgan", "projected")
 DECODERS = ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae", "growing-vae")
@@ -22,10 +22,10 @@ def exists(method, name):
     """Whether the paper, or good sense, has that method for that recipe's networks."""
     if name in SYNTHETIC:
         return True
+    if method in DECODERS and "-64" not in name:
+        return False
     if name in PROJECTED:
         return method not in ("cgan", "infogan")
-    if method in DECODERS and name not in SMALL_PICTURES:
-        return False
     return name in SMALL_PICTURES + LARGE_PICTURES or method in ("id-gan", "without-distillation", "projected", "gan")
 
 
