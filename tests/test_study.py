@@ -401,7 +401,12 @@ def test_every_data_set_is_opened_before_the_first_training(command, tmp_path, p
 
 @pytest.mark.parametrize(
     "kind, number, names",
-    [("table", "1", "dsprites"), ("table", "3", "dsprites"), ("table", "4", "celeba-64"), ("figure", "A.10", "dsprites")],
+    [
+        ("table", "1", "dsprites"),
+        ("table", "3", "dsprites"),
+        ("table", "4", "celeba-64"),
+        ("figure", "A.10", "dsprites"),
+    ],
 )
 def test_the_feature_extractor_is_opened_before_the_first_training(command, tmp_path, pictures, kind, number, names):
     pytest.importorskip("torch_fidelity", reason="its Inception network")

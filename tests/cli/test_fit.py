@@ -40,7 +40,7 @@ def test_a_dry_run_without_the_data_says_so(run, fail, directory, monkeypatch):
     assert "nowhere" in fail("train", "celeba-64-w16", "--dry-run", "--data", str(directory / "nowhere"))
 
 
-OWN_DATA = '''
+OWN_DATA = """
 import torch
 
 from idgan.data import Dataset
@@ -55,7 +55,7 @@ class Ramps(Dataset):
 
     def images(self, indices, rng=None):
         return torch.linspace(0, 1, 64).expand(len(indices), 1, 64, 64) * (0.9**indices)[:, None, None, None]
-'''
+"""
 
 
 @pytest.mark.parametrize("stage", ["vae", "gan"])
