@@ -251,14 +251,14 @@ def interpolate(
             return sampler.invert(image, seed=seed, crop=crop)
         return sampler.complete(sampler.encode(image, crop=crop), seed=seed)
 
-    faces = align if isinstance(align, tuple) else (align, align)
-    ends = [codes(text, face) for text, face in zip((start, end), faces)]
+    face_of_start, face_of_end = align if isinstance(align, tuple) else (align, align)
+    first, last = codes(start, face_of_start), codes(end, face_of_end)
     names = [f"seed {text}" if _is_seed(text) else _short(Path(text).name) for text in (start, end)]
     if animated:
-        save_animation(interpolation_frames(sampler, *ends, steps, names), path)
+        save_animation(interpolation_frames(sampler, first, last, steps, names), path)
         layout = f"{steps} images, forward and back"
     else:
-        save_image(interpolation_sheet(sampler, *ends, steps, names), path)
+        save_image(interpolation_sheet(sampler, first, last, steps, names), path)
         layout = f"{steps} images" + if_decoder(sampler, "; generator and VAE decoder")
     click.echo(f"{path}: from {names[0]} to {names[1]}, {layout}")
 
