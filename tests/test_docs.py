@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+import idgan
 from idgan.cli import main
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -91,6 +92,17 @@ def test_every_documented_command_exists_with_its_options_and_files():
                 assert list(CHECKOUT.glob(word)), (page, word)
         found += 1
     assert found > 30
+
+
+def test_the_departures_name_what_released_sprites_have_and_the_paper_s_do_not():
+    """A nuisance s, and another method than the paper's."""
+    rows = (CHECKOUT / "docs/departures.md").read_text().splitlines()
+    for name in idgan.list_models("*dsprites", pretrained=True):
+        facts = idgan.info(name)
+        own = [f"s of {facts['s_dim']} numbers"] if facts["s_dim"] else []
+        own += [f"`{facts['training']['method']}`"] if facts["training"]["method"] != "id-gan" else []
+        row = next((row for row in rows if row.startswith(f"| released weights of `{name}` |")), "")
+        assert all(fact in row for fact in own), (name, own)
 
 
 @pytest.mark.slow

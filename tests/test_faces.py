@@ -284,3 +284,20 @@ def test_traversals_and_interpolations_start_from_a_face_of_a_photo(both, call, 
         with Image.open(picture) as drawn:
             assert np.array_equal(np.asarray(drawn), np.asarray(sheet))
         picture.unlink()
+
+
+def test_an_interpolation_takes_another_face_of_each_photo(both, photos, call, tmp_path):
+    both.save(tmp_path / "both.png")
+    photos(2)[0].save(tmp_path / "one.png")
+    picture, g = tmp_path / "drawn.png", idgan.load("celeba-64-w16", device="cpu")
+    ends = [
+        g.complete(g.encode(tmp_path / name, align=face), seed=0) for name, face in (("one.png", 1), ("both.png", 2))
+    ]
+    sheet = interpolation_sheet(g, *ends, 2, ("one.png", "both.png"))
+    command = ("interpolate", "celeba-64-w16", tmp_path / "one.png", tmp_path / "both.png", "--steps", 2, "--align")
+    result = call(*command, "--face", 2, "--out", picture)
+    assert result.exit_code == 1 and "one.png" in result.output and not picture.exists()
+    result = call(*command, "--face", "1,2", "--out", picture)
+    assert result.exit_code == 0, result.output
+    with Image.open(picture) as drawn:
+        assert np.array_equal(np.asarray(drawn), np.asarray(sheet))

@@ -399,6 +399,36 @@ def test_every_data_set_is_opened_before_the_first_training(command, tmp_path, p
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "kind, number, names",
+    [
+        ("table", "1", "dsprites"),
+        ("table", "3", "dsprites"),
+        ("table", "4", "celeba-64"),
+        ("figure", "A.10", "dsprites"),
+    ],
+)
+def test_the_feature_extractor_is_opened_before_the_first_training(command, tmp_path, pictures, kind, number, names):
+    pytest.importorskip("torch_fidelity", reason="its Inception network")
+    out, weights = tmp_path / "study", tmp_path / "weights.pth"
+    data = [f"--data=celeba-64={pictures(4)}"] if names == "celeba-64" else []
+    words = [kind, number, "--names", names, *data, "--extractor", f"inception-v3:{weights}", "--out", str(out)]
+    error = command(*words, refused=True)
+    assert error.startswith(f"Error: {weights} does not hold the Inception V3 weights of FID")
+    assert not out.exists()
+
+
+def test_the_default_extractor_is_opened_before_the_first_training(command, tmp_path, pictures, monkeypatch):
+    """No weights are in PyTorch's cache, and they cannot be stored there."""
+    pytest.importorskip("torch_fidelity", reason="its Inception network")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "file"))
+    out = tmp_path / "study"
+    words = ["table", "4", "--names", "celeba-64", "--data", str(pictures(4)), "--out", str(out)]
+    assert "could not be downloaded" in command(*words, refused=True)
+    assert not out.exists()
+
+
 def test_what_a_dry_run_prints(tmp_path):
     words = ["table", "2", "--scale", "short", "--out", str(tmp_path), "--dry-run"]
     result = CliRunner().invoke(main, words)

@@ -11,6 +11,7 @@ from idgan.cli.options import (
     InputPath,
     OutputDirectory,
     OutputFile,
+    align_both_options,
     align_options,
     crop_options,
     default_out,
@@ -199,7 +200,7 @@ def traverse(
     type=OutputFile(*PICTURES, *ANIMATIONS),
     help="A picture (.png, .jpg, .webp) or an animation (.gif, .mp4).  [default: MODEL-interpolation.png]",
 )
-@align_options
+@align_both_options
 @crop_options
 @threads_option
 @device_option
@@ -211,7 +212,7 @@ def interpolate(
     invert: bool,
     seed: int,
     out: str | None,
-    align: bool | int,
+    align: bool | tuple[int, int],
     crop: bool | int,
     device: str,
 ) -> None:
@@ -225,6 +226,7 @@ def interpolate(
     idgan interpolate dsprites 3 7
     idgan interpolate dsprites 3 7 --out dsprites.gif
     idgan interpolate celeba-64-w16 a.jpg b.jpg --align --invert --out faces.mp4
+    idgan interpolate celeba-64-w16 alone.jpg group.jpg --align --face 1,3
     """
     from idgan.figures import interpolation_frames, interpolation_sheet
     from idgan.images import save_animation, save_image
@@ -241,7 +243,7 @@ def interpolate(
         raise click.UsageError(f"a picture shows at most {MAX_COLUMNS} steps, got {steps}; write .gif or .mp4")
     sampler = load_model(model, device)
 
-    def codes(text: str) -> "tuple[Tensor, Tensor]":
+    def codes(text: str, align: bool | int) -> "tuple[Tensor, Tensor]":
         if _is_seed(text):
             return sampler.codes(1, int(text))
         image = _one_image(sampler, text, align)
@@ -249,12 +251,14 @@ def interpolate(
             return sampler.invert(image, seed=seed, crop=crop)
         return sampler.complete(sampler.encode(image, crop=crop), seed=seed)
 
+    face_of_start, face_of_end = align if isinstance(align, tuple) else (align, align)
+    first, last = codes(start, face_of_start), codes(end, face_of_end)
     names = [f"seed {text}" if _is_seed(text) else _short(Path(text).name) for text in (start, end)]
     if animated:
-        save_animation(interpolation_frames(sampler, codes(start), codes(end), steps, names), path)
+        save_animation(interpolation_frames(sampler, first, last, steps, names), path)
         layout = f"{steps} images, forward and back"
     else:
-        save_image(interpolation_sheet(sampler, codes(start), codes(end), steps, names), path)
+        save_image(interpolation_sheet(sampler, first, last, steps, names), path)
         layout = f"{steps} images" + if_decoder(sampler, "; generator and VAE decoder")
     click.echo(f"{path}: from {names[0]} to {names[1]}, {layout}")
 

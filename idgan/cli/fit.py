@@ -101,7 +101,7 @@ def train(
     batch_size: int | None,
     seed: int | None,
     settings: dict[str, Any],
-    data: str | None,
+    data: Any,
     device: str,
     processes: int,
     threads: int | None,
@@ -146,9 +146,10 @@ def train(
     import idgan
     from idgan.recipes import apply_method, override, recipe_of
     from idgan.training.distributed import is_leader
-    from idgan.training.entry import check_stage
+    from idgan.training.entry import check_stage, with_data
 
-    chosen = apply_method(recipe_of(recipe), method)
+    parent, files = with_data(recipe_of(recipe), data)
+    chosen = apply_method(parent, method)
     check_stage(chosen, stage, vae)
     stages = [*chosen.stages] if stage == "all" else [stage]
     settings = dict(settings)
@@ -159,7 +160,7 @@ def train(
         settings["seed"] = seed
     if dry_run:
         trained = [part for part in stages if vae is None or part != "vae"]
-        _preview(override(chosen, settings), trained, data, device, threads, compile)
+        _preview(override(chosen, settings), trained, files, device, threads, compile)
         return
     if processes > 1 and "RANK" not in os.environ:  # the processes themselves have a rank
         from idgan.training.launch import run_processes
@@ -188,7 +189,7 @@ def train(
             click.echo(f"{path}: done. Look at its pictures, or run: idgan traverse {path}")
 
 
-def _preview(recipe: Any, stages: list[str], data: str | None, device: str, threads: int | None, compile: bool) -> None:
+def _preview(recipe: Any, stages: list[str], files: Any, device: str, threads: int | None, compile: bool) -> None:
     """Print the settings of `recipe` and the cost of its `stages`."""
     from idgan.data import open_dataset
     from idgan.errors import DataError
@@ -199,9 +200,9 @@ def _preview(recipe: Any, stages: list[str], data: str | None, device: str, thre
 
     usable, missing = usable_device(device), None
     try:
-        dataset = open_dataset(recipe.data, data)
+        dataset = open_dataset(recipe.data, files)
     except DataError as error:
-        if data is not None:
+        if files is not None:
             raise
         dataset, missing = Noise(recipe), error
     lines, total = [], 0.0

@@ -27,6 +27,7 @@ __all__ = [
     "OutputFile",
     "OutputPlace",
     "SuggestingGroup",
+    "align_both_options",
     "align_options",
     "check_output",
     "crop_options",
@@ -286,17 +287,44 @@ def crop_options(command: Command) -> Command:
 
 def align_options(command: Command) -> Command:
     """`--align` and `--face`, as one parameter `align` of `Sampler.posterior`."""
+    face = click.option(
+        "--face", type=click.IntRange(min=1), metavar="N", help="With --align, the face to take, counted from the left."
+    )
+    return _with_align(command, face)
+
+
+def align_both_options(command: Command) -> Command:
+    """As `align_options`, for a command of two photos. A chosen face is a pair of numbers, one for each photo."""
+    face = click.option(
+        "--face",
+        metavar="N[,M]",
+        callback=_parse_faces,
+        help="With --align, the face to take, counted from the left: N in A and M in B, or N in both.",
+    )
+    return _with_align(command, face)
+
+
+def _parse_faces(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Read "2" as (2, 2) and "1,2" as (1, 2). A click callback."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([1-9]\d{0,5})\s*(?:,\s*([1-9]\d{0,5})\s*)?", text, re.ASCII)
+    if not match:
+        raise click.BadParameter(f"{text!r} is not N or N,M with numbers from 1 on, such as 1,2", context, parameter)
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _with_align(command: Command, face_option: Callable[[Command], Command]) -> Command:
+    """`command` with `--align` and `face_option`, as one parameter `align`: what was chosen, or the flag."""
 
     @click.option(
         "--align",
         is_flag=True,
         help="Find the faces in photos, and cut them like the images that the model learned from.",
     )
-    @click.option(
-        "--face", type=click.IntRange(min=1), metavar="N", help="With --align, the face to take, counted from the left."
-    )
+    @face_option
     @wraps(command)
-    def with_align(align: bool, face: int | None, **options: Any) -> Any:
+    def with_align(align: bool, face: Any, **options: Any) -> Any:
         if face is not None and not align:
             raise click.UsageError("--face needs --align")
         if align and options.get("crop"):

@@ -128,8 +128,10 @@ def _number(text: str, known: Iterable[str]) -> str:
 def _outputs(make: Any, names: Sequence[str], options: dict[str, Any]) -> Iterator[tuple["Study", str, Any]]:
     """Yield (study, name of a file, content) for what `make` makes of `names`.
 
-    Before training, every data set is opened, and the cost is printed. At the end, missing runs are printed.
+    Before training, every data set and feature extractor is opened, and the cost is printed. At the end, missing runs
+    are printed.
     """
+    from idgan.evaluation.extractors import open_extractor
     from idgan.study import plan_of
 
     dry_run, results_only = options.pop("dry_run"), options.pop("results_only")
@@ -137,8 +139,11 @@ def _outputs(make: Any, names: Sequence[str], options: dict[str, Any]) -> Iterat
     plan = plan_of(study, lambda reader: make(reader, names))
     missing = plan.absent
     if study.train:
+        # Data or weights that are missing must not stop the work after hours.
         for name in sorted(plan.needed):
-            study.open_data(name)  # a data set that is missing must not stop the work after hours
+            study.open_data(name)
+        for name in sorted(plan.extractors):
+            open_extractor(name)
     if missing and not results_only:
         for directory in missing if dry_run else ():
             click.echo(directory)

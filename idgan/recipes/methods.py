@@ -66,15 +66,19 @@ def id_gan(recipe: Recipe) -> Recipe:
 
 @register_method("without-distillation")
 def without_distillation(recipe: Recipe) -> Recipe:
-    """ID-GAN with `id_weight` 0."""
+    """ID-GAN with `id_weight` 0. The generator starts from random weights."""
     stage = _gan_stage(recipe)
     _field(recipe, "gan", "id_weight")  # an objective without it has no distillation to leave out
-    return replace(recipe, gan_stage=replace(stage, objective=replace(stage.objective, id_weight=0.0)))
+    stage = replace(stage, objective=replace(stage.objective, id_weight=0.0))
+    return _with_random_generator(replace(recipe, gan_stage=stage))
 
 
 @register_method("cgan")
 def cgan(recipe: Recipe) -> Recipe:
-    """Two stages, the second a conditional GAN. D sees (x, c), and there is no R_ID."""
+    """Two stages, the second a conditional GAN. D sees (x, c), and there is no R_ID.
+
+    The generator starts from random weights.
+    """
     if not isinstance(recipe.discriminator, (ConvDiscriminatorConfig, ResNetDiscriminatorConfig)):
         raise InvalidInputError(
             f"method 'cgan' needs a ConvDiscriminator or a ResNetDiscriminator; "
@@ -82,7 +86,7 @@ def cgan(recipe: Recipe) -> Recipe:
         )
     stage = replace(_gan_stage(recipe), objective=_adversarial(ConditionalGANConfig, recipe, "cgan"))
     discriminator = ProjectionDiscriminatorConfig(recipe.discriminator, recipe.vae.c_dim)
-    return replace(recipe, gan_stage=stage, discriminator=discriminator)
+    return _with_random_generator(replace(recipe, gan_stage=stage, discriminator=discriminator))
 
 
 @register_method("projected")
@@ -301,6 +305,16 @@ def _adversarial(kind: Callable[..., Any], recipe: Recipe, method: str, **more: 
             f"method {method!r} has no objective for the {_kind(recipe.discriminator)} of recipe {recipe.name}"
         )
     return kind(**{item.name: _field(recipe, "gan", item.name) for item in fields(GANConfig)}, **more)
+
+
+def _with_random_generator(recipe: Recipe) -> Recipe:
+    """`recipe` with random initial weights of the generator.
+
+    A generator that was distilled, or that starts as the decoder, draws the code already. In a method without
+    distillation, it would hide what the method does to the code.
+    """
+    init = "torch" if recipe.generator_init == "decoder" else recipe.generator_init
+    return replace(recipe, init_generator_from="", generator_init=init)
 
 
 def _in_one_stage(recipe: Recipe, objective: Any, optimizers: dict[str, Any]) -> Recipe:

@@ -16,7 +16,8 @@ __all__ = ["flop_rate", "plan_of", "training_flops", "training_seconds"]
 def plan_of(study: Study, make: Callable[[Study], Iterable[Any]]) -> Study:
     """A copy of `study` that trains and measures nothing, after `make` asked it for its runs.
 
-    Its `absent` and `needed` say what `make` will train, and whose data sets it will read.
+    Its `absent`, `needed` and `extractors` say what `make` will train, whose data sets it will read, and which features
+    it will compute.
     """
     reader = Study(study.scale, study.out.parent, study.seeds, study.data, study.extractor, train=False)
     for _ in make(reader):

@@ -53,6 +53,7 @@ class Study:
     Attributes:
         absent: run directory -> what it would train, for each run that was asked for and does not exist.
         needed: the recipes whose data sets are read to train these runs and to measure all. Empty if `train` is True.
+        extractors: the feature extractors that measure all. Empty if `train` is True.
 
     Raises:
         InvalidInputError: unknown scale.
@@ -77,6 +78,7 @@ class Study:
         self.train = train
         self.absent: dict[Path, Recipe] = {}
         self.needed: set[str] = set()
+        self.extractors: set[str] = set()
 
     def files_of(self, name: str) -> str | Path | None:
         """The files of the data set of the recipe `name`. None are those in the directory of prepared data."""
@@ -151,10 +153,12 @@ class Study:
         Raises:
             RunMismatchError: the run was trained on another number of images.
         """
+        extractor = self.extractor or ("dsprites-convnet" if name in SYNTHETIC else "inception-v3")
+        if not self.train and any(METRICS[metric].on_features for metric in metrics):
+            self.extractors.add(extractor)
         if run is None:
             return {}
         results_file, checkpoint = run / RESULTS_FILE, run / CHECKPOINT_FILE
-        extractor = self.extractor or ("dsprites-convnet" if name in SYNTHETIC else "inception-v3")
         options: dict[str, Any] = {
             "samples": SAMPLES[self.scale],
             "extractor": extractor,

@@ -92,13 +92,7 @@ def train(
     load_plugins()
     origin = recipe if isinstance(recipe, str) else None
     parent = recipe_of(recipe) if isinstance(recipe, str) else recipe
-    if data is not None and not isinstance(data, (str, Path)):
-        parent, data = replace(parent, data=data), None
-    if data is not None and not isinstance(parent.data, str):
-        kind = type(parent.data).__name__
-        raise InvalidInputError(
-            f"data is {str(data)!r}, but recipe {parent.name} has a {kind} object, which needs no path"
-        )
+    parent, files = with_data(parent, data)
     chosen = override(apply_method(parent, method), settings or {})
     check_stage(chosen, stage, vae)
     out = user_path(out)
@@ -108,11 +102,11 @@ def train(
             run = Run(
                 chosen,
                 out,
-                open_dataset(chosen.data, data),
+                open_dataset(chosen.data, files),
                 group,
                 vae=vae,
                 origin=origin,
-                data=data,
+                data=files,
                 progress=progress,
                 save_seconds=save_seconds,
                 compile=compile,
@@ -128,6 +122,22 @@ def train(
         if group.rank == 0:
             bundle(run, measure)
         return run.result
+
+
+def with_data(recipe: Recipe, data: str | Path | Dataset | None) -> tuple[Recipe, str | Path | None]:
+    """`recipe` with `data` as its data set if that is a `Dataset` object, and the path of the files if it is a path.
+
+    Raises:
+        InvalidInputError: `data` is no data set, or a path for a recipe that has a `Dataset` object.
+    """
+    if data is not None and not isinstance(data, (str, Path)):
+        return replace(recipe, data=data), None
+    if data is not None and not isinstance(recipe.data, str):
+        kind = type(recipe.data).__name__
+        raise InvalidInputError(
+            f"data is {str(data)!r}, but recipe {recipe.name} has a {kind} object, which needs no path"
+        )
+    return recipe, data
 
 
 def _check_writable(out: Path) -> None:

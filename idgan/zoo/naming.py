@@ -13,12 +13,14 @@ from idgan.dims import as_names
 from idgan.errors import InvalidInputError
 from idgan.evaluation.dim_names import attribute_names, factor_names
 from idgan.evaluation.results import RESULTS_FILE
+from idgan.figures import traversal_sheet
 from idgan.files import read_json, user_path, write_atomically
+from idgan.images import save_png
 from idgan.zoo.card import model_card
 from idgan.zoo.entries import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.evaluate import open_data
 from idgan.zoo.models import load, resolve
-from idgan.zoo.pretrained import CARD_FILE
+from idgan.zoo.pretrained import CARD_FILE, TRAVERSALS_FILE
 from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, write_info
 
 __all__ = ["measured_names", "write_names"]
@@ -56,7 +58,7 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     """Write names of code dimensions into a checkpoint. Networks, and results measured on them, stay valid.
 
     The `config.json` and the model card of a saved model then have the names, too. A card that was edited by hand stays
-    as it is.
+    as it is. The `traversals.png` of a run or of a saved model is drawn again if names change, because it shows them.
 
     Args:
         model: a run directory or a `.safetensors` file.
@@ -89,9 +91,16 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     results = _results_of(results_file, file.sha256)
     dims, card_file = {**kept, **names}, path.with_name(CARD_FILE)
     card = _card_with(dims, card_file, saved, file) if saved else None
+    picture_file, picture = path.with_name(TRAVERSALS_FILE), None
+    if dims != old and path.name == CHECKPOINT_FILE and picture_file.is_file():
+        sampler = build_sampler(file)
+        sampler.dims = dims
+        picture = traversal_sheet(sampler, seed=0)
     renamed = read_file(write_info(file, {**file.info, "dims": dims}))
     if results is not None:
         write_atomically(results_file, json.dumps({**results, "sha256": renamed.sha256}, indent=2) + "\n")
+    if picture is not None:
+        save_png(picture, picture_file)
     if saved is not None:
         weights = replace(saved.weights, sha256=renamed.sha256, bytes=len(renamed.data))
         saved = replace(saved, weights=weights, dims=renamed.info["dims"])

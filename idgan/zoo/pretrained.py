@@ -27,12 +27,13 @@ from idgan.zoo.entries import CONFIG_FILE, DataSet, Entry, SavedModel, Weights, 
 from idgan.zoo.manifest import Manifest, package_manifest
 from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file
 
-__all__ = ["CARD_FILE", "FILES", "facts_of", "measured", "pack", "save"]
+__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "facts_of", "measured", "pack", "save"]
 
 log = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
-FILES = (CHECKPOINT_FILE, CONFIG_FILE, CARD_FILE, "samples.png", "traversals.png")
+TRAVERSALS_FILE = "traversals.png"
+FILES = (CHECKPOINT_FILE, CONFIG_FILE, CARD_FILE, "samples.png", TRAVERSALS_FILE)
 SAMPLES = 36
 """Images in samples.png."""
 WINDOWS = r"\\\\|[A-Za-z]:\\"
@@ -103,7 +104,7 @@ def pack(sampler: Sampler, *, repo: str | None = None, **terms: Any) -> tuple[Sa
     saved = facts_of(sampler, content, is_original, **terms)
     pictures = {
         "samples.png": sample_sheet(sampler, *sampler.codes(SAMPLES, seed=0)),
-        "traversals.png": traversal_sheet(sampler, seed=0),
+        TRAVERSALS_FILE: traversal_sheet(sampler, seed=0),
     }
     config = json.dumps(saved.to_json(), indent=2, allow_nan=False) + "\n"
     card = str(model_card(saved, sampler, repo))

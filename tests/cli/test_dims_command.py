@@ -46,6 +46,13 @@ def test_results_stay_those_of_the_checkpoint(run):
         assert json.load(file)["sha256"] == sha256_of("runs/small/model.safetensors")
 
 
+def test_the_traversals_of_a_run_show_the_names(run, directory):
+    run("traverse", "runs/small", "--steps", "7", "--out", "runs/small/traversals.png")  # as training draws it
+    run("dims", "runs/small", "--name", "size=2")
+    run("traverse", "runs/small", "--steps", "7", "--out", "named.png")
+    assert (directory / "runs/small/traversals.png").read_bytes() == (directory / "named.png").read_bytes()
+
+
 def test_damaged_results_stay_as_they_are(run):
     with open("runs/small/results.json", "w") as file:
         file.write("{")

@@ -243,6 +243,13 @@ def test_interpolate_refuses(fail):
     assert "align (--align) needs a model of aligned faces" in fail(
         "interpolate", "small.safetensors", "1", "one.png", "--align"
     )
+    for face in ("0", "1,", "1,2,3", "left"):
+        assert f"'{face}' is not N or N,M with numbers from 1 on, such as 1,2" in fail(
+            "interpolate", "small.safetensors", "one.png", "two.png", "--align", "--face", face, code=2
+        )
+    assert "--face needs --align" in fail(
+        "interpolate", "small.safetensors", "one.png", "two.png", "--face", "1,2", code=2
+    )
     assert "1 is not in the range 2<=x<=1000" in fail(
         "interpolate", "small.safetensors", "1", "2", "--steps", "1", code=2
     )

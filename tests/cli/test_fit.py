@@ -1,7 +1,10 @@
 """`train`: what is asked for reaches the library. (The training itself: tests/training.)"""
 
 import re
+import sys
 from pathlib import Path
+
+import pytest
 
 from idgan.recipes import METHODS, RECIPES, apply_method, describe, override
 from idgan.recipes.recipe import PRECISIONS
@@ -35,6 +38,35 @@ def test_a_dry_run_without_the_data_says_so(run, fail, directory, monkeypatch):
     assert "random ones instead of celeba-64: " in output and "idgan prepare celeba" in output
     assert "vae stage" not in output
     assert "nowhere" in fail("train", "celeba-64-w16", "--dry-run", "--data", str(directory / "nowhere"))
+
+
+OWN_DATA = """
+import torch
+
+from idgan.data import Dataset
+
+
+class Ramps(Dataset):
+    resolution = 64
+    image_channels = 1
+
+    def __len__(self):
+        return 20
+
+    def images(self, indices, rng=None):
+        return torch.linspace(0, 1, 64).expand(len(indices), 1, 64, 64) * (0.9**indices)[:, None, None, None]
+"""
+
+
+@pytest.mark.parametrize("stage", ["vae", "gan"])
+def test_a_dry_run_takes_a_data_set_of_your_own(run, directory, monkeypatch, stage):
+    (directory / "own_ramps.py").write_text(OWN_DATA)
+    monkeypatch.syspath_prepend(directory)
+    monkeypatch.delitem(sys.modules, "own_ramps", raising=False)
+    options = ["--dry-run", "--batch-size", "2", "--stage", stage]
+    output = run("train", "dsprites", "--data", "own_ramps:Ramps", *options)
+    assert re.search(r"^data=Ramps [0-9a-f]{16}$", output, re.MULTILINE)
+    assert "s a step here: " in output and "random ones" not in output
 
 
 def test_a_dry_run_says_first_that_training_takes_months(run, directory, monkeypatch):

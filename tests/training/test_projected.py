@@ -131,7 +131,17 @@ def test_a_generator_that_does_not_fit_is_refused_before_anything_is_written(run
     assert not (tmp_path / "run").exists()
 
 
-def test_methods_that_do_not_train_that_generator_start_from_random_weights():
+def test_only_methods_with_distillation_start_from_that_generator():
+    """Without distillation, it would know the code from the start."""
     recipe = replace(recipe_of("dsprites"), init_generator_from="somewhere")
     kept = {name for name in METHODS if apply_method(recipe, name).init_generator_from}
-    assert kept == {"id-gan", "without-distillation", "projected", "cgan"}
+    assert kept == {"id-gan", "projected"}
+    assert apply_method(recipe_of("celeba-64-w32"), "without-distillation").init_generator_from == ""
+
+
+@pytest.mark.parametrize("method", ["without-distillation", "cgan"])
+def test_a_generator_without_distillation_does_not_start_as_the_decoder(method):
+    inits = {"decoder": "torch", "he": "he", "torch": "torch"}
+    for init, expected in inits.items():
+        recipe = replace(recipe_of("dsprites"), generator_init=init)
+        assert apply_method(recipe, method).generator_init == expected

@@ -131,6 +131,23 @@ def test_the_card_of_a_saved_model_has_the_names(saved, tmp_path):
     assert card.read_bytes() == (again / "README.md").read_bytes()
 
 
+def test_the_traversals_of_a_saved_model_show_the_names(saved, tmp_path):
+    picture = saved / "traversals.png"
+    unnamed = picture.read_bytes()
+    write_names(saved, {"size": 2})
+    again = idgan.load(saved).save_pretrained(tmp_path / "again")
+    assert picture.read_bytes() == (again / "traversals.png").read_bytes() != unnamed
+    write_names(saved, {"width": 2})
+    renamed = picture.read_bytes()
+    assert renamed not in (unnamed, (again / "traversals.png").read_bytes())
+    picture.write_bytes(unnamed)
+    write_names(saved, {"width": 2})  # no name changes
+    assert picture.read_bytes() == unnamed
+    picture.unlink()
+    write_names(saved, {"size": 2})
+    assert not picture.exists()
+
+
 def test_a_card_that_was_edited_stays_and_a_missing_one_is_not_made(saved, caplog):
     card = saved / "README.md"
     edited = card.read_text() + "\nWe made it for the fair.\n"
@@ -146,10 +163,11 @@ def test_a_card_that_was_edited_stays_and_a_missing_one_is_not_made(saved, caplo
 
 def test_another_checkpoint_beside_a_saved_model_is_named_alone(saved):
     other = write_checkpoint(saved / "other.safetensors", make({}))
-    config = (saved / "config.json").read_bytes()
+    config, picture = (saved / "config.json").read_bytes(), (saved / "traversals.png").read_bytes()
     write_names(other, {"size": 2})
     assert idgan.load(other).dims == {"size": 2} and idgan.load(saved).dims == {}
     assert (saved / "config.json").read_bytes() == config
+    assert (saved / "traversals.png").read_bytes() == picture
 
 
 def test_names_are_not_written_into_what_is_no_saved_model(saved):
