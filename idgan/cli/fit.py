@@ -196,7 +196,7 @@ def _preview(recipe: Any, stages: list[str], files: Any, device: str, threads: i
     from idgan.networks.modules import usable_device
     from idgan.recipes import describe
     from idgan.training.estimate import Noise, cost_of, largest_batch, parameters_of, seconds_per_step
-    from idgan.training.setup import cpu_settings
+    from idgan.training.setup import check_images, cpu_settings
 
     usable, missing = usable_device(device), None
     try:
@@ -205,6 +205,8 @@ def _preview(recipe: Any, stages: list[str], files: Any, device: str, threads: i
         if files is not None:
             raise
         dataset, missing = Noise(recipe), error
+    else:
+        check_images(recipe, dataset, stages)
     lines, total = [], 0.0
     lines.append("parameters  " + ", ".join(f"{name} {count:,}" for name, count in parameters_of(recipe).items()))
     if missing:

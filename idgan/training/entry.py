@@ -16,7 +16,7 @@ from idgan.training.bundle import bundle
 from idgan.training.callbacks import Callback
 from idgan.training.distributed import process_group
 from idgan.training.run import Run
-from idgan.training.setup import STAGES, cpu_settings, library_defaults
+from idgan.training.setup import STAGES, check_images, cpu_settings, library_defaults
 
 __all__ = ["check_stage", "train"]
 
@@ -84,7 +84,7 @@ def train(
 
     Raises:
         UnknownModelError, InvalidInputError: unknown recipe, method, setting or stage, or networks that do not fit each
-            other.
+            other or the images.
         RunMismatchError: `out` holds a run with other settings or other data. The message lists the differences.
         RunError: `out` holds something else, or a file of the run is damaged.
         DivergedError: training has diverged. The last saved state is intact.
@@ -98,11 +98,13 @@ def train(
     out = user_path(out)
     _check_writable(out)
     with cpu_settings(threads), library_defaults():
+        dataset = open_dataset(chosen.data, files)
+        check_images(chosen, dataset, chosen.stages if stage == "all" else (stage,))
         with process_group(usable_device(device)) as group:
             run = Run(
                 chosen,
                 out,
-                open_dataset(chosen.data, files),
+                dataset,
                 group,
                 vae=vae,
                 origin=origin,

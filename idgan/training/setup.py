@@ -1,17 +1,18 @@
 """Setup that runs, cost estimates and benchmarks share: PyTorch's global state, initial weights, and batches."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 
 from idgan.data import Batches, Dataset
+from idgan.errors import InvalidInputError
 from idgan.memory import kept_memory
 from idgan.recipes import Recipe
 from idgan.rng import seeded_rng
 from idgan.training.distributed import process_group
 
-__all__ = ["STAGES", "batches_of", "cpu_settings", "library_defaults", "seeded"]
+__all__ = ["STAGES", "batches_of", "check_images", "cpu_settings", "library_defaults", "seeded"]
 
 STAGES = ("vae", "gan")
 """Names of the stages in the order of training."""
@@ -56,6 +57,34 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(seeded_rng(seed).get_state())
         yield
+
+
+def check_images(recipe: Recipe, dataset: Dataset, stages: Collection[str]) -> None:
+    """Check that the networks of `recipe` take the images of `dataset`.
+
+    Stage 1 takes images of any size, because it resizes them. Stage 2 compares them with images of the generator.
+
+    Args:
+        stages: the stages to train, "vae" and "gan".
+
+    Raises:
+        InvalidInputError: the networks are for images with another number of channels or, in stage 2, of another size.
+    """
+    channels, side = dataset.image_channels, dataset.resolution
+    for part in ("vae", "generator") if "gan" in stages else ("vae",):
+        expected = getattr(recipe, part).image_channels
+        if channels != expected:
+            raise InvalidInputError(
+                f"the images of the data set have {channels} channels, and the {part} of recipe {recipe.name} is for "
+                f"{expected}. Use a recipe or images with the other number, or set vae.image_channels, "
+                "generator.image_channels and discriminator.image_channels"
+            )
+    if "gan" in stages and side != recipe.generator.resolution:
+        raise InvalidInputError(
+            f"the images of the data set are {side}x{side}, and the generator of recipe {recipe.name} draws "
+            f"{recipe.generator.resolution}x{recipe.generator.resolution}. Resize the images, or use a recipe whose "
+            "generator and discriminator have their size"
+        )
 
 
 def batches_of(recipe: Recipe, name: str, dataset: Dataset, group: process_group) -> Batches:

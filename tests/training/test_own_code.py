@@ -103,6 +103,27 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_the_networks_do_not_take_are_refused_before_training(tmp_path, tiny):
+    class Other(Ramps):
+        def __init__(self, channels, side):
+            super().__init__()
+            self.image_channels, self.resolution = channels, side
+
+        def images(self, indices, rng=None):
+            x = super().images(indices).expand(-1, self.image_channels, -1, -1)
+            return x[:, :, : self.resolution, : self.resolution]
+
+    out = tmp_path / "run"
+    with pytest.raises(InvalidInputError, match="data set have 3 channels, and the vae of recipe dsprites is for 1"):
+        train("dsprites", out, stage="vae", data=Other(3, 64), **tiny())
+    with pytest.raises(InvalidInputError, match="have 3 channels, and the generator of recipe dsprites is for 1"):
+        train("dsprites", out, data=Other(3, 64), **tiny(vae__image_channels=3))
+    with pytest.raises(InvalidInputError, match="are 32x32, and the generator of recipe dsprites draws 64x64"):
+        train("dsprites", out, data=Other(1, 32), **tiny())
+    assert not out.exists()
+    train("dsprites", out, stage="vae", data=Other(1, 32), **tiny(vae_stage__steps=1))  # stage 1 enlarges them
+
+
 # ------------------------------------------------------------------ recipes and methods
 
 
