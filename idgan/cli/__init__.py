@@ -77,7 +77,7 @@ class Commands(SuggestingGroup):
     "modules",
     multiple=True,
     metavar="MODULE",
-    help="Import a module of yours first, which registers data sets, networks, methods, ... Can be repeated.",
+    help="First import a module of yours that registers data sets, networks, methods, ... Can be repeated.",
 )
 def main(modules: tuple[str, ...]) -> None:
     """Images with disentangled codes: sample, edit, train and measure ID-GAN models.
@@ -85,11 +85,11 @@ def main(modules: tuple[str, ...]) -> None:
     \b
     idgan sample dsprites                  samples, from weights in the package
     idgan traverse dsprites                what each code dimension changes
-    idgan train dsprites --out runs/mine   train; the same command continues
+    idgan train dsprites --out runs/mine   train; the same command resumes
     idgan --import my_package.faces train my-faces
 
-    A MODEL is a name from `idgan list`, a hub repository (org/repo or org/repo@revision), a run directory, or a
-    .safetensors file.
+    A MODEL is a name from `idgan list`, a hub repository (org/repo or org/repo@revision), a run directory, a saved
+    model or a .safetensors file.
     """
     click.get_current_context().with_resource(kept_memory())
     load_plugins()

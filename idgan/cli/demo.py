@@ -18,10 +18,10 @@ from idgan.cli.options import device_option, load_model, model_argument, threads
 def demo(model: str, host: str, port: int | None, device: str) -> None:
     """Serve a web page to play with MODEL.
 
-    The page has sliders for the active dimensions, the decoder beside the generator, edits of a photo of yours, and
-    animations. It loads nothing from the web. Ctrl+C ends it.
+    The page has a slider for each active dimension. It shows the decoder beside the generator, edits your photos, and
+    makes animations. It loads nothing from the internet. Ctrl-C ends it.
 
-    It needs the extra `demo`. That installs gradio, which may replace Pillow by an older version.
+    It needs the extra `demo`, which installs gradio. That may replace Pillow by an older version.
 
     \b
     idgan demo dsprites

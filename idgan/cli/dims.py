@@ -32,25 +32,25 @@ def _parse_names(context: click.Context, parameter: click.Parameter, texts: Iter
     "names",
     multiple=True,
     callback=_parse_names,
-    help="NAME=DIMENSION, such as smile=3. Writes the name into MODEL, a run directory or a file. Can be repeated.",
+    help="NAME=DIMENSION, such as smile=3. The name is stored in MODEL, a run directory or a file. Can be repeated.",
 )
 @click.option(
     "--measure",
     is_flag=True,
-    help="Name the dimensions after the factors or the attributes of the data set. Other names stay.",
+    help="Name the dimensions after the factors or the attributes of the data set. Keeps other names.",
 )
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @threads_option
 def dims(model: str, names: dict[str, int], measure: bool, data: Any, as_json: bool) -> None:
-    """Show the code dimensions of MODEL, and name them.
+    """Show the code dimensions of MODEL, or name them.
 
-    The table has the name of each dimension, its mean KL to N(0, 1) in nats, and the range of its usual values
-    (1st and 99th percentile). Inactive dimensions carry nothing of the image.
+    The table has the name of each dimension, its mean KL to N(0, 1) in nats, and its 1st and 99th percentile under the
+    aggregated posterior. A dimension is inactive if its mean KL is below 0.1.
 
-    Training on a data set with factors names the dimensions. --measure names them after the attributes of CelebA. Use
+    Training on a data set with factors names the dimensions. For CelebA, --measure names them after its attributes. Use
     images that the model was not trained on (`idgan prepare celeba --skip N`). For other data, look at
-    `idgan traverse MODEL` and give names yourself. A name can be used wherever a command takes a dimension.
+    `idgan traverse MODEL` and give names with --name. Commands accept a name in place of a dimension.
 
     \b
     idgan dims dsprites

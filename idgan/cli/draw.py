@@ -64,11 +64,11 @@ prior_option = click.option(
 def sample(
     model: str, seeds: list[int] | None, prior: str, grid: bool, out: str | None, separate: str | None, device: str
 ) -> None:
-    """Draw samples.
+    """Generate samples.
 
-    A sheet shows images of the generator with their seeds, and the VAE decoder's images of the same codes.
+    A sheet shows the generator's images with their seeds, and the VAE decoder's images of the same codes.
 
-    Images above 256x256 are reduced on sheets. With --separate, any number of images is written at full size.
+    Images above 256x256 are reduced on sheets. --separate writes any number of images at full size.
 
     \b
     idgan sample dsprites
@@ -154,8 +154,7 @@ def traverse(
 ) -> None:
     """Show what each code dimension changes.
 
-    Each row sweeps one dimension over SPAN, with everything else fixed. Names and values are on the sheet. Writing
-    .mp4 needs the extra `video`.
+    Each row sweeps one dimension over --span, with everything else fixed. Writing .mp4 needs the extra `video`.
 
     \b
     idgan traverse dsprites
@@ -186,14 +185,18 @@ def traverse(
 @model_argument
 @click.argument("start", metavar="A")
 @click.argument("end", metavar="B")
-@click.option("--steps", type=click.IntRange(2, 1000), help="Number of images.  [default: 9; of an animation 30]")
-@click.option("--invert", is_flag=True, help="Find what the codes of images do not carry. Takes seconds per image.")
+@click.option("--steps", type=click.IntRange(2, 1000), help="Number of images.  [default: 9, in an animation 30]")
+@click.option(
+    "--invert",
+    is_flag=True,
+    help="Optimize nuisance and inactive dimensions to fit image files. Takes seconds per image.",
+)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Seed of what codes of images do not carry.",
+    help="Seed of the nuisance and the inactive dimensions of image files.",
 )
 @click.option(
     "--out",
@@ -216,11 +219,11 @@ def interpolate(
     crop: bool | int,
     device: str,
 ) -> None:
-    """Show the way from A to B.
+    """Interpolate from A to B.
 
-    A and B are seeds, as in `idgan sample`, or image files. Codes and nuisances go along a straight line. The code of
-    an image comes from the encoder. What the code does not carry is drawn by --seed, or found by --invert. Writing
-    .mp4 needs the extra `video`.
+    A and B are seeds, as in `idgan sample`, or image files. Codes and nuisances are interpolated linearly. The encoder
+    gives the code of an image file. Its nuisance is random (--seed) or optimized (--invert). Writing .mp4 needs the
+    extra `video`.
 
     \b
     idgan interpolate dsprites 3 7

@@ -43,31 +43,33 @@ def search_options(command: Command) -> Command:
         model_argument,
         images_argument,
         click.option(
-            "--invert", is_flag=True, help="Find what the code does not carry by optimization. Takes seconds per image."
+            "--invert",
+            is_flag=True,
+            help="Optimize nuisance and inactive dimensions to fit each image. Takes seconds per image.",
         ),
         click.option(
             "--tune",
             is_flag=True,
-            help="Like --invert, and then fit a copy of the generator to each image. It keeps the person in a photo.",
+            help="Like --invert, and then fit a copy of the generator to each image. This preserves the identity.",
         ),
         click.option(
             "--steps",
             type=click.IntRange(0),
             default=150,
             show_default=True,
-            help="Steps of --invert and of --tune. More steps come closer to the image.",
+            help="Optimizer steps of --invert and of --tune. More steps fit the image better.",
         ),
         click.option(
             "--seed",
             type=click.IntRange(min=0),
             default=0,
             show_default=True,
-            help="Seed of what the code does not carry.",
+            help="Seed of the nuisance, of inactive dimensions, and of the optimization.",
         ),
         click.option(
             "--out",
             type=OutputPlace(*PICTURES),
-            help="Picture to write (.png, .jpg, .webp), or a directory for one picture an image.  "
+            help="Picture to write (.png, .jpg, .webp), or a directory for one picture per image.  "
             "[default: a picture MODEL-COMMAND.png]",
         ),
         align_options,
@@ -132,8 +134,7 @@ def encode(
     """Encode images.
 
     IMAGES are files and folders. The output is JSON with mean and standard deviation of q(c|x) in every dimension. If
-    --out is a directory, each image gets a file of its own, and with --align also a picture NAME-cut.png that shows
-    what was cut.
+    --out is a directory, each image gets its own file. With --align, a picture NAME-cut.png also shows the crop.
 
     \b
     idgan encode dsprites sprite.png
@@ -261,11 +262,11 @@ def draw(
 @click.command()
 @search_options
 def reconstruct(model: str, images: tuple[str, ...], device: str, **options: Any) -> None:
-    """Encode images and draw them again.
+    """Encode and reconstruct images.
 
-    IMAGES are files and folders. The sheet shows the originals, the VAE decoder's images and the generator's images of
-    the same codes. The decoder shows what the code carries. The generator adds the rest, drawn by --seed or found by
-    --invert. The mean PSNR in dB is printed. Higher is better. For photos, see idgan edit --help.
+    IMAGES are files and folders. The sheet shows the originals, and the reconstructions of the VAE decoder and of the
+    generator. The decoder shows what the code represents. The generator adds the rest, which is random (--seed) or
+    optimized (--invert). The command prints the mean PSNR in dB. Higher is better. For photos, see idgan edit --help.
 
     \b
     idgan reconstruct dsprites sprite.png
@@ -313,18 +314,18 @@ def edit(
     device: str,
     **options: Any,
 ) -> None:
-    """Change code dimensions of images.
+    """Edit images by changing dimensions of their codes.
 
     IMAGES are files and folders. The sheet shows the originals, their reconstructions and the edits. `idgan traverse
     MODEL` shows what each dimension changes.
 
-    The code carries a part of an image. The rest is drawn by --seed, or found by --invert. A face that --invert finds
-    is a similar one. --tune also fits a copy of the generator to the image, and keeps the person.
+    The code represents a part of an image. The rest is random (--seed) or optimized (--invert). For a photo of a face,
+    --invert finds a similar face. --tune also fits a copy of the generator to the image, and preserves the identity.
 
-    A photo must be cut like the images that the model learned from. --align does this for models of faces: it finds
-    each face, turns it upright, and cuts the square. --face chooses one of several. The sheet shows what was cut.
-    Without --align, --crop cuts the largest center square and --crop-side a smaller one. For CelebA's own files of
-    178 x 218 pixels it is 160.
+    A photo must be cropped like the training images. --align does this for models of faces: it finds each face, turns
+    it upright, and crops it to a square. --face chooses one of several faces. The sheet shows the crop.
+    For other images, --crop takes the largest center square and --crop-side a smaller one. For CelebA's own files of
+    178x218 pixels, use --crop-side 160.
 
     \b
     idgan edit dsprites sprite.png --set 0=+1.5

@@ -13,16 +13,15 @@ from idgan.cli.options import InputPath, OutputFile, check_output, model_argumen
     "--gan", required=True, type=InputPath(), help="The reference's stage-2 checkpoint. Its moving average is used."
 )
 @click.option("--out", required=True, type=OutputFile(".safetensors"), help="The .safetensors file to write.")
-@click.option("--name", help="What to call the model.  [default: the file's name]")
+@click.option("--name", help="Name of the model.  [default: the file's name]")
 @click.option("--data", metavar="NAME", help="The data set it was trained on, for the bank of posteriors.")
 @click.option("--data-path", type=InputPath(dir_okay=True), help="Path of the data set's files, if it has any.")
 @threads_option
 def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, data_path: str | None) -> None:
     """Import checkpoints of the reference implementation.
 
-    A pair of files, VAE and GAN, becomes one MODEL. Every key and shape is checked. The converted networks are run
-    against the original layers and must compute the same. The files are pickles. They are read as plain data, and
-    nothing in them is run.
+    A pair of files, VAE and GAN, becomes one MODEL. Every key and shape is checked. The converted networks must compute
+    the same as the original layers. The files are pickles, but no code in them is run.
 
     \b
     idgan convert --vae vae/last --gan gan/model.pt --out mine.safetensors
@@ -64,14 +63,15 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
 )
 @threads_option
 def export(model: str, format: str, part: str | None, out: str, runtime: str | None) -> None:
-    """Write a network of MODEL for other runtimes.
+    """Export a network of MODEL to other runtimes.
 
     The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The decoder takes c. The
-    encoder takes 64x64 images in [0, 1] and returns the mean and the log-variance of their codes. Batches may have any
-    size. The file is run and compared with the model at two batch sizes. ONNX needs the extra `export`.
+    encoder takes images in [0, 1], 64x64 in the paper's models, and returns mean and log-variance of their codes.
+    Batches may have any size. The outputs of the file are compared with those of the model. ONNX needs the extra
+    `export`.
 
-    --format web writes a static page with sliders, the generator and the decoder. Any web server can serve it, and
-    nothing runs on the server. It copies two files of the npm package onnxruntime-web.
+    --format web writes a static page with sliders, the generator and the decoder. Any web server can serve it, and the
+    model runs in the browser. The page includes two files of the npm package onnxruntime-web.
 
     \b
     idgan export dsprites --out dsprites.onnx

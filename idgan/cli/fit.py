@@ -46,14 +46,14 @@ class TrainCommand(click.Command):
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--out", type=OutputDirectory(), help="Run directory.  [default: runs/RECIPE, runs/RECIPE-METHOD]")
 @click.option(
-    "--method", default="id-gan", show_default=True, help="Method to train with RECIPE's settings, listed below."
+    "--method", default="id-gan", show_default=True, help="One of the methods below, with the settings of RECIPE."
 )
 @click.option(
     "--stage",
     type=click.Choice(["all", "vae", "gan"]),
     default="all",
     show_default=True,
-    help="Stage 1 (vae), the encoder; stage 2 (gan), the GAN; or both.",
+    help="Stage 1 (vae), stage 2 (gan) or both.",
 )
 @click.option(
     "--vae",
@@ -61,14 +61,14 @@ class TrainCommand(click.Command):
     help="Replace stage 1 by the VAE of a checkpoint, or of a run with a finished stage 1.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the stage, or of both with --stage all.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images in a batch, over all processes.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images in a batch, summed over all processes.")
 @click.option("--seed", type=click.IntRange(min=0, max=MAX_SEED), help="Seed of initial weights, data order and noise.")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     callback=_settings,
-    help="Any setting of the recipe, as PATH=VALUE. Repeat it for more. --dry-run lists them.",
+    help="Any setting of the recipe, as PATH=VALUE. --dry-run lists them. Can be repeated.",
 )
 @data_option
 @device_option
@@ -77,7 +77,7 @@ class TrainCommand(click.Command):
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes on this machine, each with a part of the batch: one for each GPU.",
+    help="Processes on this machine, one for each GPU. They share each batch.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option(
@@ -89,7 +89,7 @@ class TrainCommand(click.Command):
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print all settings, the parameters, and operations, memory and time on this machine. Write nothing.",
+    help="Print all settings, parameter counts, FLOPs, memory and time on this machine. Write nothing.",
 )
 def train(
     recipe: str,
@@ -111,15 +111,15 @@ def train(
 ) -> None:
     """Train RECIPE.
 
-    Stage 1 trains a VAE. Its encoder reads the code c from an image. Stage 2 freezes the encoder and trains a GAN. Its
-    generator draws sharp images from which the encoder reads c again. At the end, the metrics are measured.
+    Stage 1 trains a VAE. Its encoder maps an image to a code c. Stage 2 freezes the encoder and trains a GAN. Its
+    generator makes sharp images from which the encoder can recover c. At the end, the metrics are measured.
 
     RECIPE is a name from `idgan list`, a registered recipe of your own, or MODULE:NAME of one.
 
     \b
     Look first. This shows every setting, and the time on this machine:
       idgan train dsprites --dry-run
-    Train. Ctrl-C saves the state, and the same command continues:
+    Train. Ctrl-C saves the state, and the same command resumes:
       idgan train dsprites --out runs/mine
     Watch. OUT/vae and OUT/gan hold pictures and log.jsonl of each stage:
       idgan plot runs/mine
@@ -130,13 +130,13 @@ def train(
     Change the length, the batch or any other setting:
       idgan train dsprites --stage vae --steps 2000 --batch-size 32
       idgan train dsprites --set gan_stage.objective.id_weight=1e-4
-    Train what the paper compares ID-GAN with:
+    Train a method that the paper compares ID-GAN with:
       idgan train dsprites --method vae-gan
     Use the encoder of another run, on images of other sizes too:
       idgan train celeba-128 --vae runs/celeba-64
     Several processes on this machine, one for each GPU. torchrun works too:
       idgan train celeba-64 --processes 2
-    A batch in 4 parts, in a quarter of the memory:
+    A batch in 4 parts, with about a quarter of the memory for activations:
       idgan train celeba-256 --set gan_stage.accumulation_steps=4
     Lazy R1 at every 16th step, with 16 times the weight:
       idgan train celeba-64 --set gan_stage.objective.r1_interval=16

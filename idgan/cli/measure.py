@@ -61,7 +61,7 @@ def _names(context: click.Context, parameter: click.Parameter, text: str | None)
     type=click.IntRange(min=2),
     default=50_000,
     show_default=True,
-    help="Generated and real images behind a distance.",
+    help="Generated and real images of a Fréchet or kernel distance.",
 )
 @click.option(
     "--extractor",
@@ -74,7 +74,7 @@ def _names(context: click.Context, parameter: click.Parameter, text: str | None)
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="Seeds over which metrics of factors (fvm, mig, ...) are averaged. One seed can be lucky or not.",
+    help="Number of seeds over which metrics of factors (fvm, mig, ...) are averaged.",
 )
 @data_option
 @click.option(
@@ -98,16 +98,16 @@ def evaluate(
 ) -> None:
     """Measure MODEL. Prints a table and writes JSON with the protocol, samples, seed and versions of every value.
 
-    The file is written after each metric. The same command continues an interrupted measurement: results in the file
-    of the same checkpoint, data, samples and seed are kept. Delete the file to measure everything again. Results of
-    another checkpoint file of the same name are moved aside.
+    The file is written after each metric, and the same command resumes an interrupted measurement. It keeps results of
+    the same checkpoint, data, samples and seed. Delete the file to measure everything again. Results of another
+    checkpoint of the same name are moved to a file such as results.1.json.
 
-    The number after ± is one standard deviation of the value over repeated estimates. For a Fréchet distance it is over
-    other generated images against the same real ones.
+    The number after ± is one standard deviation of the value over repeated estimates. For a Fréchet distance, the
+    estimates differ in the generated images and share the real ones.
 
-    Metrics that need no data set are measured without one. A Fréchet distance is a default only for dSprites and its
-    variants, whose features come with the package. Only distances on FID's own network are called FID and KID. Others
-    are called FD and KD, followed by the extractor.
+    Without the data set, only metrics that need none are measured. A Fréchet distance is a default only for dSprites
+    and its variants, whose features come with the package. With the features of FID's own network, distances are called
+    FID and KID. With other features, they are called FD and KD, followed by the extractor.
 
     \b
     idgan evaluate dsprites

@@ -229,7 +229,7 @@ model_argument = click.argument("model", metavar="MODEL", callback=_expand)
 data_option = click.option(
     "--data",
     type=DatasetArgument(),
-    help="Files of the data set: a directory, a file, or hf:org/name. Or MODULE:NAME of a data set of your own.",
+    help="Files of the data set: a directory, a file, or hf:org/name. Or MODULE:NAME of your own data set.",
 )
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 
@@ -274,9 +274,9 @@ def _with_threads(command: Command, default: str, count: Callable[[], int | None
 def crop_options(command: Command) -> Command:
     """`--crop` and `--crop-side`, as one parameter `crop` of `as_batch`."""
 
-    @click.option("--crop", is_flag=True, help="Cut images that are not square to their center square.")
+    @click.option("--crop", is_flag=True, help="Crop images that are not square to their center square.")
     @click.option(
-        "--crop-side", type=click.IntRange(min=1), metavar="PX", help="Cut images to a center square of PX pixels."
+        "--crop-side", type=click.IntRange(min=1), metavar="PX", help="Crop images to a center square of side PX."
     )
     @wraps(command)
     def with_crop(crop: bool, crop_side: int | None, **options: Any) -> Any:
@@ -320,7 +320,7 @@ def _with_align(command: Command, face_option: Callable[[Command], Command]) -> 
     @click.option(
         "--align",
         is_flag=True,
-        help="Find the faces in photos, and cut them like the images that the model learned from.",
+        help="Find the faces in photos, and crop them like the training images.",
     )
     @face_option
     @wraps(command)

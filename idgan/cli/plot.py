@@ -14,7 +14,7 @@ def plot(run: str, out: str | None) -> None:
     """Plot what a run logged and measured. RUN is a directory of `idgan train`, finished or not.
 
     Writes curves-vae.png and curves-gan.png: the logged scalars over the steps. If results.json has the MIG, it also
-    writes information.png: the mutual information of each code dimension and each factor. Needs the extra `plots`.
+    writes information.png: the mutual information of each code dimension with each factor. Needs the extra `plots`.
 
     \b
     idgan train dsprites --out runs/mine

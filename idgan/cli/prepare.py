@@ -35,7 +35,7 @@ def _image_sets() -> Registry[ImageSet]:
 
 @click.group(cls=ImageSetCommands)
 def prepare() -> None:
-    """Make the files that a data set needs. Published archives or folders become ready images. They are only read.
+    """Prepare the images of a data set. They are cropped and resized into a new directory. The source stays as it is.
 
     \b
     idgan prepare celeba img_align_celeba.zip
@@ -50,12 +50,12 @@ def prepare() -> None:
 @click.option(
     "--image",
     type=click.Path(dir_okay=False),
-    help="Your own copy of the painting. Without it, it is downloaded.",
+    help="Your own copy of the painting.  [default: a download]",
 )
 def scream(image: str | None) -> None:
     """The Scream, for Scream-dSprites.
 
-    Without --image, the public-domain scan is downloaded from Wikimedia Commons.
+    Without --image, a public-domain scan is downloaded from Wikimedia Commons.
 
     \b
     idgan prepare scream --image The_Scream.jpg
@@ -82,23 +82,24 @@ def _image_command(image_set: ImageSet) -> click.Command:
 
     @click.command(kind, help=text, short_help=f"{image_set.title.partition(':')[0]}.")
     @click.argument("source", metavar="SOURCE")
-    @click.option("--out", type=OutputDirectory(), help=f"The directory to make.  [default: {name}]")
+    @click.option("--out", type=OutputDirectory(), help=f"The directory to write.  [default: {name}]")
     @click.option(
         "--resolution",
         type=click.IntRange(8, 4096),
         help=f"Height and width of the images, in pixels.  [default: {image_set.resolution}]",
     )
-    @click.option("--limit", type=click.IntRange(min=1), help="Prepare only this number of images, the first ones.")
+    @click.option("--limit", type=click.IntRange(min=1), help="Prepare only the first LIMIT images after --skip.")
     @click.option(
         "--skip",
         type=click.IntRange(min=0),
         default=0,
-        help="Leave out this number of images, the first ones. With the --limit of the training images, the rest is a "
-        "held-out set.",
+        help="Leave out the first SKIP images. The images after the --limit of a training set make a held-out set.",
     )
     @click.option("--workers", type=click.IntRange(min=1), help="Number of threads.  [default: one for each CPU]")
     @click.option(
-        "--max-pixels", type=click.IntRange(min=1), help="The largest photo to read.  [default: Pillow's limit]"
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        help="Size of the largest image to read, in pixels.  [default: Pillow's limit]",
     )
     def command(source: str, out: str | None, resolution: int | None, **options: Any) -> None:
         from idgan.data import PreparedImages, prepare_images

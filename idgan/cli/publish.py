@@ -11,22 +11,22 @@ from idgan.cli.options import InputPath, OutputDirectory, OutputFile, say_json
 
 @click.command()
 @click.argument("run", type=InputPath(dir_okay=True))
-@click.option("--repo", required=True, metavar="ORG/NAME", help="The hub repository. A missing one is made.")
-@click.option("--private", is_flag=True, help="Make the repository private.")
-@click.option("--revision", metavar="TAG", help="Tag what is published.")
+@click.option("--repo", required=True, metavar="ORG/NAME", help="The hub repository. It is created if missing.")
+@click.option("--private", is_flag=True, help="Create a private repository. An existing public one is refused.")
+@click.option("--revision", metavar="TAG", help="Tag of the commit.")
 @click.option("--dry-run", is_flag=True, help="Show what would be published, and send nothing.")
-@click.option("--manifest", type=OutputFile(), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
+@click.option("--manifest", type=OutputFile(), help="Add the entry to this manifest file, see docs/manifest.md.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
 @click.option("--description", help="One line of text.  [default: made from the training record]")
 @click.option("--license", help="SPDX expression for the weights.  [default: that of the recipe]")
 @click.option(
-    "--data", nargs=2, metavar="NAME TERMS", help="The training data, and its license.  [default: those of the recipe]"
+    "--data", nargs=2, metavar="NAME LICENSE", help="The training data and its license.  [default: the recipe's]"
 )
 @click.option(
     "--space",
     type=OutputDirectory(),
-    help="Write the page of `idgan demo` as a Space to this directory. Needs the extra `demo`.",
+    help="Also write the page of `idgan demo` to this directory, as a hub Space. Needs the extra `demo`.",
 )
 def publish(
     run: str,
@@ -42,10 +42,10 @@ def publish(
     data: tuple[str, str] | None,
     space: str | None,
 ) -> None:
-    """Publish the finished run in the directory RUN.
+    """Publish the finished and measured run in the directory RUN.
 
-    Weights, config.json, pictures and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit.
-    Publishing the same again makes no second commit. Prints the manifest entry that pins the commit.
+    Weights, config.json, pictures and a model card go to the Hugging Face Hub, or to HF_ENDPOINT, in one commit. If
+    they are published already, no commit is made. Prints the manifest entry that pins the commit.
 
     \b
     idgan publish runs/mine --repo org/mine --dry-run
@@ -92,14 +92,14 @@ def publish(
 
 
 @click.command()
-@click.option("--verify", is_flag=True, help="Hash every file. Exits with 1 if one is damaged.")
+@click.option("--verify", is_flag=True, help="Check the hash of every file. Exits with 1 if one is damaged.")
 @click.option("--clean", is_flag=True, help="Delete the leftovers of interrupted or failed downloads.")
 @click.option("--cache-dir", type=OutputDirectory(), help="The cache.  [default: HF_HUB_CACHE]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cache(verify: bool, clean: bool, cache_dir: str | None, as_json: bool) -> None:
     """Show the checkpoints of idgan in the hub cache.
 
-    Shows their size, and leftovers of interrupted or failed downloads.
+    The list has their sizes, and leftovers of interrupted or failed downloads.
 
     \b
     idgan cache

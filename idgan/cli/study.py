@@ -21,7 +21,8 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--scale",
         type=click.Choice(SCALES),
-        help="The paper's budget, hours to days on a CPU, or seconds.  [default: full on a GPU, else short]",
+        help="full: the paper's budget. short: hours to days on a CPU. tiny: seconds.  [default: full on a GPU, else "
+        "short]",
     )
     @click.option(
         "--seeds",
@@ -29,14 +30,14 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         default="0",
         show_default=True,
         callback=parse_numbers,
-        help="One run for each, such as 0-2.",
+        help="Seeds, such as 0-2, with one run each.",
     )
     @click.option("--names", metavar="NAME,...", help="Recipes.  [default: the paper's]")
     @click.option(
         "--data",
         multiple=True,
         metavar="[NAME=]PATH",
-        help="Files of the data set of the recipe NAME. Can be repeated. NAME= may be left out if --names has one.",
+        help="Files of the data set NAME, or of the recipe NAME. Can be repeated. NAME= is optional for one recipe.",
     )
     @click.option("--extractor", metavar="NAME", help="Features of the Fréchet distance, see idgan evaluate --help.")
     @click.option(
@@ -61,10 +62,10 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def table(number: str, names: str | None, **options: Any) -> None:
     """Make a table of the paper.
 
-    It trains what is missing, measures it, prints the table and writes it into the directory of the runs.
+    The command trains and measures missing runs, prints the table, and writes it into the directory of the runs.
 
     \b
-    1  the methods on the synthetic sets        3  what distillation does
+    1  methods on the synthetic sets            3  effect of distillation
     2  joint training against two stages        4  natural images
 
     \b
@@ -98,8 +99,8 @@ class FigureCommand(click.Command):
 def figure(number: str, names: str | None, **options: Any) -> None:
     """Make a figure of the paper.
 
-    It trains what is missing, and writes PNG files into the directory of the runs. NUMBER is listed below. Any other
-    model is drawn by `idgan sample` and `idgan traverse`.
+    The command trains missing runs, and writes PNG files into the directory of the runs. NUMBER is listed below. For
+    any other model, use `idgan sample` and `idgan traverse`.
 
     \b
     idgan figure 4 --scale short

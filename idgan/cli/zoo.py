@@ -18,14 +18,14 @@ DISTANCE = r"FI?D(?!.*(normal|infinity)).*"
 @click.command("list")
 @click.argument("pattern", required=False)
 @click.option(
-    "--status", type=click.Choice(["released", "recipe"]), help="Only those with weights, or only those without."
+    "--status", type=click.Choice(["released", "recipe"]), help="Only models with weights, or only those without."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--markdown", is_flag=True, help="A table of sizes and measured values, for a README.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table of sizes and measured values.")
 def list_(pattern: str | None, status: str | None, as_json: bool, markdown: bool) -> None:
     """List the models, or those whose names match PATTERN.
 
-    A "released" one has weights, a "recipe" has to be trained.
+    A model with the status "released" has weights. One with the status "recipe" must be trained first.
 
     \b
     idgan list
@@ -87,9 +87,7 @@ def _metric_value(entry: dict[str, Any], pattern: str, protocol: str, form: str)
 @model_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(model: str, as_json: bool) -> None:
-    """Show the facts about MODEL.
-
-    These are its shapes, active code dimensions, licenses, training and metrics.
+    """Show shapes, licenses, training and metrics of MODEL.
 
     \b
     idgan info dsprites
@@ -160,8 +158,8 @@ def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
 def verify(model: str, as_json: bool) -> None:
     """Check the file of MODEL.
 
-    Checks its hash, its format, and that its networks compute the golden outputs in the file. Exits with 1 if a check
-    fails.
+    The hash and the format are checked, and that the networks reproduce the golden outputs in the file. Exits with 1 if
+    a check fails.
 
     \b
     idgan verify dsprites
