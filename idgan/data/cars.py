@@ -146,8 +146,8 @@ CARS = register_image_set(
     Cars(
         "cars",
         crop=None,
-        title="Stanford Cars: the bounding boxes of at least 64 px, resized by Lanczos. The annotation files "
-        "(cars_train_annos.mat, ...) are looked for in SOURCE and in its folder.",
+        title="Stanford Cars: the bounding boxes with sides of at least 64 px, resized by Lanczos. The annotation "
+        "files (cars_train_annos.mat, ...) must be in SOURCE or in the folder that holds SOURCE.",
         example="stanford_cars/",
         count=16_185,
         origin="Stanford Cars is cars_train.tgz, cars_test.tgz, car_devkit.tgz and cars_test_annos_withlabels.mat, or "

@@ -18,8 +18,8 @@ CELEBA_HQ = register_image_set(
         "celebahq",
         Whole(1024),
         resolutions=(1024, 512, 256),
-        title="CelebA-HQ: as published at 1024, checked and copied. Resized by Lanczos to a smaller resolution. "
-        "For a copy in another size, add --source-side.",
+        title="CelebA-HQ: the published 1024x1024 images, checked and copied. A smaller --resolution resizes them by "
+        "Lanczos. If SOURCE has another size, add --source-side.",
         example="CelebAMask-HQ.zip",
         count=COUNT,
         origin="CelebA-HQ is made from CelebA by https://github.com/tkarras/progressive_growing_of_gans. Its images as "

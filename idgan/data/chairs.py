@@ -22,7 +22,7 @@ CHAIRS = register_image_set(
     ImageSet(
         "chairs",
         CenterCrop(450, width=600, height=600),
-        title="3D Chairs: the center 450 of the 600x600 renderings, resized by Lanczos.",
+        title="3D Chairs: the center 450x450 of the 600x600 renderings, resized by Lanczos.",
         example="rendered_chairs.tar",
         count=1393 * VIEWS,
         origin="3D Chairs is rendered_chairs.tar from https://www.di.ens.fr/willow/research/seeing3Dchairs/",

@@ -60,14 +60,14 @@ def dci(subject: Subject) -> MetricResult:
 
 @register_metric("alignment", reads_data=False, by_prior=True, default=True, part="encoder")
 def alignment(subject: Subject) -> MetricResult:
-    """mean difference between c and the code that the encoder reads from G(s, c)"""
+    """mean absolute difference between c and the encoder's mean of G(s, c)"""
     c, posterior = subject.read_back
     return metrics.code_alignment(posterior.mean, c, active=subject.sampler.active.cpu(), seed=subject.seed)
 
 
 @register_metric("r_id", reads_data=False, by_prior=True, default=True, part="encoder")
 def r_id(subject: Subject) -> MetricResult:
-    """lower bound on the mutual information of c and G(s, c) by the encoder (Eq. 4), in nats"""
+    """lower bound on the mutual information of c and G(s, c), by the frozen encoder (Eq. 4), in nats"""
     sampler, seed = subject.sampler, subject.seed
     c, posterior = subject.read_back
     if subject.prior == "aggregated" and sampler.has_bank:
@@ -82,7 +82,7 @@ def r_id(subject: Subject) -> MetricResult:
 
 @register_metric("gilbo", reads_data=False, by_prior=True)
 def gilbo(subject: Subject) -> MetricResult:
-    """the bound of r_id by an encoder that is trained for it (takes tens of minutes)"""
+    """as r_id, but by a newly trained encoder (takes tens of minutes)"""
     sampler = subject.sampler
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.set_rng_state(seeded_rng(subject.seed).get_state())
