@@ -1,4 +1,4 @@
-"""The sampler: the frozen networks of one checkpoint. It draws, reads and edits images."""
+"""The sampler: the frozen networks of one checkpoint. It generates, encodes and edits images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -37,17 +37,17 @@ class Sampler(nn.Module):
     The networks are in eval mode and their parameters need no gradients. Codes c are (N, c_dim), nuisances s are
     (N, s_dim), images are float32 (N, C, H, W) in [0, 1].
 
-    **Inactive dimensions.** The encoder leaves some dimensions of c at the prior. They carry nothing of the image, and
-    the generator uses them like s. `encode` returns 0 for them. In a code that you pass, an inactive dimension that is
-    exactly 0 counts as not given: it is drawn by `seed`. Any other value is used as it is. `forward`, `render` and
-    `decode` use all codes as they are.
+    **Inactive dimensions.** In some dimensions of c, q(c|x) stays close to the prior. They have almost no information
+    about the image, and the generator uses them like s. `encode` returns 0 for them. In a code that you pass, an
+    inactive dimension that is exactly 0 counts as missing, and is drawn with `seed`. Any other value is used as it is.
+    `forward`, `render` and `decode` use all codes as they are.
 
     Args:
         config: shapes of the networks.
         vae: encoder and decoder. They are frozen in place, not copied. None builds them with random weights.
         generator: the generator G, frozen or built in the same way.
         bank: posteriors of M training images. Prior "aggregated" draws c from them. None means N(0, I).
-        info: JSON object with what the checkpoint and the manifest know about the model.
+        info: facts about the model from the checkpoint, as a JSON object.
 
     Attributes:
         record: how the checkpoint was trained.
@@ -113,7 +113,7 @@ class Sampler(nn.Module):
 
     @property
     def has_bank(self) -> bool:
-        """Whether posteriors of training images stand behind the prior "aggregated". Otherwise it is N(0, I)."""
+        """Whether the prior "aggregated" draws from posteriors of training images. Otherwise it is N(0, I)."""
         return any(self.dim_kl)
 
     @property
@@ -149,10 +149,10 @@ class Sampler(nn.Module):
         return f"Sampler({name}: {codes} -> {images}, {self.device}, {self.dtype})"
 
     def code_range(self, share: float = 0.98) -> tuple[Tensor, Tensor]:
-        """Lowest and highest usual value of each code dimension, (c_dim,) each, on the CPU.
+        """Low and high end of the range of each code dimension, (c_dim,) each, on the CPU.
 
-        `share` of the codes lie between them. They are quantiles of 4,096 codes of the aggregated posterior, or of
-        N(0, I) without a bank.
+        The range holds a fraction `share` of the codes. Its ends are quantiles of 4,096 codes of the aggregated
+        posterior, or of N(0, I) without a bank.
 
         Raises:
             InvalidInputError: `share` is not between 0 and 1.
@@ -171,9 +171,9 @@ class Sampler(nn.Module):
         return to_unit(self.generator(code).float()).clamp(0, 1)
 
     def codes(self, n: int = 1, seed: int | None = None, prior: str = "aggregated") -> tuple[Tensor, Tensor]:
-        """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim). The device does not change them.
+        """Draw `n` pairs (c, s), (n, c_dim) and (n, s_dim). They do not depend on the device.
 
-        The n pairs are drawn together. With the same seed, a smaller `n` gives other pairs.
+        The n pairs are drawn together. With the same seed, another `n` gives other pairs.
 
         Args:
             n: number of pairs.
@@ -198,9 +198,9 @@ class Sampler(nn.Module):
         seed: int | None = None,
         prior: str = "aggregated",
     ) -> tuple[Tensor, Tensor]:
-        """The pair (c, s), (N, c_dim) and (N, s_dim), that `sample` renders. What is not given is drawn.
+        """The codes and nuisances (c, s) that `sample` renders, (N, c_dim) and (N, s_dim). Missing ones are drawn.
 
-        Inactive dimensions of `c` that are 0 are drawn, too.
+        Inactive dimensions of `c` that are 0 count as missing.
 
         Args:
             c: codes (N, c_dim) or (c_dim,), or None.
@@ -232,7 +232,7 @@ class Sampler(nn.Module):
         prior: str = "aggregated",
         batch_size: int | None = None,
     ) -> Tensor:
-        """Images of codes `c` and nuisances `s`. What is not given is drawn, see `complete`.
+        """Images of codes `c` and nuisances `s`. Missing ones are drawn, see `complete`.
 
         `sample(n=4, seed=0)` equals `sample(*codes(4, seed=0))`.
 
@@ -284,16 +284,16 @@ class Sampler(nn.Module):
     # -------------------------------------------------------------- images to codes
 
     def aligned(self, x: object, face: int | None = None) -> Tensor:
-        """The faces in photos `x`, cut like the images that the model learned from: (N, C, H, W) in [0, 1].
+        """The faces in photos `x`, cropped like the training images: (N, C, H, W) in [0, 1].
 
-        Each face is turned, scaled and shifted until its eyes are where they are in the training images (`eyes`).
+        Each face is rotated, scaled and shifted until its eyes are where they are in the training images (`eyes`).
 
         Args:
             x: photos in any form that `as_batch` takes.
             face: number of the face in each photo, counted from 1 at the left. None takes all faces of all photos.
 
         Raises:
-            InvalidInputError: the model did not learn from aligned faces, or a photo shows no face.
+            InvalidInputError: the model was not trained on aligned faces, or a photo shows no face.
             MissingDependencyError: the face detector is not installed (extra "faces").
         """
         squares = align_faces(x, check_eyes(self.eyes), self.resolution, face)
@@ -313,8 +313,8 @@ class Sampler(nn.Module):
 
         Args:
             x: images in any form that `idgan.images.as_batch` takes.
-            crop: cut images to their center square, see `as_batch`.
-            align: True cuts the faces out of photos, see `aligned`. A number takes that face of each photo, counted
+            crop: crop images to their center square, see `as_batch`.
+            align: True crops photos to their faces, see `aligned`. A number takes that face of each photo, counted
                 from 1 at the left.
 
         Raises:
@@ -352,10 +352,10 @@ class Sampler(nn.Module):
             x: images in any form that `as_batch` takes.
             steps: steps of the optimizer. 0 keeps the best of the random codes.
             restarts: number of random codes that the optimizer starts from. The best result is kept.
-            refine_c: optimize the active dimensions as well, within the width of q(c|x).
+            refine_c: optimize the active dimensions as well, and keep them near q(c|x).
             seed: seed of the random numbers.
-            crop: cut images to their center square, see `as_batch`.
-            align: cut the faces out of photos, see `posterior`.
+            crop: crop images to their center square, see `as_batch`.
+            align: crop photos to their faces, see `posterior`.
             progress: show progress on stderr.
         """
         check_integer(0, MAX_COUNT, steps=steps)
@@ -379,18 +379,18 @@ class Sampler(nn.Module):
     def tuned(
         self, x: object, c: object, s: object, *, steps: int = 150, seed: int | None = 0, progress: bool = True
     ) -> "Sampler":
-        """A sampler whose generator is a copy of this one's that was fitted to images `x` at their codes.
+        """A sampler with a copy of this generator that is fitted to images `x` at their codes.
 
-        Codes alone do not carry a person: `invert` finds a similar face. The fitted generator draws the face itself,
-        and its edits have about the same effect as before (pivotal tuning, Roich et al. 2021). All other parts are
-        shared. For one photo: `c, s = g.invert(x)`, `own = g.tuned(x, c, s)`, then
+        For a photo of a face, `invert` alone finds a similar face. The fitted generator preserves the identity, and
+        edits have about the same effect as before (pivotal tuning, Roich et al. 2021). The samplers share all other
+        parts. For one photo: `c, s = g.invert(x)`, `own = g.tuned(x, c, s)`, then
         `own.sample(own.changed(c, changes), s)`.
 
         Args:
             x: images in any form that `as_batch` takes. One image, or a few of one person: the fit is shared.
             c, s: their codes (N, c_dim) and nuisances (N, s_dim), from `invert`.
             steps: steps of the optimizer.
-            seed: seed of the random edits whose effect is kept.
+            seed: seed of the random edits whose effect is preserved.
             progress: show progress on stderr.
         """
         check_integer(0, MAX_COUNT, steps=steps)
@@ -454,12 +454,12 @@ class Sampler(nn.Module):
             x: images in any form that `as_batch` takes.
             changes: code dimension or its name -> number to add.
             absolute: the numbers are the new values.
-            s: nuisances (N, s_dim) or (s_dim,). By default drawn by `seed`, like inactive dimensions of c.
+            s: nuisances (N, s_dim) or (s_dim,). By default drawn with `seed`, like inactive dimensions of c.
             seed: seed of the random numbers.
-            crop: cut images to their center square, see `as_batch`.
-            align: cut the faces out of photos, see `posterior`.
+            crop: crop images to their center square, see `as_batch`.
+            align: crop photos to their faces, see `posterior`.
             invert: find s and the inactive dimensions by optimization, which takes seconds per image.
-            tune: invert, and then fit a copy of the generator to each image, see `tuned`. It keeps the person.
+            tune: invert, and then fit a copy of the generator to each image, see `tuned`.
         """
         if (invert or tune) and s is not None:
             raise InvalidInputError(f"{'tune' if tune else 'invert'}=True finds s, so s cannot be given")
@@ -496,8 +496,8 @@ class Sampler(nn.Module):
         """Sweep one code dimension at a time, with everything else fixed.
 
         Args:
-            c: code to start from, (c_dim,) or (1, c_dim). By default drawn by `seed`.
-            s: nuisance, (s_dim,) or (1, s_dim). By default drawn by `seed`.
+            c: code to start from, (c_dim,) or (1, c_dim). By default drawn with `seed`.
+            s: nuisance, (s_dim,) or (1, s_dim). By default drawn with `seed`.
             dims: D code dimensions or their names. By default `active_dims`.
             span: first and last value.
             steps: number of images per dimension.
@@ -514,7 +514,7 @@ class Sampler(nn.Module):
         return torch.cat(list(self.render(path.flatten(0, 1), nuisance))).unflatten(0, path.shape[:2])
 
     def traversal_dims(self, dims: Sequence[int | str] | None = None) -> list[int]:
-        """The code dimensions to traverse: `dims` once checked, by default `active_dims`."""
+        """The code dimensions to traverse as integers: `dims`, by default `active_dims`."""
         return list(self.active_dims) if dims is None else as_dims(dims, self.c_dim, self.active_dims, self.dims)
 
     def dim_index(self, dim: int | str) -> int:
@@ -526,7 +526,7 @@ class Sampler(nn.Module):
         return as_dim(dim, self.c_dim, self.active_dims, self.dims)
 
     def dim_label(self, dim: int) -> str:
-        """Name of a code dimension for people: its name in `dims`, or "c4" for a dimension without a name."""
+        """Label of a code dimension: its name in `dims`, or "c4" for a dimension without a name."""
         return next((name for name, named in self.dims.items() if named == dim), f"c{dim}")
 
     def interpolate(self, a: object, b: object, steps: int = 7, s: object = None, *, seed: int | None = 0) -> Tensor:
@@ -535,7 +535,7 @@ class Sampler(nn.Module):
         Args:
             a, b: codes (c_dim,) or (1, c_dim).
             steps: number of images, both ends included.
-            s: nuisance (s_dim,) or (1, s_dim). By default drawn by `seed`.
+            s: nuisance (s_dim,) or (1, s_dim). By default drawn with `seed`.
             seed: seed of the random numbers.
         """
         check_integer(1, MAX_COUNT, steps=steps)
@@ -558,7 +558,7 @@ class Sampler(nn.Module):
     def from_pretrained(cls, name: str | PathLike[str], **options: Any) -> "Sampler":
         """The sampler in a hub repository ("org/name") or in a directory that `save_pretrained` wrote.
 
-        It is `idgan.load(name, **options)`, so it takes every other name of a model, too.
+        It is the same as `idgan.load(name, **options)`.
         """
         from idgan.zoo import load
 

@@ -18,7 +18,8 @@ CELEBA = register_image_set(
         "celeba",
         CenterCrop(160, width=178, height=218),
         resolutions=(64, 128, 256),
-        title="CelebA: the center 160x160 of the aligned 178x218 images, resized by Lanczos. Resized copies work too.",
+        title="CelebA: the center 160x160 of the aligned 178x218 images, resized by Lanczos. "
+        "Resized copies are accepted.",
         example="img_align_celeba.zip",
         count=COUNT,
         origin="CelebA's aligned images are img_align_celeba.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",

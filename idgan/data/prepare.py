@@ -1,8 +1,8 @@
 """`idgan prepare`: from published archives or folders to ready images, in parallel and resumable.
 
-All work happens inside the directory. Until it is finished, the directory holds a note of progress. In the end, the
-index takes its place. Threads convert images ahead, but they are stored in order. So the finished part is always a
-beginning of the whole, and resuming cuts off what was stored after the last note.
+All work happens inside the directory. A progress file is in the directory until the index replaces it at the end.
+Threads convert images ahead, but images are stored in order. To resume, images stored after the last update of the
+progress file are cut off.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from idgan.progress import progress as progress_bar
 __all__ = ["Prepared", "prepare_images"]
 
 SAVE_EVERY = 512
-"""Images between two notes of progress: the most that an interruption costs."""
+"""Images between two updates of the progress file. An interruption loses at most this many."""
 MAX_ARRAY_RESOLUTION = 256
 """Above this resolution images stay files. Training steps hide their decoding, and an array would fill the disk."""
 MAX_SKIPPED = 0.01
@@ -86,12 +86,13 @@ def prepare_images(
             center square.
         source: a folder, a zip or tar archive, a folder of archives, or "hf:org/name" (see `open_files`).
         out: the directory. None is KIND-RESOLUTION in `data_directory()`, where `open_dataset` finds it.
-        resolution: 8 to 4096. None is the default of the set, or `source_side`.
-        limit: number of images, the first ones after the skipped ones. None is all.
-        skip: number of images to leave out, the first ones. With the `limit` of the training images, the rest is a
+        resolution: height and width of the prepared images, 8 to 4096 pixels. None is `source_side`, or the default of
+            the set.
+        limit: largest number of images after the skipped ones. None is all.
+        skip: number of images to leave out at the beginning. The images after the `limit` of a training set make a
             held-out set.
         workers: number of threads. None is one for each CPU.
-        max_pixels: the largest image that is read, in pixels. None is Pillow's limit.
+        max_pixels: size of the largest image that is read, in pixels. None is Pillow's limit.
         source_side: height and width of the images of `source`, for a copy of CelebA-HQ that is smaller than published.
         progress: whether to show the progress on stderr.
 

@@ -48,31 +48,31 @@ def measure(
 ) -> Iterator[MetricResult]:
     """Yield a `MetricResult` for each of `metrics`, in order. A metric that depends on the prior gives one for each.
 
-    Everything that determines a result is in its details under "request". The name of a result with the normal prior
-    ends in "-normal".
+    Everything that determines a result, except the sampler, is in its details under "request". The name of a result
+    with the normal prior ends in "-normal".
 
     Args:
         sampler: what is measured.
         dataset: the data set that it was trained on. None is enough for metrics that read no data.
         metrics: names in `METRICS`. None takes `default_metrics`. A repeated name counts once.
         seed: seed of all random numbers.
-        repeats: number of seeds, from `seed` on, over which metrics of factors are averaged. They draw points or votes
-            at random. Other metrics draw more images instead.
-        samples: generated images behind a Fréchet distance, and real ones (all, if the data set has fewer). Other
-            metrics take at most 10,000.
+        repeats: number of seeds, from `seed` on, over which metrics of factors are averaged. Other metrics use `seed`
+            only.
+        samples: number of generated images for a Fréchet distance, and of real ones (all, if the data set has fewer).
+            Other metrics use at most 10,000.
         priors: distributions of c, from "aggregated" (the aggregated posterior) and "normal" (N(0, I)).
         extractor: features of fid and kid: a name in `EXTRACTORS`, or a `FeatureExtractor`. None takes
             dsprites-convnet for dSprites and its variants, and inception-v3 for other data.
         gilbo_options: options of `idgan.metrics.gilbo`, such as {"samples": 2000, "patience": 2}.
         progress: show progress on stderr, see `idgan.progress`.
-        previous_results: results of the same sampler. One that matches a request is yielded instead of measured again.
+        previous_results: results of the same sampler. One that matches a request is yielded and not measured again.
         accept_more_samples: a previous result also matches if it has more samples, another seed or another version.
 
     Raises:
         InvalidInputError: an argument is unknown or out of range, a metric needs factors or data that are missing, or a
             metric measures a part that the sampler's method does not train.
         MissingDependencyError: a metric needs a library that is not installed.
-        HubUnreachableError: weights of the extractor are missing and cannot be downloaded.
+        HubUnreachableError: the weights of the extractor cannot be downloaded.
     """
     check_integer(2, MAX_IMAGES, samples=samples)
     check_integer(1, MAX_REPEATS, repeats=repeats)

@@ -41,8 +41,8 @@ def train(
     """Train a recipe into the directory `out`: stage 1 in `out/vae`, stage 2 in `out/gan`, then checkpoint, pictures
     and `results.json`.
 
-    The same call continues an interrupted run, on a CPU to the same bits. A finished stage is not repeated. `device`,
-    `threads` and `compile` may change in between, but then the bits differ.
+    The same call resumes an interrupted run. A finished stage is not repeated. On a CPU, the result is bit-identical to
+    that of an uninterrupted run, if `threads` and `compile` stay the same.
 
     **Data of your own.** `data` takes any object that satisfies `idgan.data.Dataset`. So does the field `data` of a
     `Recipe`.
@@ -57,30 +57,30 @@ def train(
     1].
     - `discriminator`: none. The network maps images in [-1, 1] to logits (N,).
 
-    With `vae_stage` None, an encoder is taken as its `build()` returns it. Register the configs with
-    `idgan.networks.register_network`, and the run ends with a checkpoint like any other. Otherwise it ends with
-    `networks.safetensors`, from which `idgan.training.checkpoint.load_state` returns the state dicts "vae" and
-    "generator" (the moving average).
+    If `vae_stage` is None, the encoder is used as its `build()` returns it. If the configs are registered with
+    `idgan.networks.register_network`, the run ends with a checkpoint. Otherwise it ends with `networks.safetensors`,
+    from which `idgan.training.checkpoint.load_state` returns the state dicts "vae" and "generator" (the moving
+    average).
 
     Args:
         recipe: a name (see `idgan.recipes.RECIPES`), "module:name" of a recipe of your own, or a `Recipe`.
-        method: name of the method, see `idgan.recipes.METHODS`. It trains with the recipe's settings.
+        method: name of the method that is applied to the recipe, see `idgan.recipes.METHODS`.
         stage: "all", "vae" or "gan".
         vae: a VAE that replaces stage 1: anything `idgan.load` takes, or a run directory with a finished stage 1.
         settings: dotted path in the recipe -> value, such as {"gan_stage.steps": 5000, "seed": 1}.
         data: a path for the recipe's data set, or a `Dataset` object that replaces it.
-        device: "auto" (CUDA if available), "cpu", "cuda", "cuda:1". Under torchrun, each process takes its own.
-        threads: CPU threads. None leaves PyTorch's choice.
+        device: "auto" (CUDA if available), "cpu", "cuda", "cuda:1". Under torchrun, each process takes its own GPU.
+        threads: CPU threads. None keeps PyTorch's number.
         progress: show the progress on stderr.
-        save_seconds: time between two saves of the training state.
+        save_seconds: seconds between two saves of the training state.
         measure: compute the metrics at the end, which takes minutes.
-        compile: True compiles the networks with `torch.compile`. Text or a function is its backend. Steps with R1 are
-            not compiled.
-        callbacks: objects that are told of steps and stages, see `idgan.training.Callback`.
+        compile: True compiles the networks with `torch.compile`. A string or a function is its backend. Steps with R1
+            are not compiled.
+        callbacks: objects whose methods are called at steps and stages, see `idgan.training.Callback`.
 
     Returns:
-        Path of the checkpoint, which `idgan.load` takes. With stage "vae", or with networks that are not registered,
-        path of the directory.
+        The path of the checkpoint, which `idgan.load` takes. With stage "vae", or with networks that are not
+        registered, the path of the directory.
 
     Raises:
         UnknownModelError, InvalidInputError: unknown recipe, method, setting or stage, or networks that do not fit each

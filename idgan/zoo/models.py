@@ -46,9 +46,9 @@ log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
-"""Accepted difference of golden outputs in float32: pixels in [0, 1], and units of the code.
+"""Largest accepted difference of golden outputs in float32: pixels in [0, 1], and units of the code.
 
-Machines differ by less.
+Differences between machines are smaller.
 """
 
 
@@ -101,9 +101,9 @@ def load(
     Raises:
         UnknownModelError: there is no such name. The message lists the known names.
         NotTrainedError: the name is known, but has no published weights yet.
-        WeightsNotHereError: the weights are in the source tree of idgan, which this installation left out.
+        WeightsNotHereError: the weights are in the source tree of idgan, but not in this installation.
         CorruptWeightsError, CheckpointError: the file is damaged or malformed.
-        HubError: the hub could not serve it. Subclasses say why.
+        HubError: the hub could not serve the file. Subclasses say why.
     """
     load_plugins()
     # Inference mode and a default device of the caller must not reach the tensors.
@@ -248,7 +248,7 @@ def _config_on_hub(repo: str, file: CheckpointFile, options: dict[str, Any]) -> 
 
 
 def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) -> dict[str, Any]:
-    """Check the hash of checkpoint `name`, and that its networks compute its golden outputs.
+    """Check the hash of checkpoint `name`, and that its networks reproduce its golden outputs.
 
     `options` are those of `load`.
 

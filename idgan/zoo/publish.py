@@ -29,7 +29,7 @@ from idgan.zoo.weights import CHECKPOINT_FILE
 __all__ = ["MAX_EMBEDDED_BYTES", "NO_COMMIT", "embed", "entry_of", "publish", "push"]
 
 MAX_EMBEDDED_BYTES = 12 << 20
-"""Size of the largest checkpoint inside the package. A larger one lies beside it, where a wheel leaves it out."""
+"""Size of the largest checkpoint inside the package. A larger one lies beside it, and wheels do not include it."""
 NO_COMMIT = "0" * 40
 """Takes the place of the commit in an entry until the checkpoint is published."""
 
@@ -40,8 +40,8 @@ NO_COMMIT = "0" * 40
 def entry_of(run: str | Path, weights: Weights, **terms: Any) -> Entry:
     """The manifest entry of the finished run in the directory `run`. `weights` states where its file is.
 
-    Everything is read from the run. License and data are by default those of its recipe in the package's manifest. They
-    must be given for a run on other images. Absolute paths are cut to their last part.
+    License and data are by default those of its recipe in the package's manifest. They must be given for a run on other
+    images. All other facts are read from the run. Absolute paths are shortened to their last component.
 
     Args:
         run: a run directory, or a directory of `Sampler.save_pretrained`.
@@ -146,7 +146,7 @@ def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     """Make the finished run in `run` the checkpoint of its recipe in the source tree `checkout`.
 
     A file of at most `MAX_EMBEDDED_BYTES` goes into the package. A larger one goes into the folder `weights` beside it.
-    A checkout, an editable install, an sdist and an archive for torch.hub have that folder. A wheel has not.
+    A checkout, an editable install, an sdist and an archive for torch.hub have that folder. A wheel does not.
 
     `terms` are `description`, `license` and `data`, as in `entry_of`.
 
@@ -202,7 +202,7 @@ def publish(
         (entry, files): the manifest entry that pins the commit, and the content of the commit, file name -> bytes.
 
     Raises:
-        RunError: the run is not finished, not measured, or does not compute its golden outputs.
+        RunError: the run is not finished, not measured, or does not reproduce its golden outputs.
         InvalidInputError, HubError: as in `push`.
     """
     load_plugins()
@@ -226,14 +226,14 @@ def push(
 ) -> str:
     """Commit the files of `sampler` to the hub repository `repo`, in one commit.
 
-    A missing repository is made. If the upload is interrupted, the repository has none of the new files. Pushing the
-    same again makes no commit.
+    A missing repository is created. If the upload is interrupted, the repository has none of the new files. Pushing the
+    same files again makes no commit.
 
     Args:
         sampler: the model.
         repo: "organization/name".
-        private: make the repository private. A public one is refused.
-        tag: tag for the commit. A tag of that name at another commit is not moved, and is an error.
+        private: create a private repository. An existing public one is refused.
+        tag: tag for the commit. A tag of that name at another commit is not moved, and raises an error.
         endpoint, token: as in `idgan.load`.
         terms: `name`, `description`, `license` and `data`, see `idgan.zoo.pretrained.facts_of`. License and data must
             be known or given.
@@ -243,8 +243,8 @@ def push(
 
     Raises:
         InvalidInputError: license or data are unknown, or a baseline would take the name of a recipe.
-        RunError: the networks do not compute the golden outputs in their file.
-        HubError: the hub did not take it. Subclasses say why.
+        RunError: the networks do not reproduce the golden outputs in their file.
+        HubError: the hub refused the commit or could not be reached. Subclasses say why.
     """
     _check_target(repo, tag)
     _, files = _pack(sampler, repo, **terms)
