@@ -31,10 +31,10 @@ class Dataset(Protocol):
         image_channels: 1 (gray) or 3 (RGB).
         factors: the `FactorGrid` of ground-truth factors, one grid point for each image, or None.
         stochastic: whether `images` draws random numbers, so that two accesses to one image differ.
-        streams: whether `images` reads from a disk or decodes files, so that reading ahead pays.
+        streams: whether `images` reads from a disk or decodes files, so that prefetching helps.
 
     A data set of aligned faces may have one more attribute, `eyes`: where the eyes are in each image, see
-    `idgan.images.faces.Eyes`. A model that learned from it can cut photos in the same way.
+    `idgan.images.faces.Eyes`. A model that is trained on it can crop photos in the same way.
     """
 
     resolution: int
@@ -88,7 +88,7 @@ def check_dataset(dataset: object) -> Dataset:
 
 
 def content_key(dataset: Dataset) -> str:
-    """Hex sha256 of 16 images spread over `dataset`. It distinguishes data sets of one name and size."""
+    """Hex sha256 of 16 images spread over `dataset`. It distinguishes data sets of equal name and size."""
     indices = torch.linspace(0, len(dataset) - 1, PROBED_IMAGES, dtype=torch.float64, device="cpu").long()
     images = dataset.images(indices, make_rng(PROBE))
     return hashlib.sha256((255 * images).round().byte().cpu().numpy().tobytes()).hexdigest()

@@ -18,9 +18,9 @@ def open_dataset(dataset: str | Dataset, path: str | Path | None = None, resolut
     Args:
         dataset: a key of `DATASETS`, "folder" for any images at `path`, "hf:org/name" for a data set of the Hugging
             Face Hub, or a `Dataset` object, which is checked and returned.
-        path: the data set's files. None if the package makes or finds them. For natural images: a prepared directory,
-            or unprepared images (a folder, a zip archive, "hf:org/name"), which are cropped as the data set's images
-            are.
+        path: the data set's files. None if the package generates them, or finds them in `data_directory()`. For natural
+            images: a prepared directory, or unprepared images (a folder, a zip or uncompressed tar archive,
+            "hf:org/name"), which are cropped like those of the data set.
         resolution: height and width for "folder" and "hf:", in pixels. A prepared directory must have it.
 
     Raises:

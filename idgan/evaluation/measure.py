@@ -59,7 +59,7 @@ def measure(
         repeats: number of seeds, from `seed` on, over which metrics of factors are averaged. Other metrics use `seed`
             only.
         samples: number of generated images for a Fréchet distance, and of real ones (all, if the data set has fewer).
-            Other metrics use at most 10,000.
+            alignment, r_id, kid and gilbo use at most 10,000.
         priors: distributions of c, from "aggregated" (the aggregated posterior) and "normal" (N(0, I)).
         extractor: features of fid and kid: a name in `EXTRACTORS`, or a `FeatureExtractor`. None takes
             dsprites-convnet for dSprites and its variants, and inception-v3 for other data.
