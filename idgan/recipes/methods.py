@@ -188,7 +188,7 @@ def beta_vae(recipe: Recipe) -> Recipe:
 
 @register_method("capacity-vae")
 def capacity_vae(recipe: Recipe) -> Recipe:
-    """A VAE with capacity annealing alone, with the defaults of `CapacityVAEConfig`.
+    """A VAE alone, with capacity annealing by the defaults of `CapacityVAEConfig`.
 
     On dSprites, the capacity rises for longer than stage 1 lasts.
     """
@@ -210,7 +210,10 @@ def beta_tcvae(recipe: Recipe) -> Recipe:
 
 @register_method("growing-vae")
 def growing_vae(recipe: Recipe) -> Recipe:
-    """A VAE with a growing code alone. If stage 1 of the recipe is one, its schedule stays as it is."""
+    """A VAE alone, whose code dimensions are unlocked in phases.
+
+    If stage 1 of the recipe is such a VAE, its schedule stays as it is.
+    """
     stage = replace(_vae_stage(recipe), optimizers=dict(GROWING_OPTIMIZERS))
     if not isinstance(stage.objective, GrowingVAEConfig):
         objective = GrowingVAEConfig(likelihood=_likelihood(recipe), phases=growing_phases(stage.steps))

@@ -271,7 +271,7 @@ _beside = partial(traversals, systems={"generator": "id-gan"}, decoder=True)
 FIGURES: dict[str, Figure] = {
     "3": Figure(disentanglement_and_quality, SYNTHETIC, "disentanglement against image quality"),
     "4": _sheets("4", methods, SYNTHETIC, "the methods on the synthetic sets, at the same codes"),
-    "5": _sheets("5", nuisances, ["celeba-128"], "one c with several s, by the three two-step systems"),
+    "5": _sheets("5", nuisances, ["celeba-128"], "one c with several s, by the three two-stage methods"),
     "6": _sheets("6", _both, ["celeba-64"], "traversals by InfoGAN and ID-GAN"),
     "7": _sheets("7", decoder_and_generator, ["celeba-256"], "the decoder's images above the generator's"),
     "8": _sheets("8", code_grid, ["celeba-256"], "every c with every s"),
