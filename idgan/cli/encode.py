@@ -50,7 +50,7 @@ def search_options(command: Command) -> Command:
         click.option(
             "--tune",
             is_flag=True,
-            help="Like --invert, and then fit a copy of the generator to each image. This preserves the identity.",
+            help="Like --invert, and then fit a copy of the generator to each image. This preserves identity in photos.",
         ),
         click.option(
             "--steps",
@@ -320,7 +320,8 @@ def edit(
     MODEL` shows what each dimension changes.
 
     The code represents a part of an image. The rest is random (--seed) or optimized (--invert). For a photo of a face,
-    --invert finds a similar face. --tune also fits a copy of the generator to the image, and preserves the identity.
+    --invert finds a similar face. --tune also fits a copy of the generator to the image. This preserves the identity of
+    the person.
 
     A photo must be cropped like the training images. --align does this for models of faces: it finds each face, turns
     it upright, and crops it to a square. --face chooses one of several faces. The sheet shows the crop.

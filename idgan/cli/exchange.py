@@ -63,7 +63,7 @@ def convert(vae: str, gan: str, out: str, name: str | None, data: str | None, da
 )
 @threads_option
 def export(model: str, format: str, part: str | None, out: str, runtime: str | None) -> None:
-    """Export a network of MODEL to other runtimes.
+    """Export a network of MODEL for other runtimes.
 
     The generator takes c, and s if the model has a nuisance, and returns images in [0, 1]. The decoder takes c. The
     encoder takes images in [0, 1], 64x64 in the paper's models, and returns mean and log-variance of their codes.

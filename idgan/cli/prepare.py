@@ -78,7 +78,7 @@ def _image_command(image_set: ImageSet) -> click.Command:
     \b
     idgan prepare {kind} {image_set.example}
     """
-    name = f"{kind}-RESOLUTION in the directory of prepared data"
+    name = f"{kind}-RESOLUTION in IDGAN_DATA, else in ~/.cache/idgan/data"
 
     @click.command(kind, help=text, short_help=f"{image_set.title.partition(':')[0]}.")
     @click.argument("source", metavar="SOURCE")

@@ -15,7 +15,7 @@ from idgan.cli.options import InputPath, OutputDirectory, OutputFile, say_json
 @click.option("--private", is_flag=True, help="Create a private repository. An existing public one is refused.")
 @click.option("--revision", metavar="TAG", help="Tag of the commit.")
 @click.option("--dry-run", is_flag=True, help="Show what would be published, and send nothing.")
-@click.option("--manifest", type=OutputFile(), help="Add the entry to this manifest file, see docs/manifest.md.")
+@click.option("--manifest", type=OutputFile(), help="Add the entry to this manifest, for IDGAN_MANIFEST.")
 @click.option("--name", help="The entry's name in the manifest.  [default: the repository's]")
 @click.option("--token", help="A hub token with write access.  [default: HF_TOKEN, or the login of `hf auth login`]")
 @click.option("--description", help="One line of text.  [default: made from the training record]")

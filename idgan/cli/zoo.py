@@ -158,8 +158,8 @@ def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:
 def verify(model: str, as_json: bool) -> None:
     """Check the file of MODEL.
 
-    The hash and the format are checked, and that the networks reproduce the golden outputs in the file. Exits with 1 if
-    a check fails.
+    Checks the hash and the format, and that the networks reproduce the golden outputs in the file. Exits with 1 if a
+    check fails.
 
     \b
     idgan verify dsprites
