@@ -50,7 +50,7 @@ def search_options(command: Command) -> Command:
         click.option(
             "--tune",
             is_flag=True,
-            help="Like --invert, and then fit a copy of the generator to each image. This preserves identity in photos.",
+            help="Like --invert, and then fit a copy of the generator to each image. This preserves the identity.",
         ),
         click.option(
             "--steps",
