@@ -90,7 +90,9 @@ def test_package_manifest_has_the_papers_checkpoints():
     sides = {
         "celeba-64": 64,
         "celeba-64-w16": 64,
+        "cars-64-w32": 64,
         "celeba-64-w32": 64,
+        "celeba-128-w16": 128,
         "celeba-128": 128,
         "celeba-256": 256,
         "celebahq-1024": 1024,
