@@ -19,6 +19,7 @@ from idgan.images import save_png
 from idgan.zoo.card import model_card
 from idgan.zoo.entries import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.evaluate import open_data
+from idgan.zoo.manifest import list_models
 from idgan.zoo.models import load, resolve
 from idgan.zoo.pretrained import CARD_FILE, TRAVERSALS_FILE
 from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, write_info
@@ -76,9 +77,10 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     """
     place = user_path(model)
     path = place / CHECKPOINT_FILE if place.is_dir() else place
-    if not path.is_file():
+    if str(model) in list_models() or not path.is_file():
+        what = f"the zoo's model, unlike ./{model}" if path.is_file() else "neither"
         raise InvalidInputError(
-            f"names are written into a run directory or a .safetensors file, and {model} is neither; "
+            f"names are written into a run directory or a .safetensors file, and {model} is {what}; "
             f"`cp {resolve(model).path} mine.safetensors` makes a file of a model in the zoo"
         )
     config = path.with_name(CONFIG_FILE)
