@@ -22,7 +22,7 @@ from idgan.zoo.evaluate import open_data
 from idgan.zoo.manifest import list_models
 from idgan.zoo.models import load, resolve
 from idgan.zoo.pretrained import CARD_FILE, TRAVERSALS_FILE
-from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, write_info
+from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, with_info
 
 __all__ = ["measured_names", "write_names"]
 
@@ -98,7 +98,7 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
         sampler = build_sampler(file)
         sampler.dims = dims
         picture = traversal_sheet(sampler, seed=0)
-    renamed = read_file(write_info(file, {**file.info, "dims": dims}))
+    renamed = read_file(write_atomically(path, with_info(file, {**file.info, "dims": dims})))
     if results is not None:
         write_atomically(results_file, json.dumps({**results, "sha256": renamed.sha256}, indent=2) + "\n")
     if picture is not None:

@@ -4,6 +4,7 @@ The files are `model.safetensors`, `config.json` (a `SavedModel`), the model car
 `Sampler.save_pretrained`, `Sampler.push_to_hub` and `idgan publish` write is made here, so it is the same.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -25,9 +26,9 @@ from idgan.sampler import MIN_ACTIVE_KL, Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE, model_card
 from idgan.zoo.entries import CONFIG_FILE, DataSet, Entry, SavedModel, Weights, read_saved_model
 from idgan.zoo.manifest import Manifest, package_manifest
-from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file
+from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file, with_info
 
-__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "facts_of", "measured", "pack", "save"]
+__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "content_of", "facts_of", "measured", "pack", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def pack(sampler: Sampler, *, repo: str | None = None, **terms: Any) -> tuple[Sa
         repo: the hub repository that the model card names.
         terms: see `facts_of`.
     """
-    content, is_original = _content_of(sampler)
+    content, is_original = content_of(sampler)
     saved = facts_of(sampler, content, is_original, **terms)
     pictures = {
         "samples.png": sample_sheet(sampler, *sampler.codes(SAMPLES, seed=0)),
@@ -118,21 +119,24 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _content_of(sampler: Sampler) -> tuple[bytes, bool]:
-    """The checkpoint file of `sampler`, and whether it is the file that it was loaded from.
+def content_of(sampler: Sampler) -> tuple[bytes, bool]:
+    """The checkpoint file of `sampler`, and whether its tensors are those of the file that it was loaded from.
 
     Golden outputs differ in their last bits between machines. A sampler that was not changed keeps its file, so that
-    hash and measured results stay valid.
+    hash and measured results stay valid. Only private paths in its `info` are cut.
     """
     origin = sampler.origin
     if origin is not None:
         try:
             file = read_file(origin.path, origin.sha256)
             if _is_same(sampler, build_sampler(file), origin.name):
-                return file.data, True
+                info = _without_private_paths(file.info)
+                return file.data if info == file.info else with_info(file, info), True
         except (OSError, CheckpointError) as error:
             log.info("the checkpoint that the model was loaded from is not there any more: %s", error)
-    content = checkpoint_bytes(sampler)
+    public = copy.copy(sampler)
+    public.info = _without_private_paths(sampler.info)
+    content = checkpoint_bytes(public)
     return content, origin is not None and hashlib.sha256(content).hexdigest() == origin.sha256
 
 
@@ -165,8 +169,8 @@ def facts_of(
     Args:
         sampler: the model.
         content: its checkpoint file.
-        is_original: whether this is the file that the sampler was loaded from. Only then are the measured results
-            those of this file.
+        is_original: whether it has the tensors of the file that the sampler was loaded from. Only then are the measured
+            results those of this file.
         name: by default that of the sampler.
         description: one sentence. By default that of the file that the sampler was loaded from, or one made from the
             training record.

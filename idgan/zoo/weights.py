@@ -36,8 +36,8 @@ __all__ = [
     "part_of",
     "read_checkpoint",
     "read_file",
+    "with_info",
     "write_checkpoint",
-    "write_info",
 ]
 
 FORMAT = "idgan-1"
@@ -99,13 +99,9 @@ def checkpoint_bytes(sampler: Sampler, path: str | os.PathLike[str] = CHECKPOINT
     return _to_bytes(tensors, sampler.config, sampler.info)
 
 
-def write_info(file: CheckpointFile, info: dict[str, Any]) -> Path:
-    """Replace the `info` in the checkpoint `file`. All tensors keep their bits.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    return write_atomically(file.path, _to_bytes(_read_tensors(file), file.config, info))
+def with_info(file: CheckpointFile, info: dict[str, Any]) -> bytes:
+    """The content of the checkpoint `file` with another `info`. All tensors keep their bits."""
+    return _to_bytes(_read_tensors(file), file.config, info)
 
 
 def _to_bytes(tensors: dict[str, torch.Tensor], config: ModelConfig, info: dict[str, Any]) -> bytes:
