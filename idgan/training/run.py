@@ -128,15 +128,10 @@ class Run:
         self._claim_directory()
 
     @property
-    def registered(self) -> bool:
-        """Whether VAE and generator are registered. A checkpoint file can hold no others."""
-        return self.config.is_registered
-
-    @property
     def result(self) -> Path:
         """What the finished run leaves: the checkpoint, or the directory if a checkpoint cannot hold the networks."""
         has_generator = not self.decodes or hasattr(self.vae, "as_generator")
-        return self.out / CHECKPOINT_FILE if self.registered and has_generator else self.out
+        return self.out / CHECKPOINT_FILE if self.config.is_registered and has_generator else self.out
 
     def _claim_directory(self) -> None:
         """Write the settings into the directory. Every process checks before one of them writes."""
