@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from idgan.data import Dataset, content_key
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
 from idgan.evaluation.grid_codes import mean_codes, posterior_bank, thinned_grid
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
-from idgan.images import contact_sheet, encoder_view
+from idgan.images import encoder_view
 from idgan.metrics import factor_vae_metric, mutual_information_gap
 from idgan.networks import ModelConfig
 from idgan.objectives import Objective
@@ -197,7 +196,7 @@ class Run:
     def _trainer(
         self,
         name: str,
-        draw: Callable[[], Image.Image | Tensor],
+        draw: Callable[[], Image.Image],
         *,
         identity: Mapping[str, Any] | None = None,
         **options: Any,
@@ -255,15 +254,12 @@ class Run:
         vae = copy.deepcopy(vae).eval()  # a copy, because train mode would change batch statistics
         return vae_sheet(vae, x.to(self.group.device))
 
-    def picture(self) -> Image.Image | Tensor:
-        """Images of the current generator, and those of the decoder for the same codes."""
+    def picture(self) -> Image.Image:
+        """Images of the current generator, and those of a trained decoder for the same codes."""
         if self.decodes:
             return self.vae_picture(self.generator)
         sampler = self.sampler(bank_size=256, info={"training": {"untrained": self.untrained()}})
-        codes = sampler.codes(32, seed=0)
-        if hasattr(self.vae, "decode"):
-            return sample_sheet(sampler, *codes)
-        return contact_sheet(sampler.sample(*codes).cpu())
+        return sample_sheet(sampler, *sampler.codes(32, seed=0))
 
     def untrained(self) -> tuple[str, ...]:
         """The parts of the VAE ("encoder", "decoder") that no stage trains. See `untrained_parts`."""

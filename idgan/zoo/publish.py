@@ -20,7 +20,7 @@ from idgan.files import write_atomically
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE
-from idgan.zoo.entries import CONFIG_FILE, REPO_NAME, Entry, SavedModel, Weights
+from idgan.zoo.entries import CONFIG_FILE, FILE_NAME, REPO_NAME, Entry, SavedModel, Weights
 from idgan.zoo.manifest import Manifest, package_manifest, write_entry
 from idgan.zoo.models import load, verify
 from idgan.zoo.pretrained import content_of, facts_of, measured, pack
@@ -239,7 +239,7 @@ def push(
 def _check_target(repo: str, tag: str | None) -> None:
     for value, pattern, accepted in (
         (repo, REPO_NAME, '"organization/name"'),
-        ("x" if tag is None else tag, r"\w[\w.-]*", "a tag: letters, digits, . _ -"),
+        ("x" if tag is None else tag, FILE_NAME, "a tag: up to 128 ASCII letters, digits, . _ - and no .."),
     ):
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise InvalidInputError(f"{value!r} is not {accepted}")

@@ -211,8 +211,8 @@ def build_sampler(file: CheckpointFile) -> Sampler:
     return _build_sampler(file, _read_tensors(file))
 
 
-def golden_differences(file: CheckpointFile | str | os.PathLike[str], device: str = "cpu") -> dict[str, float]:
-    """Largest absolute difference between each golden output in `file` and what its networks compute on `device` now.
+def golden_differences(file: CheckpointFile | str | os.PathLike[str]) -> dict[str, float]:
+    """Largest absolute difference between each golden output in `file` and what its networks compute now, on the CPU.
 
     Returns:
         "images", "decoded" (if the VAE has a decoder) and "mean" -> difference. Units are pixels in [0, 1] and units of
@@ -226,9 +226,8 @@ def golden_differences(file: CheckpointFile | str | os.PathLike[str], device: st
     goldens = part_of(tensors, "golden.")
     if not goldens:
         raise CheckpointError(f"{printable(file.path)}: it has no golden outputs to compare with")
-    sampler = _build_sampler(file, tensors).to(device)
-    outputs = _golden_outputs(sampler, goldens["c"], goldens["s"], goldens["images"])
-    return {name: (goldens[name] - output.cpu()).abs().max().item() for name, output in outputs.items()}
+    outputs = _golden_outputs(_build_sampler(file, tensors), goldens["c"], goldens["s"], goldens["images"])
+    return {name: (goldens[name] - output).abs().max().item() for name, output in outputs.items()}
 
 
 def _read_tensors(file: CheckpointFile) -> dict[str, torch.Tensor]:

@@ -463,7 +463,8 @@ def test_networks_that_do_not_compute_their_goldens_are_refused(run, hub):
 
 @pytest.mark.parametrize(
     ("repo", "tag"),
-    [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b"), ("org/name", "")],
+    [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b"), ("org/name", "")]
+    + [("org/name", tag) for tag in ("_v1", "v1..2", "é")],  # `load` refuses them
 )
 def test_odd_names_are_refused(run, repo, tag):
     with pytest.raises(InvalidInputError):
