@@ -89,12 +89,14 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     names = as_names(names, file.config.c_dim)
     old = as_names(file.info.get("dims"), file.config.c_dim)
     kept = {name: dim for name, dim in old.items() if dim not in names.values() and name not in names}
-    results_file = path.with_name(RESULTS_FILE)
+    dims = {**kept, **names}
+    if dims == old:
+        return path
+    results_file, card_file = path.with_name(RESULTS_FILE), path.with_name(CARD_FILE)
     results = _results_of(results_file, file.sha256)
-    dims, card_file = {**kept, **names}, path.with_name(CARD_FILE)
     card = _card_with(dims, card_file, saved, file) if saved else None
     picture_file, picture = path.with_name(TRAVERSALS_FILE), None
-    if dims != old and path.name == CHECKPOINT_FILE and picture_file.is_file():
+    if path.name == CHECKPOINT_FILE and picture_file.is_file():
         sampler = build_sampler(file)
         sampler.dims = dims
         picture = traversal_sheet(sampler, seed=0)

@@ -112,6 +112,9 @@ def test_a_changed_model_loses_the_results_and_says_where_it_comes_from(saved, t
 
 def test_names_of_dimensions_are_in_config_and_card(saved, tmp_path):
     """Names that are given to a saved model change its file, its hash and its config alike."""
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    write_names(saved, {})
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     write_names(saved, {"size": 2})
     model = idgan.load(saved)
     assert (model.dims, model.origin.saved.dims) == ({"size": 2}, {"size": 2})
