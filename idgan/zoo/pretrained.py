@@ -189,10 +189,11 @@ def facts_of(
     for source in (known, of_recipe):
         if source is not None:
             license, data = license or source.license, data or source.data
+    metrics = _results_beside(origin.path, origin.sha256) if origin and is_original else []
     if known is not None and is_original:
-        description, metrics = description or known.description, known.metrics
-    else:
-        metrics = tuple(_results_beside(origin.path, origin.sha256)) if origin and is_original else ()
+        description = description or known.description
+        newer = [(metric.get("name"), metric.get("protocol")) for metric in metrics]
+        metrics = [old for old in known.metrics if (old["name"], old["protocol"]) not in newer] + metrics
     recipe_steps = next((source.recipe_steps for source in (known, of_recipe) if source and source.recipe_steps), None)
     if is_original:
         changed_from = known.changed_from if isinstance(known, SavedModel) else None
@@ -216,7 +217,7 @@ def facts_of(
         weights=Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content)),
         changed_from=changed_from,
         training=known.training if known is not None and is_original else _public_training(sampler),
-        metrics=metrics,
+        metrics=tuple(metrics),
     )
 
 
@@ -247,7 +248,7 @@ def _results_beside(path: Path, sha256: str) -> list[dict[str, Any]]:
     try:
         return measured(path.parent, sha256)
     except RunError as error:
-        log.warning("%s. Saved without results", error)
+        log.warning("%s. Saved without these results", error)
         return []
 
 
@@ -259,7 +260,7 @@ def measured(run: Path, sha256: str) -> list[dict[str, Any]]:
     """
     try:
         results = read_json(run / RESULTS_FILE)
-        found, metrics = results["sha256"], list(results["metrics"])
+        found, metrics = results["sha256"], [dict(metric) for metric in results["metrics"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(
             f"{run / RESULTS_FILE} has no results of this package: delete it, and measure again: `idgan evaluate {run}`"
