@@ -43,7 +43,7 @@ def _load_run(run: Path) -> Sampler:
     Raises:
         RunError: the run has no checkpoint, no readable results, results of another checkpoint, or no training record.
     """
-    has_results = (run / CONFIG_FILE).is_file()  # a saved model, whose results are in its config
+    has_results = (run / CONFIG_FILE).is_file()  # a saved model, whose config has earlier results
     for name in (CHECKPOINT_FILE,) if has_results else (CHECKPOINT_FILE, RESULTS_FILE):
         if not (run / name).is_file():
             advice = (
