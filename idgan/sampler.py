@@ -539,6 +539,7 @@ class Sampler(nn.Module):
             seed: seed of the random numbers.
         """
         check_integer(1, MAX_COUNT, steps=steps)
+        seed = _drawn_seed() if seed is None else seed  # one for both ends
         (start, nuisance), (end, _) = self.complete(a, s, seed=seed), self.complete(b, s, seed=seed)
         if len(start) != 1 or len(end) != 1:
             raise InvalidInputError(
@@ -603,8 +604,11 @@ def _check_prior(prior: object) -> None:
         raise InvalidInputError(f"prior must be one of {', '.join(PRIORS)}, got {brief(prior)}")
 
 
+def _drawn_seed() -> int:
+    """A seed from PyTorch's global generator."""
+    return int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
+
+
 def _rng(seed: int | None) -> torch.Generator:
     """A CPU generator for `seed`. None draws the seed from PyTorch's global generator."""
-    if seed is None:
-        seed = int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
-    return seeded_rng(seed)
+    return seeded_rng(_drawn_seed() if seed is None else seed)

@@ -538,6 +538,8 @@ def test_an_interpolation_goes_straight_from_end_to_end(probed):
     held = drawn[0, 3].item()  # inactive, given at neither end: the same everywhere
     assert c.tolist() == [[0.0, -1.0, 1.0, held], [1.0, 0.0, 2.0, held], [2.0, 1.0, 3.0, held]]
     assert torch.equal(s, nuisance.expand(3, -1))
+    c, _ = seen(probed, lambda: probed.interpolate(a, b, steps=3, seed=None))
+    assert len(set(c[:, 3].tolist())) == 1
 
 
 def test_an_interpolation_ends_in_the_samples(sampler):

@@ -87,7 +87,7 @@ def sample(
         raise click.UsageError("--separate writes one file per seed, so it excludes --out and --grid")
     if tiles > MAX_TILES and not separate:
         raise click.UsageError(f"{tiles:,} images exceed the limit of {MAX_TILES:,} per sheet; use --separate")
-    path = out or default_out(model, "grid.png" if grid else "samples.png")
+    path = separate or out or default_out(model, "grid.png" if grid else "samples.png")
     sampler = load_model(model, device)
     if separate:
         _sample_separately(sampler, model, seeds, prior, separate)

@@ -128,8 +128,9 @@ def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
     }
     if found.saved:
         return found.saved.to_json() | facts
-    if not entry:
-        facts["training"] = sampler.info.get("training")
+    if entry:
+        return facts
+    facts["training"] = sampler.info.get("training")
     if Path(model).is_dir():
         results = read_results(Path(model) / RESULTS_FILE, sampler.info["name"], found.sha256)
         facts["metrics"] = [result.to_dict() for result in results]

@@ -106,8 +106,7 @@ def record_of(run: "Run") -> TrainingRecord:
     origin = stages.get("vae", {}).get("from")
     if origin:
         stages["vae"]["from"] = public_path(origin)
-    paths = ("init_vae_from", "init_generator_from")
-    settings = {path: public_path(value) if path in paths else value for path, value in run.settings.items()}
+    settings = {path: public_path(value) if isinstance(value, str) else value for path, value in run.settings.items()}
     return TrainingRecord(
         recipe=recipe.name,
         method=derivation(recipe, run.origin)[0],

@@ -39,7 +39,7 @@ class Report:
         directory: Path,
         title: str,
         *,
-        draw: Callable[[], Image.Image | Tensor] | None = None,
+        draw: Callable[[], Image.Image] | None = None,
         picture_interval: int = 1000,
         quiet: bool = False,
         leader: bool = True,

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from idgan.data import Dataset, content_key
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
 from idgan.evaluation.grid_codes import mean_codes, posterior_bank, thinned_grid
 from idgan.figures import sample_sheet, vae_sheet
 from idgan.files import write_atomically
-from idgan.images import contact_sheet, encoder_view
+from idgan.images import encoder_view
 from idgan.metrics import factor_vae_metric, mutual_information_gap
 from idgan.networks import ModelConfig
 from idgan.objectives import Objective
@@ -128,15 +127,10 @@ class Run:
         self._claim_directory()
 
     @property
-    def registered(self) -> bool:
-        """Whether VAE and generator are registered. A checkpoint file can hold no others."""
-        return self.config.is_registered
-
-    @property
     def result(self) -> Path:
         """What the finished run leaves: the checkpoint, or the directory if a checkpoint cannot hold the networks."""
         has_generator = not self.decodes or hasattr(self.vae, "as_generator")
-        return self.out / CHECKPOINT_FILE if self.registered and has_generator else self.out
+        return self.out / CHECKPOINT_FILE if self.config.is_registered and has_generator else self.out
 
     def _claim_directory(self) -> None:
         """Write the settings into the directory. Every process checks before one of them writes."""
@@ -202,7 +196,7 @@ class Run:
     def _trainer(
         self,
         name: str,
-        draw: Callable[[], Image.Image | Tensor],
+        draw: Callable[[], Image.Image],
         *,
         identity: Mapping[str, Any] | None = None,
         **options: Any,
@@ -260,15 +254,12 @@ class Run:
         vae = copy.deepcopy(vae).eval()  # a copy, because train mode would change batch statistics
         return vae_sheet(vae, x.to(self.group.device))
 
-    def picture(self) -> Image.Image | Tensor:
-        """Images of the current generator, and those of the decoder for the same codes."""
+    def picture(self) -> Image.Image:
+        """Images of the current generator, and those of a trained decoder for the same codes."""
         if self.decodes:
             return self.vae_picture(self.generator)
         sampler = self.sampler(bank_size=256, info={"training": {"untrained": self.untrained()}})
-        codes = sampler.codes(32, seed=0)
-        if hasattr(self.vae, "decode"):
-            return sample_sheet(sampler, *codes)
-        return contact_sheet(sampler.sample(*codes).cpu())
+        return sample_sheet(sampler, *sampler.codes(32, seed=0))
 
     def untrained(self) -> tuple[str, ...]:
         """The parts of the VAE ("encoder", "decoder") that no stage trains. See `untrained_parts`."""

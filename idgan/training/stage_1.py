@@ -13,8 +13,8 @@ from idgan.errors import InvalidInputError, RunError
 from idgan.files import user_path
 from idgan.networks.protocols import Network
 from idgan.training.checkpoint import STATE_FILE, load_state, read_settings, step_of
-from idgan.zoo import list_models, resolve
-from idgan.zoo.weights import part_of, read_checkpoint
+from idgan.zoo import list_models, load
+from idgan.zoo.weights import part_of
 
 __all__ = ["load_pretrained_vae", "state_dict_sha256", "trained_vae", "untrained_parts"]
 
@@ -67,7 +67,7 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
             )
         weights, history = trained_vae(run, steps)
     else:
-        sampler = read_checkpoint(resolve(where).path)
+        sampler = load(where, device="cpu")
         if "encoder" in sampler.untrained:
             raise InvalidInputError(
                 f"the encoder of {where} is untrained, because method {sampler.record.method!r} does not train it"

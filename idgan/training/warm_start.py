@@ -5,8 +5,7 @@ from torch import nn
 from idgan.errors import InvalidInputError
 from idgan.networks.widening import deepened, widened
 from idgan.rng import seeded_rng
-from idgan.zoo import resolve
-from idgan.zoo.weights import read_checkpoint
+from idgan.zoo import load
 
 __all__ = ["load_pretrained_generator"]
 
@@ -21,7 +20,7 @@ def load_pretrained_generator(generator: nn.Module, where: str, seed: int = 0) -
         InvalidInputError: that generator has other inputs or outputs, other layers, or more channels.
         UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
     """
-    pretrained = read_checkpoint(resolve(where).path).generator
+    pretrained = load(where, device="cpu").generator
     try:
         for name in ("c_dim", "s_dim", "image_channels"):
             if (there := getattr(pretrained.config, name, None)) != getattr(generator.config, name, None):

@@ -19,9 +19,10 @@ from idgan.images import save_png
 from idgan.zoo.card import model_card
 from idgan.zoo.entries import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.evaluate import open_data
+from idgan.zoo.manifest import list_models
 from idgan.zoo.models import load, resolve
 from idgan.zoo.pretrained import CARD_FILE, TRAVERSALS_FILE
-from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, write_info
+from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, with_info
 
 __all__ = ["measured_names", "write_names"]
 
@@ -76,9 +77,10 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     """
     place = user_path(model)
     path = place / CHECKPOINT_FILE if place.is_dir() else place
-    if not path.is_file():
+    if str(model) in list_models() or not path.is_file():
+        what = f"the zoo's model, unlike ./{model}" if path.is_file() else "neither"
         raise InvalidInputError(
-            f"names are written into a run directory or a .safetensors file, and {model} is neither; "
+            f"names are written into a run directory or a .safetensors file, and {model} is {what}; "
             f"`cp {resolve(model).path} mine.safetensors` makes a file of a model in the zoo"
         )
     config = path.with_name(CONFIG_FILE)
@@ -87,16 +89,18 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
     names = as_names(names, file.config.c_dim)
     old = as_names(file.info.get("dims"), file.config.c_dim)
     kept = {name: dim for name, dim in old.items() if dim not in names.values() and name not in names}
-    results_file = path.with_name(RESULTS_FILE)
+    dims = {**kept, **names}
+    if dims == old:
+        return path
+    results_file, card_file = path.with_name(RESULTS_FILE), path.with_name(CARD_FILE)
     results = _results_of(results_file, file.sha256)
-    dims, card_file = {**kept, **names}, path.with_name(CARD_FILE)
     card = _card_with(dims, card_file, saved, file) if saved else None
     picture_file, picture = path.with_name(TRAVERSALS_FILE), None
-    if dims != old and path.name == CHECKPOINT_FILE and picture_file.is_file():
+    if path.name == CHECKPOINT_FILE and picture_file.is_file():
         sampler = build_sampler(file)
         sampler.dims = dims
         picture = traversal_sheet(sampler, seed=0)
-    renamed = read_file(write_info(file, {**file.info, "dims": dims}))
+    renamed = read_file(write_atomically(path, with_info(file, {**file.info, "dims": dims})))
     if results is not None:
         write_atomically(results_file, json.dumps({**results, "sha256": renamed.sha256}, indent=2) + "\n")
     if picture is not None:

@@ -4,6 +4,7 @@ The files are `model.safetensors`, `config.json` (a `SavedModel`), the model car
 `Sampler.save_pretrained`, `Sampler.push_to_hub` and `idgan publish` write is made here, so it is the same.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -25,9 +26,9 @@ from idgan.sampler import MIN_ACTIVE_KL, Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE, model_card
 from idgan.zoo.entries import CONFIG_FILE, DataSet, Entry, SavedModel, Weights, read_saved_model
 from idgan.zoo.manifest import Manifest, package_manifest
-from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file
+from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file, with_info
 
-__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "facts_of", "measured", "pack", "save"]
+__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "content_of", "facts_of", "measured", "pack", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def pack(sampler: Sampler, *, repo: str | None = None, **terms: Any) -> tuple[Sa
         repo: the hub repository that the model card names.
         terms: see `facts_of`.
     """
-    content, is_original = _content_of(sampler)
+    content, is_original = content_of(sampler)
     saved = facts_of(sampler, content, is_original, **terms)
     pictures = {
         "samples.png": sample_sheet(sampler, *sampler.codes(SAMPLES, seed=0)),
@@ -118,21 +119,24 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _content_of(sampler: Sampler) -> tuple[bytes, bool]:
-    """The checkpoint file of `sampler`, and whether it is the file that it was loaded from.
+def content_of(sampler: Sampler) -> tuple[bytes, bool]:
+    """The checkpoint file of `sampler`, and whether its tensors are those of the file that it was loaded from.
 
     Golden outputs differ in their last bits between machines. A sampler that was not changed keeps its file, so that
-    hash and measured results stay valid.
+    hash and measured results stay valid. Only private paths in its `info` are cut.
     """
     origin = sampler.origin
     if origin is not None:
         try:
             file = read_file(origin.path, origin.sha256)
             if _is_same(sampler, build_sampler(file), origin.name):
-                return file.data, True
+                info = _without_private_paths(file.info)
+                return file.data if info == file.info else with_info(file, info), True
         except (OSError, CheckpointError) as error:
             log.info("the checkpoint that the model was loaded from is not there any more: %s", error)
-    content = checkpoint_bytes(sampler)
+    public = copy.copy(sampler)
+    public.info = _without_private_paths(sampler.info)
+    content = checkpoint_bytes(public)
     return content, origin is not None and hashlib.sha256(content).hexdigest() == origin.sha256
 
 
@@ -165,8 +169,8 @@ def facts_of(
     Args:
         sampler: the model.
         content: its checkpoint file.
-        is_original: whether this is the file that the sampler was loaded from. Only then are the measured results
-            those of this file.
+        is_original: whether it has the tensors of the file that the sampler was loaded from. Only then are the measured
+            results those of this file.
         name: by default that of the sampler.
         description: one sentence. By default that of the file that the sampler was loaded from, or one made from the
             training record.
@@ -185,10 +189,11 @@ def facts_of(
     for source in (known, of_recipe):
         if source is not None:
             license, data = license or source.license, data or source.data
+    metrics = _results_beside(origin.path, origin.sha256) if origin and is_original else []
     if known is not None and is_original:
-        description, metrics = description or known.description, known.metrics
-    else:
-        metrics = tuple(_results_beside(origin.path, origin.sha256)) if origin and is_original else ()
+        description = description or known.description
+        newer = [(metric.get("name"), metric.get("protocol")) for metric in metrics]
+        metrics = [old for old in known.metrics if (old["name"], old["protocol"]) not in newer] + metrics
     recipe_steps = next((source.recipe_steps for source in (known, of_recipe) if source and source.recipe_steps), None)
     if is_original:
         changed_from = known.changed_from if isinstance(known, SavedModel) else None
@@ -212,7 +217,7 @@ def facts_of(
         weights=Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content)),
         changed_from=changed_from,
         training=known.training if known is not None and is_original else _public_training(sampler),
-        metrics=metrics,
+        metrics=tuple(metrics),
     )
 
 
@@ -243,7 +248,7 @@ def _results_beside(path: Path, sha256: str) -> list[dict[str, Any]]:
     try:
         return measured(path.parent, sha256)
     except RunError as error:
-        log.warning("%s. Saved without results", error)
+        log.warning("%s. Saved without these results", error)
         return []
 
 
@@ -255,7 +260,7 @@ def measured(run: Path, sha256: str) -> list[dict[str, Any]]:
     """
     try:
         results = read_json(run / RESULTS_FILE)
-        found, metrics = results["sha256"], list(results["metrics"])
+        found, metrics = results["sha256"], [dict(metric) for metric in results["metrics"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(
             f"{run / RESULTS_FILE} has no results of this package: delete it, and measure again: `idgan evaluate {run}`"

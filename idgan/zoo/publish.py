@@ -20,13 +20,13 @@ from idgan.files import write_atomically
 from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE
-from idgan.zoo.entries import CONFIG_FILE, REPO_NAME, Entry, SavedModel, Weights
+from idgan.zoo.entries import CONFIG_FILE, FILE_NAME, REPO_NAME, Entry, SavedModel, Weights
 from idgan.zoo.manifest import Manifest, package_manifest, write_entry
 from idgan.zoo.models import load, verify
-from idgan.zoo.pretrained import facts_of, measured, pack
+from idgan.zoo.pretrained import content_of, facts_of, measured, pack
 from idgan.zoo.weights import CHECKPOINT_FILE
 
-__all__ = ["MAX_EMBEDDED_BYTES", "NO_COMMIT", "embed", "entry_of", "publish", "push"]
+__all__ = ["MAX_EMBEDDED_BYTES", "NO_COMMIT", "embed", "publish", "push"]
 
 MAX_EMBEDDED_BYTES = 12 << 20
 """Size of the largest checkpoint inside the package. A larger one lies beside it, and wheels do not include it."""
@@ -37,29 +37,13 @@ NO_COMMIT = "0" * 40
 # ------------------------------------------------------------------ entries
 
 
-def entry_of(run: str | Path, weights: Weights, **terms: Any) -> Entry:
-    """The manifest entry of the finished run in the directory `run`. `weights` states where its file is.
-
-    License and data are by default those of its recipe in the package's manifest. They must be given for a run on other
-    images. All other facts are read from the run. Absolute paths are shortened to their last component.
-
-    Args:
-        run: a run directory, or a directory of `Sampler.save_pretrained`.
-        weights: the place of the file. Its hash and size are those of the run's file.
-        terms: `description`, `license` and `data`, see `idgan.zoo.pretrained.facts_of`.
+def _load_run(run: Path) -> Sampler:
+    """The model of a finished and measured run, or in a directory of `Sampler.save_pretrained`.
 
     Raises:
         RunError: the run has no checkpoint, no readable results, results of another checkpoint, or no training record.
-        InvalidInputError: license or data are unknown and not given.
     """
-    sampler = _load_run(Path(run))
-    content = _file_of(sampler).read_bytes()
-    return _entry(_stated(facts_of(sampler, content, True, **terms), sampler), sampler, weights)
-
-
-def _load_run(run: Path) -> Sampler:
-    """The model of a finished and measured run."""
-    has_results = (run / CONFIG_FILE).is_file()  # a saved model, whose results are in its config
+    has_results = (run / CONFIG_FILE).is_file()  # a saved model, whose config has earlier results
     for name in (CHECKPOINT_FILE,) if has_results else (CHECKPOINT_FILE, RESULTS_FILE):
         if not (run / name).is_file():
             advice = (
@@ -77,11 +61,6 @@ def _load_run(run: Path) -> Sampler:
             f"{run / CHECKPOINT_FILE} has no record of its training; publish the checkpoint of an `idgan train` run"
         )
     return sampler
-
-
-def _file_of(sampler: Sampler) -> Path:
-    assert sampler.origin is not None
-    return sampler.origin.path
 
 
 def _stated(saved: SavedModel, sampler: Sampler) -> SavedModel:
@@ -148,7 +127,9 @@ def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     A file of at most `MAX_EMBEDDED_BYTES` goes into the package. A larger one goes into the folder `weights` beside it.
     A checkout, an editable install, an sdist and an archive for torch.hub have that folder. A wheel does not.
 
-    `terms` are `description`, `license` and `data`, as in `entry_of`.
+    Everything is read from the run. Absolute paths are cut to their last part. `terms` are `description`, `license` and
+    `data`, see `idgan.zoo.pretrained.facts_of`. License and data must be given for a run on other images than its
+    recipe's.
 
     Returns:
         The new entry in the manifest of `checkout`.
@@ -159,8 +140,9 @@ def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     """
     checkout = Path(checkout)
     sampler = _load_run(Path(run))
-    content, name = _file_of(sampler).read_bytes(), str(sampler.record.recipe)
+    name = str(sampler.record.recipe)
     refuse_name(name, sampler)
+    content, _ = content_of(sampler)
     saved = _stated(facts_of(sampler, content, True, **terms), sampler)
     is_small = len(content) <= MAX_EMBEDDED_BYTES
     weights = replace(saved.weights, file=f"{name}.safetensors", embedded=is_small, beside=not is_small)
@@ -196,7 +178,7 @@ def publish(
         name: name in a manifest, by default that of the repository.
         dry_run: send nothing. The entry's revision is `NO_COMMIT`.
         private, tag, endpoint, token: see `push`.
-        terms: `description`, `license` and `data`, as in `entry_of`.
+        terms: `description`, `license` and `data`, as in `embed`.
 
     Returns:
         (entry, files): the manifest entry that pins the commit, and the content of the commit, file name -> bytes.
@@ -257,7 +239,7 @@ def push(
 def _check_target(repo: str, tag: str | None) -> None:
     for value, pattern, accepted in (
         (repo, REPO_NAME, '"organization/name"'),
-        (tag or "x", r"\w[\w.-]*", "a tag: letters, digits, . _ -"),
+        ("x" if tag is None else tag, FILE_NAME, "a tag: up to 128 ASCII letters, digits, . _ - and no .."),
     ):
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise InvalidInputError(f"{value!r} is not {accepted}")
@@ -269,7 +251,7 @@ def _pack(sampler: Sampler, repo: str, **terms: Any) -> tuple[SavedModel, dict[s
     saved, files = pack(sampler, repo=repo, **terms)
     _stated(saved, sampler)
     origin = sampler.origin
-    if origin is not None and origin.sha256 == saved.weights.sha256 and not verify(origin)["ok"]:
+    if origin is not None and saved.changed_from != origin.sha256 and not verify(origin)["ok"]:
         raise RunError(
             f"the networks of {origin.path} do not compute its golden outputs; "
             f"`idgan verify {origin.path}` shows more. Nothing was published"

@@ -36,8 +36,8 @@ __all__ = [
     "part_of",
     "read_checkpoint",
     "read_file",
+    "with_info",
     "write_checkpoint",
-    "write_info",
 ]
 
 FORMAT = "idgan-1"
@@ -99,13 +99,9 @@ def checkpoint_bytes(sampler: Sampler, path: str | os.PathLike[str] = CHECKPOINT
     return _to_bytes(tensors, sampler.config, sampler.info)
 
 
-def write_info(file: CheckpointFile, info: dict[str, Any]) -> Path:
-    """Replace the `info` in the checkpoint `file`. All tensors keep their bits.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    return write_atomically(file.path, _to_bytes(_read_tensors(file), file.config, info))
+def with_info(file: CheckpointFile, info: dict[str, Any]) -> bytes:
+    """The content of the checkpoint `file` with another `info`. All tensors keep their bits."""
+    return _to_bytes(_read_tensors(file), file.config, info)
 
 
 def _to_bytes(tensors: dict[str, torch.Tensor], config: ModelConfig, info: dict[str, Any]) -> bytes:
@@ -215,8 +211,8 @@ def build_sampler(file: CheckpointFile) -> Sampler:
     return _build_sampler(file, _read_tensors(file))
 
 
-def golden_differences(file: CheckpointFile | str | os.PathLike[str], device: str = "cpu") -> dict[str, float]:
-    """Largest absolute difference between each golden output in `file` and what its networks compute on `device` now.
+def golden_differences(file: CheckpointFile | str | os.PathLike[str]) -> dict[str, float]:
+    """Largest absolute difference between each golden output in `file` and what its networks compute now, on the CPU.
 
     Returns:
         "images", "decoded" (if the VAE has a decoder) and "mean" -> difference. Units are pixels in [0, 1] and units of
@@ -230,9 +226,8 @@ def golden_differences(file: CheckpointFile | str | os.PathLike[str], device: st
     goldens = part_of(tensors, "golden.")
     if not goldens:
         raise CheckpointError(f"{printable(file.path)}: it has no golden outputs to compare with")
-    sampler = _build_sampler(file, tensors).to(device)
-    outputs = _golden_outputs(sampler, goldens["c"], goldens["s"], goldens["images"])
-    return {name: (goldens[name] - output.cpu()).abs().max().item() for name, output in outputs.items()}
+    outputs = _golden_outputs(_build_sampler(file, tensors), goldens["c"], goldens["s"], goldens["images"])
+    return {name: (goldens[name] - output).abs().max().item() for name, output in outputs.items()}
 
 
 def _read_tensors(file: CheckpointFile) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """`idgan dims` shows and writes the names of code dimensions."""
 
 import json
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -71,6 +72,11 @@ def test_what_cannot_be_named(fail):
     assert "a run directory or a .safetensors file, and dsprites is neither" in fail(
         "dims", "dsprites", "--name", "a=1"
     )
+    Path("runs/small").rename("dsprites")  # its name is still that of the zoo's model
+    before = Path("dsprites/model.safetensors").read_bytes()
+    assert "dsprites is the zoo's model, unlike ./dsprites" in fail("dims", "dsprites", "--name", "a=1")
+    assert Path("dsprites/model.safetensors").read_bytes() == before
+    Path("dsprites").rename("runs/small")
     assert "size must be a code dimension from 0 to 2, got 3" in fail("dims", "runs/small", "--name", "size=3")
     assert "is not NAME=DIMENSION, such as smile=3; a name has up to 40 ASCII letters" in fail(
         "dims", "runs/small", "--name", "c3=1", code=2

@@ -77,6 +77,13 @@ def test_evaluate_prints_a_table_and_writes_json(run, directory, quick):
     assert json.loads((directory / "small-results.json").read_text())["metrics"] == [metric]
 
 
+def test_results_of_a_zoo_model_are_not_written_into_a_directory_of_its_name(run, directory, quick):
+    (directory / "runs/small").rename(directory / "dsprites")
+    assert run("evaluate", "dsprites", "--metrics", "quick").endswith("wrote dsprites-results.json\n")
+    assert [path.name for path in (directory / "dsprites").iterdir()] == ["model.safetensors"]
+    assert run("evaluate", "./dsprites", "--metrics", "quick").endswith("wrote dsprites/results.json\n")
+
+
 def test_the_same_command_again_shows_what_the_file_holds(run, quick):
     command = ("evaluate", "small.safetensors", "--metrics", "quick", "--out", "r.json")
     assert run(*command) == run(*command)

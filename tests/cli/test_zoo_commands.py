@@ -119,6 +119,8 @@ def test_info_of_an_entry_without_facts_reads_its_file(run, directory, monkeypat
     del entry["active_dims"], entry["dim_kl"], entry["parameters"]
     (directory / "more.json").write_text(json.dumps({"schema": 1, "models": {"older": entry}}))
     monkeypatch.setenv("IDGAN_MANIFEST", str(directory / "more.json"))
+    (directory / "older").mkdir()
+    (directory / "older/results.json").write_text("{")  # a directory of that name is another model
     assert json.loads(run("info", "older", "--json"))["active_dims"] == zoo.info("dsprites")["active_dims"]
 
 

@@ -131,6 +131,8 @@ class RegisteredGeneratorConfig(FlatGeneratorConfig):
 
 @dataclass(frozen=True)
 class FlatDiscriminatorConfig:
+    features: str = "/home/someone/features.pt"
+
     def build(self):
         return nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1), nn.Flatten(0))
 
@@ -259,6 +261,7 @@ def test_registered_networks_end_in_a_checkpoint_like_any_other(recipe, options,
     command = sampler.record.command
     assert command.startswith("No command repeats this training. It used code of the caller: ")
     assert "vae test-flat-vae" in command and "generator test-flat-generator" in command
+    assert sampler.record.settings["discriminator.features"] == "features.pt"  # private paths stay private
 
 
 def test_an_encoder_without_a_decoder_ends_in_a_checkpoint(recipe, options, tmp_path):

@@ -85,6 +85,16 @@ def test_what_was_not_changed_keeps_its_file_and_its_results(saved, tmp_path):
     }
 
 
+def test_what_was_measured_on_a_saved_model_is_saved_with_it(saved, tmp_path):
+    results = [MetricResult("mig", 0.5, "p", 200, 0), MetricResult("fvm", 0.75, "q", 100, 0)]
+    write_results(saved / "results.json", "ours", sha256_of(saved / "model.safetensors"), results[1:])
+    again = read_saved_model(idgan.load(saved).save_pretrained(tmp_path / "again") / "config.json")
+    assert [(metric["name"], metric["value"]) for metric in again.metrics] == [("mig", 0.25), ("fvm", 0.75)]
+    write_results(saved / "results.json", "ours", sha256_of(saved / "model.safetensors"), results)
+    entry, _ = publish(saved, "org/name", dry_run=True)
+    assert [(metric["name"], metric["value"]) for metric in entry.metrics] == [("mig", 0.5), ("fvm", 0.75)]
+
+
 def test_a_model_of_the_zoo_keeps_what_the_manifest_knows(tmp_path):
     known = idgan.info("dsprites")
     config = read_saved_model(idgan.load("dsprites").save_pretrained(tmp_path / "saved") / "config.json")
@@ -112,6 +122,9 @@ def test_a_changed_model_loses_the_results_and_says_where_it_comes_from(saved, t
 
 def test_names_of_dimensions_are_in_config_and_card(saved, tmp_path):
     """Names that are given to a saved model change its file, its hash and its config alike."""
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    write_names(saved, {})
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     write_names(saved, {"size": 2})
     model = idgan.load(saved)
     assert (model.dims, model.origin.saved.dims) == ({"size": 2}, {"size": 2})

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from huggingface_hub import ModelCard
 
@@ -30,7 +31,7 @@ from idgan.sampler import Sampler
 from idgan.zoo.entries import DataSet, Entry, Weights
 from idgan.zoo.manifest import Manifest, write_entry
 from idgan.zoo.pretrained import FILES
-from idgan.zoo.publish import NO_COMMIT, embed, entry_of, publish
+from idgan.zoo.publish import NO_COMMIT, embed, publish
 from idgan.zoo.weights import read_checkpoint, write_checkpoint
 
 TRAINING = {
@@ -82,8 +83,7 @@ def child(program, hub, **variables):
 
 
 def test_the_entry_says_what_the_run_holds(run):
-    path = run / "model.safetensors"
-    entry = entry_of(run, Weights("model.safetensors", sha256_of(path), path.stat().st_size, embedded=True))
+    entry, _ = publish(run, "org/name", dry_run=True)
     known = Manifest.load()["dsprites"]
     assert (entry.status, entry.description, entry.license, entry.data) == (
         "released",
@@ -95,7 +95,7 @@ def test_the_entry_says_what_the_run_holds(run):
     assert entry.training == TRAINING
     assert (entry.active_dims, entry.recipe_steps) == ((2, 0), known.recipe_steps)
     assert [(metric["name"], metric["value"]) for metric in entry.metrics] == [("mig", 0.25)]
-    assert ModelConfig.from_dict(entry.model) == read_checkpoint(path).config
+    assert ModelConfig.from_dict(entry.model) == read_checkpoint(run / "model.safetensors").config
 
 
 def test_results_of_another_checkpoint_are_refused(run, tmp_path):
@@ -278,12 +278,24 @@ def test_no_path_of_a_private_machine_is_published(tmp_path):
     run = finish(tmp_path / "run", training=training)
     terms = {"description": "Ours", "license": "MIT", "data": DataSet("our pictures", "secret")}
     entry, files = publish(run, "org/name", dry_run=True, **terms)
-    published = [json.dumps(entry.to_json()), files["README.md"].decode(), files["config.json"].decode()]
-    assert not any("alice" in text for text in published)
+    texts = ("README.md", "config.json", "model.safetensors")
+    published = [json.dumps(entry.to_json()).encode(), *(files[name] for name in texts)]
+    assert not any(b"alice" in text for text in published)
     assert "--data photos --set init=vae --out runs/mine" in files["README.md"].decode()
     assert entry.training["stages"]["vae"] == {"steps": 5, "from": "vae"}
     assert entry.training["settings"] == {"init_vae_from": "vae", "loss": "mean/std"}
     assert json.loads(files["config.json"])["training"] == entry.training
+    ours, theirs = (
+        safetensors.torch.load(files["model.safetensors"]),
+        safetensors.torch.load_file(run / "model.safetensors"),
+    )
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert [metric["value"] for metric in entry.metrics] == [0.25]
+    model = idgan.load(run)
+    model.info["note"] = home  # it is not in that file any more
+    assert b"alice" not in (model.save_pretrained(tmp_path / "saved") / "model.safetensors").read_bytes()
+    embed(run, tmp_path / "checkout", **terms)
+    assert b"alice" not in (tmp_path / "checkout/idgan/weights/dsprites.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -450,7 +462,9 @@ def test_networks_that_do_not_compute_their_goldens_are_refused(run, hub):
 
 
 @pytest.mark.parametrize(
-    ("repo", "tag"), [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b")]
+    ("repo", "tag"),
+    [("name", None), ("a/b/c", None), ("../x", None), ("org/name", "a/b"), ("org/name", "a b"), ("org/name", "")]
+    + [("org/name", tag) for tag in ("_v1", "v1..2", "é")],  # `load` refuses them
 )
 def test_odd_names_are_refused(run, repo, tag):
     with pytest.raises(InvalidInputError):
