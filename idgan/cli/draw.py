@@ -165,8 +165,8 @@ def traverse(
     from idgan.figures import traversal_frames, traversal_sheet
     from idgan.images import save_animation, save_image
 
-    if align and image is None:
-        raise click.UsageError("--align needs --image")
+    if (align or crop) and image is None:
+        raise click.UsageError(f"--{'align' if align else 'crop'} needs --image")
     path = Path(out or default_out(model, "traversals.png"))
     sampler = load_model(model, device)
     shown = sampler.traversal_dims(dims)
@@ -238,8 +238,10 @@ def interpolate(
     for text in (start, end):
         if not _is_seed(text) and not Path(text).is_file():
             raise click.UsageError(f"{text!r} is neither a seed nor an image file")
-    if align and _is_seed(start) and _is_seed(end):
-        raise click.UsageError("--align needs an image file as A or B")
+    if _is_seed(start) and _is_seed(end):
+        for option, value in {"--align": align, "--invert": invert, "--crop": crop}.items():
+            if value:
+                raise click.UsageError(f"{option} needs an image file as A or B")
     animated = path.suffix.lower() in ANIMATIONS
     steps = steps or (30 if animated else 9)
     if not animated and steps > MAX_COLUMNS:

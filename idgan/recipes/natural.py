@@ -182,7 +182,7 @@ def celeba_128_w16() -> Recipe:
         data="celeba-128",
         generator=ResNetGeneratorConfig(resolution=128, base_width=16),
         discriminator=replace(recipe.discriminator, resolution=128),
-        gan_stage=replace(recipe.gan_stage, steps=10_000),
+        gan_stage=replace(recipe.gan_stage, steps=8_000),
         init_generator_from="celeba-64-w32",
     )
 

@@ -183,6 +183,7 @@ def test_traverse_refuses(fail):
     assert "must end in .png" in fail("traverse", "small.safetensors", "--out", "a.avi", code=2)
     assert "does not exist" in fail("traverse", "small.safetensors", "--image", "none.png", code=2)
     assert "--align needs --image" in fail("traverse", "small.safetensors", "--align", code=2)
+    assert "--crop needs --image" in fail("traverse", "small.safetensors", "--crop", code=2)
     assert "align (--align) needs a model of aligned faces" in fail(
         "traverse", "small.safetensors", "--image", "one.png", "--align"
     )
@@ -238,9 +239,10 @@ def test_interpolate_refuses(fail):
         "interpolate", "small.safetensors", "1", "none.png", code=2
     )
     assert "'-1'" in fail("interpolate", "small.safetensors", "1", "--", "-1", code=2)
-    assert "--align needs an image file as A or B" in fail(
-        "interpolate", "small.safetensors", "1", "2", "--align", code=2
-    )
+    for option in ("--align", "--invert", "--crop"):
+        assert f"{option} needs an image file as A or B" in fail(
+            "interpolate", "small.safetensors", "1", "2", option, code=2
+        )
     assert "align (--align) needs a model of aligned faces" in fail(
         "interpolate", "small.safetensors", "1", "one.png", "--align"
     )
