@@ -147,10 +147,14 @@ def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     is_small = len(content) <= MAX_EMBEDDED_BYTES
     weights = replace(saved.weights, file=f"{name}.safetensors", embedded=is_small, beside=not is_small)
     entry = _entry(saved, sampler, weights)
+    manifest = checkout / "weights_manifest.json"
+    known = Manifest.read(manifest).entries.get(name) if manifest.exists() else None
+    if known is not None:  # what the recipe asks is also known for a run on other images
+        entry = replace(entry, recipe_steps=known.recipe_steps)
     inside, beside = (folder / weights.file for folder in (checkout / "idgan" / "weights", checkout / "weights"))
     place, other = (inside, beside) if is_small else (beside, inside)
     write_atomically(place, content)
-    write_entry(checkout / "weights_manifest.json", name, entry)
+    write_entry(manifest, name, entry)
     other.unlink(missing_ok=True)  # the file of an older model of another size
     return entry
 

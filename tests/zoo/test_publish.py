@@ -144,6 +144,13 @@ def test_embed_puts_the_file_and_its_entry_into_the_source_tree(run, tmp_path):
     )
 
 
+def test_an_entry_keeps_the_steps_of_its_recipe_after_a_run_on_other_images(run, tmp_path):
+    steps = embed(run, tmp_path / "checkout").recipe_steps
+    other = finish(tmp_path / "other", training=TRAINING | {"data": "photos/"})
+    terms = {"description": "Ours", "license": "MIT", "data": DataSet("our pictures", "secret")}
+    assert steps and embed(other, tmp_path / "checkout", **terms).recipe_steps == steps
+
+
 def test_a_large_checkpoint_lies_beside_the_package(run, tmp_path, monkeypatch):
     """A source tree has it, and an installation without that folder says how to get it."""
     checkout = tmp_path / "checkout"
