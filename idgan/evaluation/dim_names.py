@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idgan.data import Dataset
+from idgan.data import Attributes, Dataset
 from idgan.errors import InvalidInputError, brief
 from idgan.evaluation.grid_codes import mean_codes, thinned_grid
 from idgan.metrics.mig import discrete_mutual_information, discretize
@@ -67,7 +67,13 @@ def factor_names(
 
 
 def attribute_names(
-    vae: Any, dataset: Any, active_dims: list[int], device: torch.device | str = "cpu", *, seed: int = 0
+    vae: Any,
+    dataset: Dataset,
+    attributes: Attributes,
+    active_dims: list[int],
+    device: torch.device | str = "cpu",
+    *,
+    seed: int = 0,
 ) -> dict[str, int]:
     """Name active code dimensions by the attributes of the images of `dataset`, see `name_dims`.
 
@@ -75,7 +81,8 @@ def attribute_names(
 
     Args:
         vae: network with `encode`.
-        dataset: a prepared set with attributes, such as CelebA. The images should be new to the encoder.
+        dataset: a data set. Its images should be new to the encoder.
+        attributes: attributes of its images, such as those of CelebA.
         active_dims: dimensions that may get a name.
         seed: seed of the choice of images.
 
@@ -84,7 +91,7 @@ def attribute_names(
     """
     rows = torch.randperm(len(dataset), generator=seeded_rng(seed), device="cpu")[:MAX_IMAGES]
     codes = mean_codes(vae, dataset, rows, device).float()[:, active_dims]
-    found = name_dims(codes, torch.from_numpy(dataset.attributes.values)[rows], dataset.attributes.names)
+    found = name_dims(codes, torch.from_numpy(attributes.values)[rows], attributes.names)
     return {name: active_dims[column] for name, column in found.items()}
 
 

@@ -42,12 +42,12 @@ def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Genera
         elif _is_plain(layer) and _can_double(source, target):
             result[name] = _widen(source, target.shape, rng)
         else:
-            raise InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
+            raise _other_shape(name, source, target)
     return result
 
 
 def deepened(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Weights of `network`, of which the first come from a network for smaller images.
+    """Weights for `network`. Its first layers have the weights of a network for smaller images.
 
     The weights are compared in order. All before the first one with another name or shape come from `weights`. The
     others stay those of `network`. A `ResNetGenerator` for images of twice the side and with half of the `base_width`
@@ -60,16 +60,19 @@ def deepened(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Ten
     Raises:
         InvalidInputError: the first weights already differ.
     """
-    result = network.state_dict()
-    shared = 0
-    for (name, target), (other, source) in zip(list(result.items()), weights.items()):
+    state = network.state_dict()
+    shared: dict[str, Tensor] = {}
+    for (name, target), (other, source) in zip(state.items(), weights.items()):
         if name != other or source.shape != target.shape:
+            if not shared:
+                raise _other_shape(name, source, target)
             break
-        result[name] = source.clone()
-        shared += 1
-    if not shared:
-        raise InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
-    return result
+        shared[name] = source.clone()
+    return state | shared
+
+
+def _other_shape(name: str, source: Tensor, target: Tensor) -> InvalidInputError:
+    return InvalidInputError(f"{name} has the shape {tuple(source.shape)}, and not {tuple(target.shape)}")
 
 
 def _is_plain(layer: nn.Module) -> bool:

@@ -46,12 +46,13 @@ def measured_names(
     sampler = load(model, device="cpu")
     dataset = open_data(sampler, data)
     if dataset.factors is None:
-        if getattr(dataset, "attributes", None) is None:
+        attributes = getattr(dataset, "attributes", None)  # reads a file
+        if attributes is None:
             raise InvalidInputError(
                 f"the data set of {model} has neither ground-truth factors nor attributes; give names by hand, such as "
                 "--name smile=3"
             )
-        return attribute_names(sampler.vae, dataset, sampler.active_dims)
+        return attribute_names(sampler.vae, dataset, attributes, sampler.active_dims)
     return factor_names(sampler.vae, dataset, sampler.active_dims)
 
 
