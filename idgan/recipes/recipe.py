@@ -83,6 +83,7 @@ class Stage:
         objective: config of an objective, see `idgan.objectives`.
         optimizers: phase of the objective -> `Adam`, `RMSprop`, or another dataclass with `build(parameters)`.
         steps: number of batches.
+        cooldown_steps: number of last steps over which the learning rates fall linearly to 0. 0 keeps them constant.
         batch_size: images in a batch, over all processes.
         precision: "fp32", "tf32" or "bf16". "tf32" multiplies with 10 bits of mantissa on CUDA devices that support it.
             "bf16" uses autocast on devices with bf16 arithmetic, with losses in float32. Other devices use fp32.
@@ -109,12 +110,13 @@ class Stage:
     dequantize: bool = False
     select_every: int = 0
     accumulation_steps: int = 1
+    cooldown_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise InvalidInputError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         check_range(0, 1, ema_decay=self.ema_decay)
-        check_integer(0, select_every=self.select_every)
+        check_integer(0, select_every=self.select_every, cooldown_steps=self.cooldown_steps)
         check_integer(1, steps=self.steps, batch_size=self.batch_size, accumulation_steps=self.accumulation_steps)
 
 

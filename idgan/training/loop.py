@@ -187,10 +187,12 @@ class Trainer:
         return [phase for phase in self.objective.phases if skips is None or not skips(phase, step)]
 
     def set_rates(self, phase: str, step: int) -> None:
-        """Set the learning rate of `phase` for `step`, if the objective changes it."""
-        if hasattr(self.objective, "lr_factor"):
-            for group, rate in zip(self.optimizers[phase].param_groups, self.rates[phase], strict=True):
-                group["lr"] = rate * self.objective.lr_factor(phase, step)
+        """Set the learning rate of `phase` for `step`, if the objective or a cooldown changes it."""
+        factor = self.objective.lr_factor(phase, step) if hasattr(self.objective, "lr_factor") else 1.0
+        if self.stage.cooldown_steps:
+            factor *= min(1.0, (self.stage.steps - step) / self.stage.cooldown_steps)
+        for group, rate in zip(self.optimizers[phase].param_groups, self.rates[phase], strict=True):
+            group["lr"] = rate * factor
 
     def between_steps(self) -> dict[str, Any]:
         """Let the objective change its networks, if it does that. The result is for the log."""

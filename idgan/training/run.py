@@ -47,8 +47,8 @@ The key of a batch is its step.
 class Run:
     """A recipe and the directory that holds its stages.
 
-    A directory belongs to the settings of its first run. The number of steps may change if the stage has not passed it,
-    and settings of stage 2 may change until it has begun.
+    A directory belongs to the settings of its first run. The numbers of steps and of cooldown steps may change if the
+    stage is before the cooldown, and settings of stage 2 may change until it has begun.
 
     Args:
         recipe: what to train.
@@ -157,8 +157,11 @@ class Run:
         for name in STAGES:
             if name == "vae" and done["gan"]:
                 continue  # more steps of stage 1 would make another encoder than the one that stage 2 knows
-            if (steps := f"{name}_stage.steps") in current:
-                stored[steps] = max(done[name], current[steps])
+            steps, cooldown = f"{name}_stage.steps", f"{name}_stage.cooldown_steps"
+            if steps in stored and steps in current:
+                constant = min(each[steps] - each[cooldown] for each in (stored, current))
+                if done[name] <= max(0, constant):
+                    stored |= {steps: current[steps], cooldown: current[cooldown]}
         return stored
 
     # -------------------------------------------------------------- the stages

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from idgan.data import DSprites
+from idgan.errors import RunMismatchError
 from idgan.networks import VAEConfig
 from idgan.objectives import BetaTCVAEConfig, BetaVAEConfig, FactorVAEConfig
 from idgan.recipes import Adam, RMSprop, Stage, recipe_of
@@ -174,6 +175,41 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path, stage):
     parts, whole = run("parts", 5), run("whole", 5)
     assert parts.keys() == whole.keys()
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
+
+
+def test_a_cooldown_may_be_added_before_it_begins_and_not_changed_later(tmp_path, tiny):
+    def run(out, **more):
+        more = {f"vae_stage__{name}": value for name, value in more.items()}
+        train("dsprites", tmp_path / out, stage="vae", **tiny(**more))
+        return load_file(tmp_path / out / "vae" / "state.safetensors")
+
+    run("parts", steps=3)
+    run("parts", steps=4, cooldown_steps=1)  # nothing is left of this plan but a step at the full rate
+    with pytest.raises(RunMismatchError, match=r"cooldown_steps: 1 stored, 3 now"):
+        run("parts", steps=7, cooldown_steps=3)
+    run("others", steps=3)
+    others, whole = run("others", steps=6, cooldown_steps=3), run("whole", steps=6, cooldown_steps=3)
+    assert all(torch.equal(others[name], whole[name]) for name in whole)
+    with pytest.raises(RunMismatchError, match=r"steps: 6 stored, 9 now"):
+        run("whole", steps=9, cooldown_steps=3)
+    constant = run("constant", steps=6)
+    assert any(not torch.equal(constant[name], whole[name]) for name in whole)
+
+
+def test_in_a_cooldown_the_learning_rate_falls_linearly(tmp_path):
+    rates = []
+
+    @dataclasses.dataclass(frozen=True)
+    class SGD:
+        def build(self, parameters):
+            optimizer = torch.optim.SGD(parameters, 1e-6)
+            optimizer.register_step_pre_hook(lambda it, *_: rates.append(it.param_groups[0]["lr"]))
+            return optimizer
+
+    stage = Stage(BetaVAEConfig(), {"vae": SGD()}, steps=6, batch_size=4, cooldown_steps=4)
+    recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=stage)
+    train(recipe, tmp_path / "run", stage="vae", device="cpu", threads=1, progress=False)
+    assert rates == pytest.approx([1e-6, 1e-6, 1e-6, 0.75e-6, 0.5e-6, 0.25e-6])
 
 
 def test_stage_2_with_rmsprop_and_without_moving_average_continues_too(finished, tmp_path, tiny):
