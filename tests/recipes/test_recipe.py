@@ -73,7 +73,7 @@ def test_describe_gives_one_entry_a_leaf():
     assert described["here.optimizers.vae.lr"] == 0.5
     assert described["here.optimizers.vae.type"] == "Adam"
     assert (
-        len(described) == 10 + 1 + (2 + 1) + (3 + 1) - 2
+        len(described) == 11 + 1 + (2 + 1) + (3 + 1) - 2
     )  # fields and types of Stage, BetaVAE, Adam; two fields are not leaves
 
 
