@@ -1,7 +1,6 @@
 """`idgan evaluate`: the metrics of a checkpoint."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import click
@@ -116,11 +115,11 @@ def evaluate(
     idgan evaluate runs/faces --metrics fid --extractor efficientnet-lite0
     """
     from idgan.evaluation.results import RESULTS_FILE
-    from idgan.zoo import list_models
     from idgan.zoo.evaluate import iter_results
+    from idgan.zoo.models import local_path
 
-    is_run = model not in list_models() and Path(model).is_dir()  # names of models come first, as in idgan.load
-    path = out or (Path(model) / RESULTS_FILE if is_run else default_out(model, RESULTS_FILE))
+    place = local_path(model)
+    path = out or (place / RESULTS_FILE if place and place.is_dir() else default_out(model, RESULTS_FILE))
     results: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning

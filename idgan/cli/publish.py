@@ -1,6 +1,5 @@
 """`idgan publish`, `cache`: publish a run, and manage the checkpoints in the hub cache."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,19 +55,20 @@ def publish(
     from idgan.errors import InvalidInputError
     from idgan.zoo import manifest as zoo_manifest
     from idgan.zoo.entries import DataSet
+    from idgan.zoo.publish import check_target
     from idgan.zoo.publish import publish as send
 
     if space and dry_run:
         raise click.UsageError("--dry-run writes nothing, so it excludes --space")
     name = name or repo.rpartition("/")[2]
     if manifest:  # checked now, because after the upload it would be too late
-        if not re.fullmatch(zoo_manifest.MODEL_NAME, name):
-            raise InvalidInputError(
-                f"{name!r} cannot be a name in a manifest (lower-case letters, digits, dashes); "
-                "give another with --name"
-            )
+        try:
+            zoo_manifest.check_name(name)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{error}; give another with --name") from error
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
+    check_target(repo, revision)
     if space:
         from idgan.demo import write_space
 

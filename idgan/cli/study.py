@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from idgan.cli.options import OutputDirectory, duration, parse_numbers
+from idgan.cli.options import OutputDirectory, duration, parse_numbers, threads_option
 
 if TYPE_CHECKING:
     from idgan.study import Study
@@ -49,6 +49,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--results-only", is_flag=True, help="Use existing runs and results. Train and measure nothing.")
     @click.option("--dry-run", is_flag=True, help="Print which runs are missing and how long they take. Train nothing.")
+    @threads_option
     @wraps(command)
     def with_options(**options: Any) -> Any:
         return command(**options)

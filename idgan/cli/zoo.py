@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -111,7 +110,7 @@ def info(model: str, as_json: bool) -> None:
 def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
     """What the checkpoint file of `model` and the results beside it say."""
     from idgan import zoo
-    from idgan.evaluation.results import RESULTS_FILE, read_results
+    from idgan.zoo.pretrained import results_of
 
     found = zoo.resolve(model)
     sampler = zoo.load(found, device="cpu")
@@ -126,15 +125,10 @@ def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
             part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
         },
     }
-    if found.saved:
-        return found.saved.to_json() | facts
     if entry:
         return facts
-    facts["training"] = sampler.info.get("training")
-    if Path(model).is_dir():
-        results = read_results(Path(model) / RESULTS_FILE, sampler.info["name"], found.sha256)
-        facts["metrics"] = [result.to_dict() for result in results]
-    return facts
+    described = found.saved.to_json() if found.saved else {"training": sampler.info.get("training")}
+    return described | facts | {"metrics": results_of(found)}
 
 
 def _lines(values: dict[str, Any], indent: int = 0) -> Iterator[str]:

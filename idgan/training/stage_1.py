@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError, RunError
-from idgan.files import user_path
 from idgan.networks.protocols import Network
 from idgan.training.checkpoint import STATE_FILE, load_state, read_settings, step_of
-from idgan.zoo import list_models, load
+from idgan.zoo import load
+from idgan.zoo.models import local_path
 from idgan.zoo.weights import part_of
 
 __all__ = ["load_pretrained_vae", "state_dict_sha256", "trained_vae", "untrained_parts"]
@@ -58,8 +58,8 @@ def load_pretrained_vae(vae: nn.Module, where: str | Path) -> dict[str, Any]:
         RunError: its stage 1 is not finished.
         UnknownModelError, NotTrainedError, HubError, CheckpointError: as `idgan.load`.
     """
-    run = user_path(where)
-    if str(where) not in list_models() and (run / "vae" / STATE_FILE).exists():
+    run = local_path(where)
+    if run is not None and (run / "vae" / STATE_FILE).exists():
         steps = read_settings(run).get("vae_stage.steps")
         if not isinstance(steps, int):
             raise RunError(

@@ -13,7 +13,17 @@ from idgan.files import read_regular_file, write_atomically
 from idgan.zoo.entries import Entry
 from idgan.zoo.untrusted import MAX_BYTES, brief_ascii, parse_json, prefixing_errors, suggestion
 
-__all__ = ["MODEL_NAME", "PACKAGE", "SCHEMA", "Manifest", "info", "list_models", "package_manifest", "write_entry"]
+__all__ = [
+    "MODEL_NAME",
+    "PACKAGE",
+    "SCHEMA",
+    "Manifest",
+    "check_name",
+    "info",
+    "list_models",
+    "package_manifest",
+    "write_entry",
+]
 
 SCHEMA = 1
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -79,6 +89,19 @@ def package_manifest() -> Path:
         if (path := folder / "weights_manifest.json").is_file():
             return path
     raise ManifestError(f"weights_manifest.json is missing in {PACKAGE} and {PACKAGE.parent}; reinstall idgan")
+
+
+def check_name(name: str) -> str:
+    """`name`, if a manifest accepts it as the name of a model.
+
+    Raises:
+        InvalidInputError: it does not.
+    """
+    if not re.fullmatch(MODEL_NAME, name):
+        raise InvalidInputError(
+            f"{name!r:.200} cannot be a name in a manifest; names have lower-case letters, digits and dashes"
+        )
+    return name
 
 
 def write_entry(path: str | os.PathLike[str], name: str, entry: Entry) -> Path:

@@ -40,7 +40,7 @@ from idgan.zoo.weights import (
     read_file,
 )
 
-__all__ = ["TOLERANCES", "ResolvedCheckpoint", "load", "resolve", "verify"]
+__all__ = ["TOLERANCES", "ResolvedCheckpoint", "load", "local_path", "resolve", "verify"]
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,8 @@ def resolve(
     load_plugins()
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
-    place = os.path.expanduser(name)
-    is_local = name in manifest.entries or os.path.exists(place) or name.endswith(".safetensors")
+    place = local_path(name)
+    is_local = name in manifest.entries or place is not None or name.endswith(".safetensors")
     on_hub = not is_local and re.fullmatch(r"\w[^/]*/[^/]+", repo) is not None
     if revision is not None and (at or not on_hub):
         raise InvalidInputError(
@@ -167,16 +167,23 @@ def resolve(
         if entry.weights is None:
             raise _not_trained(name, entry)
         return _resolved(name, locate(entry.weights, read_file, **options), entry)
-    if os.path.isfile(place):
-        return _resolved(Path(place).stem, read_file(place))
-    if os.path.isdir(place):
-        return _read_directory(Path(place))
+    if place is not None:
+        return _read_directory(place) if place.is_dir() else _resolved(place.stem, read_file(place))
     if "/" in name or name.endswith(".safetensors"):
         raise UnknownModelError(
             f"{printable(name)!r:.300} is neither a directory nor a file here, and not a hub repository (org/repo)"
         )
     manifest[name]  # raises UnknownModelError with the nearest name
     raise AssertionError
+
+
+def local_path(name: str | os.PathLike[str]) -> Path | None:
+    """The file or directory that `name` means in `load`. None if `name` is a model in a manifest, or nothing is there.
+
+    Names of models come first, so "dsprites" never means a directory of that name. "./dsprites" does.
+    """
+    place = os.path.expanduser(str(name))  # not a `Path`: of what is no path, os.path.exists says that it is not there
+    return Path(place) if os.path.exists(place) and str(name) not in Manifest.load().entries else None
 
 
 def _resolved(

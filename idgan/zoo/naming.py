@@ -19,8 +19,7 @@ from idgan.images import save_png
 from idgan.zoo.card import model_card
 from idgan.zoo.entries import CONFIG_FILE, SavedModel, read_saved_model
 from idgan.zoo.evaluate import open_data
-from idgan.zoo.manifest import list_models
-from idgan.zoo.models import load, resolve
+from idgan.zoo.models import load, local_path, resolve
 from idgan.zoo.pretrained import CARD_FILE, TRAVERSALS_FILE
 from idgan.zoo.weights import CHECKPOINT_FILE, CheckpointFile, build_sampler, read_file, with_info
 
@@ -76,10 +75,10 @@ def write_names(model: str | os.PathLike[str], names: Mapping[str, int]) -> Path
         CorruptWeightsError: the checkpoint is not the one that `config.json` describes.
         CheckpointError: the checkpoint is malformed.
     """
-    place = user_path(model)
-    path = place / CHECKPOINT_FILE if place.is_dir() else place
-    if str(model) in list_models() or not path.is_file():
-        what = f"the zoo's model, unlike ./{model}" if path.is_file() else "neither"
+    place = local_path(model)
+    path = place / CHECKPOINT_FILE if place and place.is_dir() else place
+    if path is None or not path.is_file():
+        what = f"the zoo's model, unlike ./{model}" if place is None and user_path(model).exists() else "neither"
         raise InvalidInputError(
             f"names are written into a run directory or a .safetensors file, and {model} is {what}; "
             f"`cp {resolve(model).path} mine.safetensors` makes a file of a model in the zoo"

@@ -26,9 +26,10 @@ from idgan.sampler import MIN_ACTIVE_KL, Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE, model_card
 from idgan.zoo.entries import CONFIG_FILE, DataSet, Entry, SavedModel, Weights, read_saved_model
 from idgan.zoo.manifest import Manifest, package_manifest
+from idgan.zoo.models import ResolvedCheckpoint
 from idgan.zoo.weights import CHECKPOINT_FILE, build_sampler, checkpoint_bytes, read_file, with_info
 
-__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "content_of", "facts_of", "measured", "pack", "save"]
+__all__ = ["CARD_FILE", "FILES", "TRAVERSALS_FILE", "content_of", "facts_of", "measured", "pack", "results_of", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -189,11 +190,8 @@ def facts_of(
     for source in (known, of_recipe):
         if source is not None:
             license, data = license or source.license, data or source.data
-    metrics = _results_beside(origin.path, origin.sha256) if origin and is_original else []
     if known is not None and is_original:
         description = description or known.description
-        newer = [(metric.get("name"), metric.get("protocol")) for metric in metrics]
-        metrics = [old for old in known.metrics if (old["name"], old["protocol"]) not in newer] + metrics
     recipe_steps = next((source.recipe_steps for source in (known, of_recipe) if source and source.recipe_steps), None)
     if is_original:
         changed_from = known.changed_from if isinstance(known, SavedModel) else None
@@ -217,7 +215,7 @@ def facts_of(
         weights=Weights(CHECKPOINT_FILE, hashlib.sha256(content).hexdigest(), len(content)),
         changed_from=changed_from,
         training=known.training if known is not None and is_original else _public_training(sampler),
-        metrics=tuple(metrics),
+        metrics=tuple(results_of(origin)) if origin and is_original else (),
     )
 
 
@@ -241,15 +239,21 @@ def _description(sampler: Sampler, data: DataSet | None) -> str:
     return f"{made}, {images}" + (f" of {data.name}" if data and sampler.record.steps else "")
 
 
-def _results_beside(path: Path, sha256: str) -> list[dict[str, Any]]:
-    """The results in the run directory of the checkpoint at `path`. Empty if it is in none, or was not measured."""
-    if not (path.parent / RESULTS_FILE).is_file():
-        return []
-    try:
-        return measured(path.parent, sha256)
-    except RunError as error:
-        log.warning("%s. Saved without these results", error)
-        return []
+def results_of(found: ResolvedCheckpoint) -> list[dict[str, Any]]:
+    """The results of a checkpoint: those that its entry or its `config.json` has, and those in the file beside it.
+
+    Of two results of one metric by one protocol, the file has the newer one. A file of another checkpoint is left out
+    with a warning.
+    """
+    known = found.entry or found.saved
+    older, newer = list(known.metrics) if known else [], list[dict[str, Any]]()
+    if (found.path.parent / RESULTS_FILE).is_file():
+        try:
+            newer = measured(found.path.parent, found.sha256)
+        except RunError as error:
+            log.warning("%s. Its results are left out", error)
+    replaced = [(metric.get("name"), metric.get("protocol")) for metric in newer]
+    return [metric for metric in older if (metric["name"], metric["protocol"]) not in replaced] + newer
 
 
 def measured(run: Path, sha256: str) -> list[dict[str, Any]]:

@@ -21,12 +21,12 @@ from idgan.registry import load_plugins
 from idgan.sampler import Sampler
 from idgan.zoo.card import MAIN_METHODS, TITLE
 from idgan.zoo.entries import CONFIG_FILE, FILE_NAME, REPO_NAME, Entry, SavedModel, Weights
-from idgan.zoo.manifest import Manifest, package_manifest, write_entry
+from idgan.zoo.manifest import Manifest, check_name, package_manifest, write_entry
 from idgan.zoo.models import load, verify
 from idgan.zoo.pretrained import content_of, facts_of, measured, pack
 from idgan.zoo.weights import CHECKPOINT_FILE
 
-__all__ = ["MAX_EMBEDDED_BYTES", "NO_COMMIT", "embed", "publish", "push"]
+__all__ = ["MAX_EMBEDDED_BYTES", "NO_COMMIT", "check_target", "embed", "publish", "push"]
 
 MAX_EMBEDDED_BYTES = 12 << 20
 """Size of the largest checkpoint inside the package. A larger one lies beside it, and wheels do not include it."""
@@ -140,7 +140,7 @@ def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     """
     checkout = Path(checkout)
     sampler = _load_run(Path(run))
-    name = str(sampler.record.recipe)
+    name = check_name(str(sampler.record.recipe))
     refuse_name(name, sampler)
     content, _ = content_of(sampler)
     saved = _stated(facts_of(sampler, content, True, **terms), sampler)
@@ -192,7 +192,7 @@ def publish(
         InvalidInputError, HubError: as in `push`.
     """
     load_plugins()
-    _check_target(repo, tag)
+    check_target(repo, tag)
     sampler = _load_run(Path(run))
     refuse_name(name, sampler)
     saved, files = _pack(sampler, repo, **terms)
@@ -232,7 +232,7 @@ def push(
         RunError: the networks do not reproduce the golden outputs in their file.
         HubError: the hub refused the commit or could not be reached. Subclasses say why.
     """
-    _check_target(repo, tag)
+    check_target(repo, tag)
     _, files = _pack(sampler, repo, **terms)
     commit = _upload(repo, files, private, tag, endpoint, token)
     from idgan.zoo.remote import Remote  # its import takes a tenth of a second
@@ -240,7 +240,12 @@ def push(
     return f"{Remote(repo, CHECKPOINT_FILE, commit, endpoint=endpoint).host}/{repo}/commit/{commit}"
 
 
-def _check_target(repo: str, tag: str | None) -> None:
+def check_target(repo: str, tag: str | None) -> None:
+    """Refuse a malformed name of a repository, or a malformed tag.
+
+    Raises:
+        InvalidInputError: says what is accepted.
+    """
     for value, pattern, accepted in (
         (repo, REPO_NAME, '"organization/name"'),
         ("x" if tag is None else tag, FILE_NAME, "a tag: up to 128 ASCII letters, digits, . _ - and no .."),

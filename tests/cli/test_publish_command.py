@@ -66,6 +66,8 @@ def test_publish_refuses_before_anything_is_sent(fail, finished, baseline):
     assert "Missing option '--repo'" in fail("publish", finished, code=2)
     assert "does not exist" in fail("publish", "runs/none", "--repo", "org/small", code=2)
     assert 'is not "organization/name"' in fail("publish", finished, "--repo", "small", *TERMS)
+    assert 'is not "organization/name"' in fail("publish", finished, "--repo", "small", "--space", "space", *TERMS)
+    assert not Path("space").exists()
     refused = fail("publish", finished, "--repo", "org/small")
     assert "the package's manifest does not describe the recipe 'x'. Give --license and --data" in refused
     assert "give another with --name" in fail(

@@ -113,6 +113,16 @@ def test_info_of_a_saved_model_has_what_its_config_says(run, directory):
         assert entry[name] == known[name]
 
 
+def test_info_of_a_saved_model_has_what_was_measured_since(run, directory):
+    zoo.load("small.safetensors").save_pretrained("saved")
+    path = directory / "saved/model.safetensors"
+    results = path.with_name("results.json")
+    write_results(results, "small", sha256_of(path), [MetricResult("mig", 0.25, "of a test", 100, 0)])
+    assert [metric["value"] for metric in json.loads(run("info", "saved", "--json"))["metrics"]] == [0.25]
+    results.write_text(json.dumps({"sha256": "0" * 64, "metrics": []}))
+    assert json.loads(run("info", "saved", "--json"))["metrics"] == []
+
+
 def test_info_of_an_entry_without_facts_reads_its_file(run, directory, monkeypatch):
     """As older manifests have them."""
     entry = {**zoo.info("dsprites")}

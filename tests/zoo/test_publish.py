@@ -326,6 +326,13 @@ def test_the_card_of_a_baseline_names_its_method(tmp_path, method, untrained, sa
     )
 
 
+def test_what_no_manifest_accepts_as_a_name_is_not_embedded(tmp_path):
+    run = finish(tmp_path / "run", training=TRAINING | {"recipe": "My Faces"})
+    with pytest.raises(InvalidInputError, match="'My Faces' cannot be a name in a manifest"):
+        embed(run, tmp_path / "checkout", license="MIT", data=("faces", "MIT"))
+    assert not (tmp_path / "checkout").exists()
+
+
 def test_a_baseline_does_not_take_the_name_of_a_recipe(tmp_path, hub):
     run = finish(tmp_path / "run", training=TRAINING | {"method": "gan"})
     refused = r"the method gan, and 'dsprites' is an ID-GAN: choose another name, such as dsprites-gan"
