@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from idgan.cli.options import ARGUMENTS, OutputDirectory, data_option, device_option, duration
+from idgan.cli.options import ARGUMENTS, OutputDirectory, busy_note, data_option, device_option, duration
 
 MAX_SEED = 2**64 - 1
 LONG = 30 * 86_400
@@ -242,3 +242,5 @@ def _preview(recipe: Any, stages: list[str], files: Any, device: str, threads: i
     click.echo()
     for line in lines:
         click.echo(line)
+    if total and (note := busy_note(usable.type)):
+        click.echo(note)

@@ -29,6 +29,7 @@ __all__ = [
     "SuggestingGroup",
     "align_both_options",
     "align_options",
+    "busy_note",
     "check_output",
     "crop_options",
     "data_option",
@@ -253,6 +254,15 @@ def idle_cores() -> int | None:
     if os.environ.get("OMP_NUM_THREADS") or not hasattr(os, "getloadavg"):
         return None
     return max(1, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+
+
+def busy_note(device: str) -> str:
+    """What to say after a time that was measured on `device`, if other programs were using the CPU. Else ""."""
+    cores = os.cpu_count() or 1
+    busy = min(cores, round(os.getloadavg()[0])) if hasattr(os, "getloadavg") else 0
+    if device != "cpu" or not busy:
+        return ""
+    return f"Other programs used {busy} of {cores} cores while this was measured. It takes less time without them."
 
 
 def _with_threads(command: Command, default: str, count: Callable[[], int | None]) -> Command:

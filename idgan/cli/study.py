@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from idgan.cli.options import OutputDirectory, duration, parse_numbers, threads_option
+from idgan.cli.options import OutputDirectory, busy_note, duration, parse_numbers, threads_option
 
 if TYPE_CHECKING:
     from idgan.study import Study
@@ -207,7 +207,7 @@ def _files(data: Sequence[str], names: Sequence[str]) -> dict[str, str]:
 
 
 def _cost(study: "Study", missing: Any) -> str:
-    """One line on what training takes."""
+    """What training takes, in one line. A second line says whether other programs were busy."""
     from idgan.networks.modules import usable_device
     from idgan.study import training_seconds
 
@@ -218,4 +218,5 @@ def _cost(study: "Study", missing: Any) -> str:
     seconds = training_seconds(missing, device)
     if seconds is None:
         return f"{runs}: they do not fit into the memory of this {device.type}"
-    return f"{runs}: about {duration(seconds)} on this {device.type} by its measured speed, without metrics"
+    time = f"{runs}: about {duration(seconds)} on this {device.type} by its measured speed, without metrics"
+    return f"{time}\n{busy_note(device.type)}".rstrip()

@@ -16,6 +16,7 @@ from idgan.cli.options import (
     OutputDirectory,
     OutputFile,
     OutputPlace,
+    busy_note,
     default_out,
     idle_cores,
     idle_threads_option,
@@ -184,6 +185,16 @@ def test_a_data_set_of_ones_own_that_fails_is_named(tmp_path, monkeypatch, name)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InvalidInputError, match=f"--data {name} failed: (ZeroDivisionError|TypeError)"):
         DatasetArgument().convert(name, None, None)
+
+
+@pytest.mark.parametrize(
+    ("device", "load", "says"),
+    [("cpu", 0.4, ""), ("cuda", 9.0, ""), ("cpu", 1.2, "used 1 of"), ("cpu", 999.0, " {0} of {0} ")],
+)
+def test_a_measured_time_tells_of_other_programs(monkeypatch, device, load, says):
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    note = busy_note(device)
+    assert says.format(os.cpu_count()) in note and bool(note) == bool(says)
 
 
 def test_search_commands_use_idle_cores_only(monkeypatch):
