@@ -90,7 +90,8 @@ def celeba_64_w32() -> Recipe:
         gan_stage=replace(
             recipe.gan_stage,
             optimizers={**recipe.gan_stage.optimizers, "generator": Adam(3e-4, 0.0, 0.99)},
-            steps=14_000,
+            steps=23_000,
+            cooldown_steps=4_000,
             precision="bf16",
             ema_decay=0.998,
         ),
@@ -131,7 +132,7 @@ def cars_64_w32() -> Recipe:
     The generator starts from that of celeba-64-w32. The VAE starts from random weights.
     """
     recipe, paper = celeba_64_w32(), cars_64()
-    assert recipe.vae_stage and paper.vae_stage
+    assert recipe.vae_stage and recipe.gan_stage and paper.vae_stage
     vae_stage = replace(
         recipe.vae_stage, objective=paper.vae_stage.objective, optimizers={"vae": Adam(5e-4)}, steps=12_000
     )
@@ -140,6 +141,7 @@ def cars_64_w32() -> Recipe:
         name="cars-64-w32",
         data="cars-64",
         vae_stage=vae_stage,
+        gan_stage=replace(recipe.gan_stage, steps=14_000, cooldown_steps=0),
         init_vae_from="",
         init_generator_from="celeba-64-w32",
     )
@@ -182,7 +184,7 @@ def celeba_128_w16() -> Recipe:
         data="celeba-128",
         generator=ResNetGeneratorConfig(resolution=128, base_width=16),
         discriminator=replace(recipe.discriminator, resolution=128),
-        gan_stage=replace(recipe.gan_stage, steps=8_000),
+        gan_stage=replace(recipe.gan_stage, steps=8_000, cooldown_steps=0),
         init_generator_from="celeba-64-w32",
     )
 

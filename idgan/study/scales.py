@@ -31,6 +31,7 @@ STAGE_1_OF = dict.fromkeys(("celeba-128", "celeba-256", "celebahq-1024"), "celeb
 SHORT: dict[str, Any] = {
     "vae_stage.steps": 3000,
     "gan_stage.steps": 3000,
+    "gan_stage.cooldown_steps": 0,
     "vae_stage.batch_size": 32,
     "gan_stage.batch_size": 32,
     "vae_stage.select_every": 0,
@@ -41,6 +42,7 @@ SHORT: dict[str, Any] = {
 TINY: dict[str, Any] = {
     "vae_stage.steps": 2,
     "gan_stage.steps": 2,
+    "gan_stage.cooldown_steps": 0,
     "vae_stage.batch_size": 4,
     "gan_stage.batch_size": 4,
     "vae_stage.select_every": 0,
@@ -55,6 +57,7 @@ FULL: dict[str, Any] = {
     "vae_stage.optimizers.vae.lr": 1e-4,
     "vae_stage.select_every": 0,
     "gan_stage.steps": 300_000,
+    "gan_stage.cooldown_steps": 0,
     "gan_stage.objective.id_weight": 1e-4,
     "gan_stage.objective.r1_interval": 1,
 }
