@@ -199,6 +199,7 @@ def _preview(recipe: Any, stages: list[str], files: Any, device: str, threads: i
     from idgan.training.setup import check_images, cpu_settings
 
     usable, missing = usable_device(device), None
+    note = busy_note(usable.type)  # before this process is busy itself
     try:
         dataset = open_dataset(recipe.data, files)
     except DataError as error:
@@ -242,5 +243,5 @@ def _preview(recipe: Any, stages: list[str], files: Any, device: str, threads: i
     click.echo()
     for line in lines:
         click.echo(line)
-    if total and (note := busy_note(usable.type)):
+    if total and note:
         click.echo(note)

@@ -257,12 +257,16 @@ def idle_cores() -> int | None:
 
 
 def busy_note(device: str) -> str:
-    """What to say after a time that was measured on `device`, if other programs were using the CPU. Else ""."""
-    cores = os.cpu_count() or 1
-    busy = min(cores, round(os.getloadavg()[0])) if hasattr(os, "getloadavg") else 0
-    if device != "cpu" or not busy:
+    """What to say of a time that is measured on `device` next, if other programs use the CPU now. Else ""."""
+    if device != "cpu" or not hasattr(os, "getloadavg"):
         return ""
-    return f"Other programs used {busy} of {cores} cores while this was measured. It takes less time without them."
+    try:
+        load = os.getloadavg()[0]
+    except OSError:  # unknown
+        return ""
+    cores = os.cpu_count() or 1
+    busy = min(cores, round(load))
+    return f"Other programs used {busy} of {cores} cores. Without them, it takes less time." if busy else ""
 
 
 def _with_threads(command: Command, default: str, count: Callable[[], int | None]) -> Command:

@@ -215,8 +215,9 @@ def _cost(study: "Study", missing: Any) -> str:
     if study.scale == "tiny":
         return runs
     device = usable_device("auto")
+    note = busy_note(device.type)  # before this process is busy itself
     seconds = training_seconds(missing, device)
     if seconds is None:
         return f"{runs}: they do not fit into the memory of this {device.type}"
     time = f"{runs}: about {duration(seconds)} on this {device.type} by its measured speed, without metrics"
-    return f"{time}\n{busy_note(device.type)}".rstrip()
+    return f"{time}\n{note}".rstrip()

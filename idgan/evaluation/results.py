@@ -15,7 +15,7 @@ from idgan.files import read_json, read_regular_file, write_atomically
 from idgan.metrics import MetricResult
 from idgan.sampler import Sampler
 
-__all__ = ["RESULTS_FILE", "check_output", "measure_into", "read_results", "write_results"]
+__all__ = ["RESULTS_FILE", "check_output", "measure_into", "read_results", "result_from", "write_results"]
 
 RESULTS_FILE = "results.json"
 """Name of the file in a run directory that holds what was measured on its checkpoint."""
@@ -89,7 +89,7 @@ def read_results(path: str | os.PathLike[str], name: str, sha256: str) -> list[M
         return []
     try:
         found = read_json(path)
-        results = [_result(item) for item in found["metrics"]]
+        results = [result_from(item) for item in found["metrics"]]
         owner, same = found["name"], found["sha256"] == sha256
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInputError(
@@ -100,7 +100,7 @@ def read_results(path: str | os.PathLike[str], name: str, sha256: str) -> list[M
     return results if same else []
 
 
-def _result(item: dict[str, Any]) -> MetricResult:
+def result_from(item: dict[str, Any]) -> MetricResult:
     """A `MetricResult` from its dict in a file.
 
     Raises:

@@ -94,7 +94,7 @@ class TrainingObjective(Protocol):
     `state_dict()` is enough to resume. If a stage keeps a moving average, the objective has the attribute `generator`.
 
     An objective may also have the methods `lr_factor(phase, step)` and `between_steps(step, batches, optimizers)`.
-    `Objective` describes them. Without them, learning rates are constant and networks change in steps only.
+    `Objective` describes them. Without them, learning rates change in a cooldown only, and networks in steps only.
 
     Attributes:
         prior: distribution of the generator's codes: "aggregated" (the encoder's aggregated posterior) or "normal"

@@ -83,7 +83,8 @@ class Stage:
         objective: config of an objective, see `idgan.objectives`.
         optimizers: phase of the objective -> `Adam`, `RMSprop`, or another dataclass with `build(parameters)`.
         steps: number of batches.
-        cooldown_steps: number of last steps over which the learning rates fall linearly to 0. 0 keeps them constant.
+        cooldown_steps: number of last steps over which the learning rates fall linearly to 0, at most `steps`. They are
+            multiplied with the objective's `lr_factor`, if it has one. 0: no cooldown.
         batch_size: images in a batch, over all processes.
         precision: "fp32", "tf32" or "bf16". "tf32" multiplies with 10 bits of mantissa on CUDA devices that support it.
             "bf16" uses autocast on devices with bf16 arithmetic, with losses in float32. Other devices use fp32.

@@ -188,9 +188,12 @@ class Trainer:
 
     def set_rates(self, phase: str, step: int) -> None:
         """Set the learning rate of `phase` for `step`, if the objective or a cooldown changes it."""
-        factor = self.objective.lr_factor(phase, step) if hasattr(self.objective, "lr_factor") else 1.0
-        if self.stage.cooldown_steps:
-            factor *= min(1.0, (self.stage.steps - step) / self.stage.cooldown_steps)
+        changes, cooldown = hasattr(self.objective, "lr_factor"), self.stage.cooldown_steps
+        if not (changes or cooldown):  # an optimizer of a user's own may have a schedule
+            return
+        factor = self.objective.lr_factor(phase, step) if changes else 1.0
+        if cooldown:
+            factor *= min(1.0, (self.stage.steps - step) / min(cooldown, self.stage.steps))
         for group, rate in zip(self.optimizers[phase].param_groups, self.rates[phase], strict=True):
             group["lr"] = rate * factor
 

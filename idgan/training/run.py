@@ -47,8 +47,8 @@ The key of a batch is its step.
 class Run:
     """A recipe and the directory that holds its stages.
 
-    A directory belongs to the settings of its first run. The numbers of steps and of cooldown steps may change if the
-    stage is before the cooldown, and settings of stage 2 may change until it has begun.
+    A directory belongs to the settings of its first run. The numbers of steps and of cooldown steps may change until
+    the cooldown begins, by the old numbers and by the new ones. Settings of stage 2 may change until it has begun.
 
     Args:
         recipe: what to train.
@@ -158,7 +158,7 @@ class Run:
             if name == "vae" and done["gan"]:
                 continue  # more steps of stage 1 would make another encoder than the one that stage 2 knows
             steps, cooldown = f"{name}_stage.steps", f"{name}_stage.cooldown_steps"
-            if steps in stored and steps in current:
+            if all(isinstance(each.get(key), int) for each in (stored, current) for key in (steps, cooldown)):
                 constant = min(each[steps] - each[cooldown] for each in (stored, current))
                 if done[name] <= max(0, constant):
                     stored |= {steps: current[steps], cooldown: current[cooldown]}

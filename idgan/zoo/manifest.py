@@ -99,7 +99,8 @@ def check_name(name: str) -> str:
     """
     if not re.fullmatch(MODEL_NAME, name):
         raise InvalidInputError(
-            f"{name!r:.200} cannot be a name in a manifest; names have lower-case letters, digits and dashes"
+            f"{brief_ascii(name)} cannot be a name in a manifest; "
+            "names have at most 100 lower-case letters, digits and dashes, and no dash first"
         )
     return name
 
@@ -138,8 +139,10 @@ def _parse(content: bytes) -> dict[str, Entry]:
 
 
 def _read_entry(name: str, value: object) -> Entry:
-    if not re.fullmatch(MODEL_NAME, name):
-        raise ManifestError(f"entry {brief_ascii(name)}: names are lower-case letters, digits and dashes")
+    try:
+        check_name(name)
+    except InvalidInputError as error:
+        raise ManifestError(str(error)) from error
     with prefixing_errors(f"entry {name!r}"):
         return Entry.from_json(value)
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from idgan.errors import CheckpointError, InvalidInputError, ManifestError, RunError
-from idgan.evaluation.results import RESULTS_FILE
+from idgan.evaluation.results import RESULTS_FILE, result_from
 from idgan.figures import sample_sheet, traversal_sheet
 from idgan.files import read_json, user_path, write_atomically
 from idgan.sampler import MIN_ACTIVE_KL, Sampler
@@ -242,12 +242,12 @@ def _description(sampler: Sampler, data: DataSet | None) -> str:
 def results_of(found: ResolvedCheckpoint) -> list[dict[str, Any]]:
     """The results of a checkpoint: those that its entry or its `config.json` has, and those in the file beside it.
 
-    Of two results of one metric by one protocol, the file has the newer one. A file of another checkpoint is left out
-    with a warning.
+    Of two results of one metric by one protocol, the file has the newer one. A file that is damaged or of another
+    checkpoint is left out with a warning. Only a checkpoint of the usual name has such a file.
     """
     known = found.entry or found.saved
     older, newer = list(known.metrics) if known else [], list[dict[str, Any]]()
-    if (found.path.parent / RESULTS_FILE).is_file():
+    if found.path.name == CHECKPOINT_FILE and (found.path.parent / RESULTS_FILE).is_file():
         try:
             newer = measured(found.path.parent, found.sha256)
         except RunError as error:
@@ -264,7 +264,7 @@ def measured(run: Path, sha256: str) -> list[dict[str, Any]]:
     """
     try:
         results = read_json(run / RESULTS_FILE)
-        found, metrics = results["sha256"], [dict(metric) for metric in results["metrics"]]
+        found, metrics = results["sha256"], [result_from(metric).to_dict() for metric in results["metrics"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunError(
             f"{run / RESULTS_FILE} has no results of this package: delete it, and measure again: `idgan evaluate {run}`"

@@ -140,7 +140,9 @@ def embed(run: str | Path, checkout: str | Path, **terms: Any) -> Entry:
     """
     checkout = Path(checkout)
     sampler = _load_run(Path(run))
-    name = check_name(str(sampler.record.recipe))
+    if sampler.record.recipe is None:
+        raise InvalidInputError(f"{run} was not trained by a recipe, so its entry has no name; publish it with a name")
+    name = check_name(sampler.record.recipe)
     refuse_name(name, sampler)
     content, _ = content_of(sampler)
     saved = _stated(facts_of(sampler, content, True, **terms), sampler)

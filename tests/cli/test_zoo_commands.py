@@ -119,8 +119,10 @@ def test_info_of_a_saved_model_has_what_was_measured_since(run, directory):
     results = path.with_name("results.json")
     write_results(results, "small", sha256_of(path), [MetricResult("mig", 0.25, "of a test", 100, 0)])
     assert [metric["value"] for metric in json.loads(run("info", "saved", "--json"))["metrics"]] == [0.25]
-    results.write_text(json.dumps({"sha256": "0" * 64, "metrics": []}))
-    assert json.loads(run("info", "saved", "--json"))["metrics"] == []
+    for content in {"sha256": "0" * 64, "metrics": []}, {"sha256": sha256_of(path), "metrics": [{}]}:
+        results.write_text(json.dumps(content))
+        assert json.loads(run("info", "saved", "--json"))["metrics"] == []
+        assert "active_dims" in run("info", "saved")
 
 
 def test_info_of_an_entry_without_facts_reads_its_file(run, directory, monkeypatch):

@@ -19,7 +19,7 @@ from idgan.networks import (
     VAEConfig,
 )
 from idgan.objectives import BetaVAEConfig, BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
-from idgan.recipes import apply_method, recipe_of
+from idgan.recipes import Stage, apply_method, recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import step_of
 from idgan.training.loop import gradients
@@ -90,6 +90,23 @@ def test_an_objective_without_the_optional_methods_trains_the_same(tmp_path, tin
         path = train(recipe, tmp_path / name, **tiny() | {"settings": settings | {"vae_stage.steps": 3}})
         weights.append(load_file(path))
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items() if "bank" not in name)
+
+
+def test_an_objective_without_lr_factor_leaves_the_schedule_of_an_optimizer_alone(tmp_path):
+    rates = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Halving:
+        def build(self, parameters):
+            optimizer = torch.optim.SGD(parameters, 1e-6)
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+            optimizer.register_step_pre_hook(lambda it, *_: rates.append(it.param_groups[0]["lr"]))
+            optimizer.register_step_post_hook(lambda *_: schedule.step())
+            return optimizer
+
+    recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=Stage(BareConfig(), {"vae": Halving()}, 3, 4))
+    train(recipe, tmp_path / "run", stage="vae", device="cpu", threads=1, progress=False)
+    assert rates == [1e-6, 0.5e-6, 0.25e-6]
 
 
 # ------------------------------------------------------------------ a batch in parts

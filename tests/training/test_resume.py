@@ -202,14 +202,16 @@ def test_in_a_cooldown_the_learning_rate_falls_linearly(tmp_path):
     @dataclasses.dataclass(frozen=True)
     class SGD:
         def build(self, parameters):
-            optimizer = torch.optim.SGD(parameters, 1e-6)
+            optimizer = torch.optim.SGD(parameters, 4e-6)
             optimizer.register_step_pre_hook(lambda it, *_: rates.append(it.param_groups[0]["lr"]))
             return optimizer
 
-    stage = Stage(BetaVAEConfig(), {"vae": SGD()}, steps=6, batch_size=4, cooldown_steps=4)
-    recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=stage)
-    train(recipe, tmp_path / "run", stage="vae", device="cpu", threads=1, progress=False)
-    assert rates == pytest.approx([1e-6, 1e-6, 1e-6, 0.75e-6, 0.5e-6, 0.25e-6])
+    for cooldown, expected in (4, [4, 4, 4, 3, 2, 1]), (9, [4, 4 * 5 / 6, 4 * 4 / 6, 2, 4 * 2 / 6, 4 / 6]):
+        stage = Stage(BetaVAEConfig(), {"vae": SGD()}, steps=6, batch_size=4, cooldown_steps=cooldown)
+        recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=stage)
+        train(recipe, tmp_path / f"{cooldown}", stage="vae", device="cpu", threads=1, progress=False)
+        assert rates == pytest.approx([rate * 1e-6 for rate in expected])
+        rates.clear()
 
 
 def test_stage_2_with_rmsprop_and_without_moving_average_continues_too(finished, tmp_path, tiny):
