@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 
@@ -429,7 +430,8 @@ def test_the_default_extractor_is_opened_before_the_first_training(command, tmp_
     assert not out.exists()
 
 
-def test_what_a_dry_run_prints(tmp_path):
+def test_what_a_dry_run_prints(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)  # or it tells of other programs
     words = ["table", "2", "--scale", "short", "--out", str(tmp_path), "--dry-run"]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
@@ -444,7 +446,7 @@ def test_what_a_dry_run_prints(tmp_path):
     assert re.fullmatch(
         r"measuring the speed of a training step \.\.\.\n"
         r"4 runs to train at scale short: about [\d.]+ (seconds|minutes|hours|days) on this cpu by its measured speed, "
-        r"without metrics\n(Other programs used .*\n)?",
+        r"without metrics\n",
         result.stderr,
     )
     assert not any(tmp_path.iterdir())

@@ -250,22 +250,25 @@ def idle_threads_option(command: Command) -> Command:
 
 
 def idle_cores() -> int | None:
-    """Number of cores that other programs do not use, at least 1. None if OMP_NUM_THREADS is set, or on Windows."""
-    if os.environ.get("OMP_NUM_THREADS") or not hasattr(os, "getloadavg"):
+    """Number of cores that other programs do not use, at least 1. None if OMP_NUM_THREADS is set, or it is unknown."""
+    load = _load()
+    if os.environ.get("OMP_NUM_THREADS") or load is None:
         return None
-    return max(1, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+    return max(1, round((os.cpu_count() or 1) - load))
+
+
+def _load() -> float | None:
+    """Mean number of cores in use in the last minute. None if it is unknown, as on Windows."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
 
 
 def busy_note(device: str) -> str:
     """What to say of a time that is measured on `device` next, if other programs use the CPU now. Else ""."""
-    if device != "cpu" or not hasattr(os, "getloadavg"):
-        return ""
-    try:
-        load = os.getloadavg()[0]
-    except OSError:  # unknown
-        return ""
     cores = os.cpu_count() or 1
-    busy = min(cores, round(load))
+    busy = min(cores, round(_load() or 0)) if device == "cpu" else 0
     return f"Other programs used {busy} of {cores} cores. Without them, it takes less time." if busy else ""
 
 

@@ -68,10 +68,10 @@ def publish(
             raise InvalidInputError(f"{error}; give another with --name") from error
         if Path(manifest).exists():
             zoo_manifest.Manifest.read(manifest)
-    check_target(repo, revision)
     if space:
         from idgan.demo import write_space
 
+        check_target(repo, revision)
         write_space(space, f"{repo}@{revision}" if revision else repo)
     terms: dict[str, Any] = {"description": description, "license": license}
     terms["data"] = DataSet(*data) if data else None

@@ -92,21 +92,33 @@ def test_an_objective_without_the_optional_methods_trains_the_same(tmp_path, tin
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items() if "bank" not in name)
 
 
-def test_an_objective_without_lr_factor_leaves_the_schedule_of_an_optimizer_alone(tmp_path):
+def rates_of_training(out, objective, steps, lr, *, gamma=1.0, **more):
+    """The learning rate of each step of a stage 1. Its SGD has a schedule of its own: a factor `gamma` a step."""
     rates = []
 
     @dataclasses.dataclass(frozen=True)
-    class Halving:
+    class SGD:
         def build(self, parameters):
-            optimizer = torch.optim.SGD(parameters, 1e-6)
-            schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+            optimizer = torch.optim.SGD(parameters, lr)
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma)
             optimizer.register_step_pre_hook(lambda it, *_: rates.append(it.param_groups[0]["lr"]))
             optimizer.register_step_post_hook(lambda *_: schedule.step())
             return optimizer
 
-    recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=Stage(BareConfig(), {"vae": Halving()}, 3, 4))
-    train(recipe, tmp_path / "run", stage="vae", device="cpu", threads=1, progress=False)
-    assert rates == [1e-6, 0.5e-6, 0.25e-6]
+    stage = Stage(objective, {"vae": SGD()}, steps=steps, batch_size=4, **more)
+    recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=stage)
+    train(recipe, out, stage="vae", device="cpu", threads=1, progress=False)
+    return rates
+
+
+def test_an_objective_without_lr_factor_leaves_the_schedule_of_an_optimizer_alone(tmp_path):
+    assert rates_of_training(tmp_path / "run", BareConfig(), 3, 1e-6, gamma=0.5) == [1e-6, 0.5e-6, 0.25e-6]
+
+
+def test_in_a_cooldown_the_learning_rate_falls_linearly(tmp_path):
+    for cooldown, expected in (4, [4, 4, 4, 3, 2, 1]), (9, [4, 4 * 5 / 6, 4 * 4 / 6, 2, 4 * 2 / 6, 4 / 6]):
+        rates = rates_of_training(tmp_path / f"{cooldown}", BetaVAEConfig(), 6, 4e-6, cooldown_steps=cooldown)
+        assert rates == pytest.approx([rate * 1e-6 for rate in expected])
 
 
 # ------------------------------------------------------------------ a batch in parts

@@ -196,24 +196,6 @@ def test_a_cooldown_may_be_added_before_it_begins_and_not_changed_later(tmp_path
     assert any(not torch.equal(constant[name], whole[name]) for name in whole)
 
 
-def test_in_a_cooldown_the_learning_rate_falls_linearly(tmp_path):
-    rates = []
-
-    @dataclasses.dataclass(frozen=True)
-    class SGD:
-        def build(self, parameters):
-            optimizer = torch.optim.SGD(parameters, 4e-6)
-            optimizer.register_step_pre_hook(lambda it, *_: rates.append(it.param_groups[0]["lr"]))
-            return optimizer
-
-    for cooldown, expected in (4, [4, 4, 4, 3, 2, 1]), (9, [4, 4 * 5 / 6, 4 * 4 / 6, 2, 4 * 2 / 6, 4 / 6]):
-        stage = Stage(BetaVAEConfig(), {"vae": SGD()}, steps=6, batch_size=4, cooldown_steps=cooldown)
-        recipe = dataclasses.replace(recipe_of("dsprites"), vae_stage=stage)
-        train(recipe, tmp_path / f"{cooldown}", stage="vae", device="cpu", threads=1, progress=False)
-        assert rates == pytest.approx([rate * 1e-6 for rate in expected])
-        rates.clear()
-
-
 def test_stage_2_with_rmsprop_and_without_moving_average_continues_too(finished, tmp_path, tiny):
     recipe = recipe_of("dsprites")
     recipe = dataclasses.replace(
