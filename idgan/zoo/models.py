@@ -152,7 +152,7 @@ def resolve(
     load_plugins()
     manifest, name = Manifest.load(), str(name)
     repo, at, pinned = name.partition("@")
-    place = local_path(name)
+    place = local_path(name, manifest)
     is_local = name in manifest.entries or place is not None or name.endswith(".safetensors")
     on_hub = not is_local and re.fullmatch(r"\w[^/]*/[^/]+", repo) is not None
     if revision is not None and (at or not on_hub):
@@ -177,13 +177,16 @@ def resolve(
     raise AssertionError
 
 
-def local_path(name: str | os.PathLike[str]) -> Path | None:
+def local_path(name: str | os.PathLike[str], manifest: Manifest | None = None) -> Path | None:
     """The file or directory that `name` means in `load`. None if `name` is a model in a manifest, or nothing is there.
 
     Names of models come first, so "dsprites" never means a directory of that name. "./dsprites" does.
+    `manifest` spares reading the manifest again.
     """
     place = os.path.expanduser(str(name))  # not a `Path`: of what is no path, os.path.exists says that it is not there
-    return Path(place) if os.path.exists(place) and str(name) not in Manifest.load().entries else None
+    if not os.path.exists(place) or str(name) in (manifest or Manifest.load()).entries:
+        return None
+    return Path(place)
 
 
 def _resolved(
