@@ -85,7 +85,7 @@ class Sampler(nn.Module):
         kl = self.bank.kl().mean(0)
         self.dim_kl: list[float] = kl.tolist()
         active = kl >= MIN_ACTIVE_KL
-        self.register_buffer("active", active if active.any() else ~active, persistent=False)
+        self.register_buffer("active", (active if active.any() else ~active).to(self.device), persistent=False)
         order = kl.argsort(descending=True, stable=True).tolist()
         self.active_dims: list[int] = [dim for dim in order if self.active[dim]]
         names = as_names(self.info.get("dims"), config.c_dim)
