@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
 
 from idgan.data import Dataset, content_key
 from idgan.errors import InvalidInputError, RunError, RunMismatchError
@@ -115,15 +116,14 @@ class Run:
                 self.objective = recipe.build_objective("vae", self.vae)
             self.generator, self.discriminator = recipe.build("generator"), recipe.build("discriminator")
         if vae is None and recipe.init_vae_from:
-            load_pretrained_vae(self.vae, recipe.init_vae_from)
-            self.settings["init_vae_from_sha256"] = state_dict_sha256(self.vae)
+            self._start_from("vae", self.vae, load_pretrained_vae, recipe.init_vae_from)
         if vae is not None:
             self.history["vae"] = load_pretrained_vae(self.vae, vae)
             self.settings = {key: value for key, value in self.settings.items() if not key.startswith(STAGE_1)}
             self.settings["vae_sha256"] = state_dict_sha256(self.vae)
         if recipe.init_generator_from:
-            load_pretrained_generator(self.generator, recipe.init_generator_from, recipe.seed)
-            self.settings["init_generator_from_sha256"] = state_dict_sha256(self.generator)
+            start = recipe.init_generator_from, recipe.seed
+            self._start_from("generator", self.generator, load_pretrained_generator, *start)
         self._claim_directory()
 
     @property
@@ -131,6 +131,19 @@ class Run:
         """What the finished run leaves: the checkpoint, or the directory if a checkpoint cannot hold the networks."""
         has_generator = not self.decodes or hasattr(self.vae, "as_generator")
         return self.out / CHECKPOINT_FILE if self.config.is_registered and has_generator else self.out
+
+    def _start_from(self, part: str, network: nn.Module, load: Callable[..., Any], *where: Any) -> None:
+        """Fill `network` by `load(network, *where)`, and add the hash of its weights to the settings.
+
+        A stage that has begun has its weights in its state. What was at `where` then may be another model now.
+        """
+        key = f"init_{part}_from_sha256"
+        begun = step_of(self.out / ("vae" if part == "vae" else "gan") / STATE_FILE) > 0
+        if begun and (stored := read_settings(self.out).get(key)):
+            self.settings[key] = stored
+            return
+        load(network, *where)
+        self.settings[key] = state_dict_sha256(network)
 
     def _claim_directory(self) -> None:
         """Write the settings into the directory. Every process checks before one of them writes."""

@@ -104,16 +104,24 @@ def test_stage_2_starts_from_the_generator_of_a_model_and_records_it(run, finish
 
 
 def test_a_run_is_held_to_the_generator_it_started_from(run, finished, tmp_path):
-    out = run("run", 1, init_generator_from=str(finished))
-    other = run("other", 4)
     path = tmp_path / "moved.safetensors"
     path.write_bytes((finished / "model.safetensors").read_bytes())
+    run("run", 1, init_generator_from=str(finished))
     with pytest.raises(RunMismatchError, match="init_generator_from: "):
         run("run", 2, init_generator_from=str(path))
-    out = run("second", 1, init_generator_from=str(path))
+
+
+def test_a_run_that_has_begun_goes_on_after_another_model_took_the_name_of_its_start(
+    run, finished, tmp_path, fingerprint
+):
+    path, other = tmp_path / "start.safetensors", run("other", 4)
+    path.write_bytes((finished / "model.safetensors").read_bytes())
+    whole = run("whole", 2, init_generator_from=str(path))
+    begun = run("begun", 1, init_generator_from=str(path))
     path.write_bytes((other / "model.safetensors").read_bytes())
-    with pytest.raises(RunMismatchError, match="init_generator_from_sha256: '[0-9a-f]{64}' stored, '[0-9a-f]{64}' now"):
-        run(out.name, 2, init_generator_from=str(path))
+    run("begun", 2, init_generator_from=str(path))
+    assert fingerprint(begun / "model.safetensors") == fingerprint(whole / "model.safetensors")
+    assert json.loads((begun / "recipe.json").read_text()) == json.loads((whole / "recipe.json").read_text())
 
 
 def test_a_run_with_the_old_name_of_the_setting_continues(run, finished):
