@@ -1,5 +1,7 @@
 """Widening: the wide network computes what the narrow one computes, and its copies of a channel become different."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -54,6 +56,19 @@ def test_the_parts_are_a_function_of_the_seed():
     first, again, other = (widened(narrow.state_dict(), wide, seeded_rng(seed)) for seed in (1, 1, 2))
     name = "layers.2.residual.1.weight"
     assert torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name])
+
+
+def test_a_block_that_loses_its_shortcut_keeps_its_own_weights():
+    config = ResNetGeneratorConfig(resolution=16, base_width=4, max_width=16, s_dim=6, c_dim=3)
+    narrow, wide = config.build(), replace(config, base_width=8).build()  # widths 16, 8, 4 and 16, 16, 8
+    before = wide.state_dict()
+    weights = widened(narrow.state_dict(), wide, seeded_rng(5))
+    assert all(torch.equal(weights[name], before[name]) for name in before if name.startswith("layers.2."))
+    wide.load_state_dict(weights)
+    code, x = torch.randn(2, 9, generator=seeded_rng(0)), torch.randn(2, 8, 8, 8, generator=seeded_rng(1))
+    assert torch.equal(wide.layers[:2](code), narrow.layers[:2](code))
+    after = wide.layers[4:](torch.cat([x, x], 1)), narrow.layers[4:](x)  # layers.2 and its upsampling left out
+    torch.testing.assert_close(*after, atol=5e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
