@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -147,11 +148,11 @@ def unlock_hot(
         decoder: size of the new columns, relative to a new linear layer.
     """
     head = posterior_layer(vae)
-    directions = unexplained_directions(features, codes, len(dims)).to(head.weight.device)
-    projections = features.double() @ directions
+    directions = unexplained_directions(features, codes, len(dims))
+    projections = torch.from_numpy(features.double().cpu().numpy() @ directions.numpy())
     means = list(dims)
-    head.weight[means] = (directions / projections.std(0)).T.to(head.weight.dtype)
-    head.bias[means] = (-projections.mean(0) / projections.std(0)).to(head.bias.dtype)
+    head.weight[means] = (directions / projections.std(0)).T.to(head.weight)
+    head.bias[means] = (-projections.mean(0) / projections.std(0)).to(head.bias)
     logvars = [head.out_features // 2 + d for d in dims]
     noise = _uniform((len(dims), head.in_features), head.in_features, rng)
     head.weight[logvars] = (LOGVAR_SCALE * noise).to(head.weight)
@@ -166,19 +167,21 @@ def unexplained_directions(features: Tensor, codes: Tensor, count: int) -> Tenso
     solutions p of S_E p = l (S_H - S_E + tr(S_E) / 2F I) p: unexplained variance relative to explained variance.
 
     Returns:
-        The directions in columns, (F, count), in float64. The entry of largest absolute value is positive.
+        The directions in columns, (F, count), in float64 on the CPU. The entry of largest absolute value is positive.
     """
-    features = features.double() - features.double().mean(0)
-    regressors = monomials(codes.double())
-    residuals = features - regressors @ torch.linalg.lstsq(regressors, features).solution
-    unexplained = residuals.T @ residuals / len(features)
-    whole = features.T @ features / len(features)
-    width = features.shape[1]
-    ridge = 0.5 * unexplained.trace() / width * torch.eye(width, dtype=torch.float64, device=features.device)
-    inverse = torch.linalg.inv(torch.linalg.cholesky(whole - unexplained + ridge))
-    directions = inverse.T @ torch.linalg.eigh(inverse @ unexplained @ inverse.T).eigenvectors[:, -count:].flip(1)
-    largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
-    return directions * largest.sign()  # eigh leaves the sign open
+    regressors = monomials(codes.double().cpu()).numpy()
+    centered = features.double().cpu().numpy()
+    centered = centered - centered.mean(0)
+    # Linear algebra of PyTorch does not give the same bits at every call on every CPU (seen with MKL on a Xeon).
+    explained, _ = np.linalg.qr(regressors)
+    residuals = centered - explained @ (explained.T @ centered)
+    unexplained = residuals.T @ residuals / len(centered)
+    whole = centered.T @ centered / len(centered)
+    ridge = 0.5 * np.trace(unexplained) / len(whole) * np.eye(len(whole))
+    inverse = np.linalg.inv(np.linalg.cholesky(whole - unexplained + ridge))
+    directions = inverse.T @ np.linalg.eigh(inverse @ unexplained @ inverse.T).eigenvectors[:, -count:][:, ::-1]
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(0, keepdims=True), 0)
+    return torch.from_numpy(directions * np.sign(largest))  # eigh leaves the sign open
 
 
 def monomials(z: Tensor, degree: int = 5) -> Tensor:
