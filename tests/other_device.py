@@ -11,8 +11,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 """Whether this PyTorch can define a device in Python."""
-MIXES = ("aten::_to_copy", "aten::copy_", "aten::index")
-"""Operators that take tensors of two devices. As on CUDA, indices may be on the CPU."""
+COPIES = ("aten::_to_copy", "aten::copy_")
+"""Operators that take tensors of two devices."""
+INDEXING = ("aten::index", "aten::index_put_")
+"""As on CUDA, the indices of a tensor may be on the CPU. They are the second argument."""
 
 _tensor = torch.tensor
 _registered: list[Any] = []
@@ -72,10 +74,11 @@ def run(operator, *args, **kwargs):
         RuntimeError: it has tensors of this device and of the CPU. Single numbers may be on the CPU, as on CUDA.
     """
     name = operator._schema.name
+    checked = (args[0], *args[2:]) if name in INDEXING else args
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
     there = any(isinstance(each, OtherTensor) for each in tensors)
-    on_cpu = any(not isinstance(each, OtherTensor) and each.ndim for each in tensors)
-    if there and on_cpu and not name.startswith(MIXES):
+    others = [each for each in tree_leaves((checked, kwargs)) if isinstance(each, torch.Tensor) and each.ndim]
+    if there and name not in COPIES and not all(isinstance(each, OtherTensor) for each in others):
         raise RuntimeError(f"{name}: expected all tensors on one device, but found other and cpu")
     if kwargs.get("device") is not None:
         there = torch.device(kwargs["device"]).type == "other"

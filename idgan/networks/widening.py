@@ -9,7 +9,7 @@ from idgan.errors import InvalidInputError
 
 __all__ = ["deepened", "widened"]
 
-SHORTCUT = "shortcut.weight"
+SHORTCUT = ".shortcut.weight"
 """End of the name of the convolution in a `ResBlock`'s shortcut."""
 SHARE = 0.25, 0.75
 """Range of the part of a weight that the first copy of a channel gets. Equal parts would keep the copies equal."""
@@ -23,9 +23,9 @@ def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Genera
     them splits each weight into random parts. The parts differ from copy to copy, so that training makes the copies
     different.
 
-    `max_width` can leave a block of the wide network with as many channels after it as before it, and so without the
-    convolution of its shortcut. No weights make it compute what the narrow block computes. It keeps its own weights,
-    and the networks then differ until training closes the gap.
+    A limit such as `max_width` can give a block of the wide network as many channels after it as before it. Its
+    shortcut then has no convolution, and no weights make the block compute what the narrow block computes. Such a
+    block keeps its own weights, and the networks compute different values.
 
     Args:
         weights: state of the narrow network.
@@ -37,7 +37,7 @@ def widened(weights: Mapping[str, Tensor], network: nn.Module, rng: torch.Genera
             should be widened is neither an `nn.Linear` nor an `nn.Conv2d` without groups.
     """
     state = network.state_dict()
-    lost = tuple(name.removesuffix(SHORTCUT) for name in weights.keys() - state.keys() if name.endswith(SHORTCUT))
+    lost = tuple(name.removesuffix(SHORTCUT) + "." for name in weights.keys() - state.keys() if name.endswith(SHORTCUT))
     result = {name: value.clone() for name, value in state.items() if name.startswith(lost)}
     weights = {name: value for name, value in weights.items() if not name.startswith(lost)}
     state = {name: value for name, value in state.items() if name not in result}

@@ -173,8 +173,7 @@ def unexplained_directions(features: Tensor, codes: Tensor, count: int) -> Tenso
     centered = features.double().cpu().numpy()
     centered = centered - centered.mean(0)
     # Linear algebra of PyTorch does not give the same bits at every call on every CPU (seen with MKL on a Xeon).
-    explained, _ = np.linalg.qr(regressors)
-    residuals = centered - explained @ (explained.T @ centered)
+    residuals = centered - regressors @ np.linalg.lstsq(regressors, centered, rcond=None)[0]
     unexplained = residuals.T @ residuals / len(centered)
     whole = centered.T @ centered / len(centered)
     ridge = 0.5 * np.trace(unexplained) / len(whole) * np.eye(len(whole))

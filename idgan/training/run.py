@@ -116,14 +116,14 @@ class Run:
                 self.objective = recipe.build_objective("vae", self.vae)
             self.generator, self.discriminator = recipe.build("generator"), recipe.build("discriminator")
         if vae is None and recipe.init_vae_from:
-            self._start_from("vae", self.vae, load_pretrained_vae, recipe.init_vae_from)
+            self._start_from("vae", "vae", self.vae, load_pretrained_vae, recipe.init_vae_from)
         if vae is not None:
             self.history["vae"] = load_pretrained_vae(self.vae, vae)
             self.settings = {key: value for key, value in self.settings.items() if not key.startswith(STAGE_1)}
             self.settings["vae_sha256"] = state_dict_sha256(self.vae)
         if recipe.init_generator_from:
             start = recipe.init_generator_from, recipe.seed
-            self._start_from("generator", self.generator, load_pretrained_generator, *start)
+            self._start_from("gan", "generator", self.generator, load_pretrained_generator, *start)
         self._claim_directory()
 
     @property
@@ -132,13 +132,14 @@ class Run:
         has_generator = not self.decodes or hasattr(self.vae, "as_generator")
         return self.out / CHECKPOINT_FILE if self.config.is_registered and has_generator else self.out
 
-    def _start_from(self, part: str, network: nn.Module, load: Callable[..., Any], *where: Any) -> None:
-        """Fill `network` by `load(network, *where)`, and add the hash of its weights to the settings.
+    def _start_from(self, stage: str, part: str, network: nn.Module, load: Callable[..., Any], *where: Any) -> None:
+        """Fill `network` by `load(network, *where)` for the start of `stage`. The hash of its weights is a setting.
 
-        A stage that has begun has its weights in its state. What was at `where` then may be another model now.
+        If the stage has begun, its state has the weights. Then nothing is loaded, because another model may be at
+        `where` by now, and the stored hash stays.
         """
         key = f"init_{part}_from_sha256"
-        begun = step_of(self.out / ("vae" if part == "vae" else "gan") / STATE_FILE) > 0
+        begun = step_of(self.out / stage / STATE_FILE) > 0
         if begun and (stored := read_settings(self.out).get(key)):
             self.settings[key] = stored
             return

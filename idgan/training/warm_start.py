@@ -14,8 +14,8 @@ def load_pretrained_generator(generator: nn.Module, where: str, seed: int = 0) -
     """Fill `generator` with the weights of the generator of the model `where`, which is anything `idgan.load` takes.
 
     `generator` may have 2, 4, 8, ... times as many channels. It then starts with `widened` weights, and draws the same
-    images unless `max_width` limits it. `seed` draws the random parts of `widened`. A generator for larger images
-    starts with `deepened` weights.
+    images, unless a block has lost the convolution of its shortcut. `seed` draws the random parts of `widened`. A
+    generator for larger images starts with `deepened` weights.
 
     Raises:
         InvalidInputError: that generator has other inputs or outputs, other layers, or more channels.

@@ -139,6 +139,14 @@ def test_directions_do_not_depend_on_an_eigenvectors_sign_and_come_in_order():
     assert (directions.gather(0, directions.abs().argmax(0, keepdim=True)) > 0).all()
 
 
+def test_a_dimension_without_information_explains_nothing():
+    codes, features = torch.randn(2_000, 2), torch.randn(2_000, 5)
+    features[:, 0] += codes[:, 0] * codes[:, 1]
+    with_dead = torch.cat([codes, torch.zeros(2_000, 1)], 1)
+    ours, theirs = (alignment.unexplained_directions(features, each, 2) for each in (with_dead, codes))
+    torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+
+
 def test_monomials_are_all_products_up_to_the_degree():
     z = torch.randn(1_000, 3, dtype=torch.float64)
     products = alignment.monomials(z, 5)

@@ -106,7 +106,8 @@ def test_a_run_from_a_narrower_generator_draws_its_images_and_continues_to_the_s
     for steps in (1, 2):
         parts = run("parts", 4, steps, init_generator_from=str(narrow))
     whole = run("whole", 4, 2, init_generator_from=str(narrow))
-    assert fingerprint(parts / "model.safetensors") == fingerprint(whole / "model.safetensors")
+    ours, theirs = (load_file(out / "model.safetensors") for out in (parts, whole))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
     still = {"gan_stage__optimizers__generator__lr": 1e-12, "gan_stage__ema_decay": 0.0}
     wide = run("still", 4, 1, init_generator_from=str(narrow), **still)
     code = torch.randn(3, 276, generator=torch.Generator().manual_seed(0))

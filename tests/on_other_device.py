@@ -1,0 +1,110 @@
+"""Everything that computes on a GPU computes on a device that is not the CPU, see `other_device`.
+
+`test_other_device.py` runs this file in a process of its own. PyTorch must know a device before the first gradient.
+"""
+
+import copy
+
+import other_device
+import pytest
+import torch
+
+import idgan
+from idgan.data import open_dataset
+from idgan.evaluation.measure import METRICS, measure
+from idgan.figures import sample_sheet
+from idgan.recipes import METHODS, apply_method, override, recipe_of
+from idgan.sampler import Sampler
+from idgan.study.scales import GILBO, ThinnedDataset
+from idgan.training import train
+
+
+@pytest.fixture(autouse=True)
+def _other(monkeypatch):
+    other_device.register()
+    monkeypatch.setattr(torch, "tensor", other_device.tensor)
+
+
+@pytest.fixture(scope="module")
+def here():
+    return idgan.load("noisy-dsprites", device="cpu")
+
+
+@pytest.fixture(params=["moved", "made"])
+def there(request, here):
+    """A model that was moved to the device, and one of networks that were there before."""
+    if request.param == "moved":
+        return copy.deepcopy(here).to("other")
+    vae, generator = (copy.deepcopy(network).to("other") for network in (here.vae, here.generator))
+    return Sampler(here.config, vae, generator, here.bank, here.info)
+
+
+def test_the_device_refuses_tensors_of_the_cpu():
+    x = torch.ones(2, 3)
+    y = x.to("other")
+    assert y.device.type == "other" and torch.equal((y + 1).cpu(), x + 1)
+    first = torch.zeros(1, dtype=torch.int64)
+    assert torch.equal(y[first].cpu(), x[:1]) and torch.equal((y * torch.tensor(2.0)).cpu(), 2 * x)
+    mixed = (
+        lambda: y + x,
+        lambda: x[first.to("other")],
+        lambda: y.index_select(0, first),
+        lambda: torch.where(y > 0, x, y),
+    )
+    for compute in mixed:
+        with pytest.raises(RuntimeError, match="expected all tensors on one device"):
+            compute()
+
+
+def test_a_model_gives_the_same_on_every_device(here, there):
+    x = here.sample(n=2, seed=0)
+    calls = {
+        "sample": lambda g: g.sample(n=2, seed=0),
+        "complete": lambda g: g.complete(g.codes(2, seed=0)[0])[0],
+        "encode": lambda g: g.encode(x),
+        "reconstruct": lambda g: g.reconstruct(x),
+        "edit": lambda g: g.edit(x, {"position_x": 1.0}),
+        "traverse": lambda g: g.traverse(seed=0, steps=3),
+        "invert": lambda g: g.invert(x, steps=2)[0],
+    }
+    for name, call in calls.items():
+        ours, theirs = call(there), call(here)
+        assert ours.device.type == "other", name
+        torch.testing.assert_close(ours.cpu(), theirs, atol=1e-4, rtol=1e-3, msg=name)
+    c, s = there.codes(2, seed=0)
+    assert sample_sheet(there, c, s).size == sample_sheet(here, c.cpu(), s.cpu()).size
+    assert there.tuned(x, c, s, steps=1).sample(c, s).device.type == "other"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(method, tmp_path, packages_of):
+    packages_of(method)
+    recipe = apply_method(recipe_of("noisy-dsprites"), method)
+    settings, small = {"bank_size": 16}, {"batch_size": 4, "select_every": 0, "precision": "fp32"}
+    for stage in recipe.stages:
+        settings |= {f"{stage}_stage.{name}": value for name, value in small.items()}
+    for steps in (1, 2):
+        lengths = {f"{stage}_stage.steps": 2 if stage == "vae" else steps for stage in recipe.stages}
+        short = override(recipe, settings | lengths)
+        train(short, tmp_path, device="other", threads=1, progress=False, measure=False)
+    assert idgan.load(tmp_path, device="cpu").sample(n=1, seed=0).isfinite().all()
+
+
+@pytest.mark.slow
+def test_every_metric_gives_the_same(here):
+    dataset = ThinnedDataset(open_dataset("noisy-dsprites"))
+    options = {
+        "samples": 32,
+        "extractor": "dsprites-convnet",
+        "gilbo_options": GILBO["tiny"],
+        "priors": ("aggregated", "normal"),
+        "progress": False,
+    }
+    names = [name for name, metric in METRICS.items() if not name.startswith(("dci", "sap", "beta-vae"))]
+    ours, theirs = (
+        list(measure(sampler, dataset, names, **options)) for sampler in (copy.deepcopy(here).to("other"), here)
+    )
+    assert len(ours) >= len(names)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.protocol == other.protocol and one.value == pytest.approx(other.value, rel=1e-3, abs=1e-3), one.name
