@@ -1,6 +1,7 @@
 """The reports of a stage during training: progress, `log.jsonl`, pictures, and TensorBoard if installed."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -69,6 +70,8 @@ class Report:
     def step(self, step: int, logged: Mapping[str, Tensor], *, record: bool) -> dict[str, float]:
         """Note that `step` is done. With `record`, write the scalars `logged`, averaged over the processes.
 
+        A picture that cannot be drawn or written is left out, with a warning. The GPU may have no memory left for it.
+
         Returns:
             The averaged scalars as numbers. Empty without `record`.
         """
@@ -77,7 +80,11 @@ class Report:
         if record:
             self.record({"step": step, **losses})
         if self.leader and self.draw and step % self.picture_interval == 0:
-            save_png(self.draw(), self.directory / "samples" / f"step_{step:08d}.png")
+            try:
+                save_png(self.draw(), self.directory / "samples" / f"step_{step:08d}.png")
+            except Exception as error:  # hours of training are worth more than a picture
+                reason = f"{type(error).__name__}: {error}"
+                warnings.warn(f"no picture of step {step:,} was made ({reason:.300}); training goes on", stacklevel=2)
         return losses
 
     def record(self, values: Mapping[str, Any]) -> None:

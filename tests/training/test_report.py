@@ -76,6 +76,15 @@ def test_pictures_appear_at_their_steps(tmp_path):
     assert [Image.open(path).getpixel((0, 0)) for path in pictures] == [(1, 0, 0), (2, 0, 0)]
 
 
+def test_a_picture_that_cannot_be_made_does_not_end_the_training(tmp_path):
+    def draw():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.warns(UserWarning, match="no picture of step 2 was made .OutOfMemoryError: CUDA out of memory"):
+        run(tmp_path, 3, draw=draw, picture_interval=2)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").open()] == [1, 2, 3]
+
+
 def test_a_process_that_does_not_lead_writes_nothing(tmp_path):
     run(tmp_path, 3, leader=False, draw=lambda: pytest.fail("drawn"), picture_interval=1)
     assert list(tmp_path.iterdir()) == []
