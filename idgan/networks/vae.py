@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgan.errors import check_integer
@@ -71,13 +72,15 @@ class VAE(nn.Module):
         """Codes (N, c_dim) -> images (N, C, 64, 64) in [0, 1], the mean of p(x|c)."""
         return torch.sigmoid(self.decode_logits(c))
 
-    def as_generator(self) -> ConvGenerator:
-        """A copy of the decoder as a `ConvGenerator` with `s_dim` 0. It draws the images of `decode`, in [-1, 1].
+    def as_generator(self, s_dim: int = 0) -> ConvGenerator:
+        """A copy of the decoder as a `ConvGenerator`. It draws the images of `decode`, in [-1, 1], and ignores s.
 
         2 sigmoid(l) - 1 = tanh(l / 2), so only the weights of the last layer are halved.
         """
-        generator = ConvGeneratorConfig(self.config.c_dim, 0, self.config.image_channels).build()
-        generator.layers.load_state_dict(self.decoder.state_dict())
+        generator = ConvGeneratorConfig(self.config.c_dim, s_dim, self.config.image_channels).build()
+        weights = self.decoder.state_dict()
+        weights["0.weight"] = F.pad(weights["0.weight"], (s_dim, 0))  # a code is cat([s, c])
+        generator.layers.load_state_dict(weights)
         with torch.no_grad():
             for parameter in generator.layers[-2].parameters():
                 parameter.div_(2)

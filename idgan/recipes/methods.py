@@ -110,7 +110,7 @@ def projected(recipe: Recipe) -> Recipe:
     )
     if on_sprites:
         stage = replace(stage, batch_size=min(32, stage.batch_size))
-        if recipe.generator_init == "torch" and recipe.generator == decoder_config(recipe.vae):
+        if recipe.generator_init == "torch" and recipe.generator == decoder_config(recipe.vae, recipe.generator.s_dim):
             recipe = replace(recipe, generator_init="decoder")
     return replace(recipe, gan_stage=stage, discriminator=discriminator)
 

@@ -145,7 +145,7 @@ class Recipe:
             or draw smaller images, see `idgan.networks.widening`. "" uses `generator_init`.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
             whose first images have texture. "decoder" starts stage 2 with the decoder of the VAE, for a generator of
-            its shape.
+            its shape. A generator with s then ignores it at first.
 
     Raises:
         InvalidInputError: there is no stage, a value is out of range, a network config lacks an attribute, or
@@ -186,7 +186,7 @@ class Recipe:
                     f"{part} must have the attributes {', '.join(names)}; {kind} has no {', '.join(missing)}"
                 )
         if self.generator_init == "decoder" and not (
-            type(self.vae) is VAEConfig and self.generator == decoder_config(self.vae)
+            type(self.vae) is VAEConfig and self.generator == decoder_config(self.vae, self.generator.s_dim)
         ):
             raise InvalidInputError(
                 f"generator_init 'decoder' needs a generator of the shape of the decoder; "
@@ -221,6 +221,6 @@ class Recipe:
         return objective
 
 
-def decoder_config(vae: VAEConfig) -> ConvGeneratorConfig:
-    """Config of a generator of the shape of the VAE's decoder."""
-    return ConvGeneratorConfig(vae.c_dim, 0, vae.image_channels)
+def decoder_config(vae: VAEConfig, s_dim: int = 0) -> ConvGeneratorConfig:
+    """Config of a generator of the shape of the VAE's decoder. It may have a nuisance s as well."""
+    return ConvGeneratorConfig(vae.c_dim, s_dim, vae.image_channels)

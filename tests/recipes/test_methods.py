@@ -70,7 +70,7 @@ def test_a_projected_generator_of_sprites_starts_from_the_decoder_if_it_can():
         "scream-dsprites": "he",
     }
     with_s = override(recipe_of("dsprites"), {"generator.s_dim": 4})
-    assert apply_method(with_s, "projected").generator_init == "torch"
+    assert apply_method(with_s, "projected").generator_init == "decoder"
 
 
 @each

@@ -128,9 +128,9 @@ def test_settings_add_up():
 @pytest.mark.parametrize("order", [1, -1])
 def test_settings_that_only_fit_together_can_be_given_in_any_order(order):
     recipe = override(recipe_of("dsprites"), {"generator_init": "decoder"})
-    settings = [("generator.s_dim", "4"), ("generator_init", "he")][::order]
+    settings = [("generator.image_channels", "3"), ("generator_init", "he")][::order]
     changed = override(recipe, dict(settings))
-    assert (changed.generator.s_dim, changed.generator_init) == (4, "he")
+    assert (changed.generator.image_channels, changed.generator_init) == (3, "he")
     with pytest.raises(InvalidInputError, match="'decoder' needs a generator of the shape of the decoder"):
         override(recipe, dict(settings[:1] if order == 1 else settings[1:]))
 
@@ -321,8 +321,10 @@ def test_an_unknown_generator_init_is_refused():
 
 
 def test_only_a_generator_of_its_shape_can_start_as_the_decoder():
-    assert override(recipe_of("dsprites"), {"generator_init": "decoder"}).generator_init == "decoder"
-    for name, settings in ("dsprites", {"generator.s_dim": 2}), ("celeba-64", {}):
+    for s_dim in (0, 2):
+        recipe = override(recipe_of("dsprites"), {"generator_init": "decoder", "generator.s_dim": s_dim})
+        assert (recipe.generator_init, recipe.generator.s_dim) == ("decoder", s_dim)
+    for name, settings in ("dsprites", {"vae.c_dim": 5, "generator.c_dim": 6}), ("celeba-64", {}):
         with pytest.raises(InvalidInputError, match="needs a generator of the shape of the decoder; recipe"):
             override(recipe_of(name), settings | {"generator_init": "decoder"})
 

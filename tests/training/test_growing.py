@@ -97,10 +97,12 @@ def test_the_method_derives_from_any_recipe(tmp_path, bands_recipe, tiny):
     assert train(bands_recipe, tmp_path / "run", **tiny() | {"settings": settings, "method": "growing-vae"}).exists()
 
 
-def test_stage_2_can_begin_with_the_decoder(tmp_path, tiny):
+@pytest.mark.parametrize("s_dim", [0, 3])
+def test_stage_2_can_begin_with_the_decoder(tmp_path, tiny, s_dim):
     """Its images are the decoder's as long as nothing moves it."""
     settings = {
         "generator_init": "decoder",
+        "generator__s_dim": s_dim,
         "gan_stage__optimizers__generator__lr": 1e-30,
         "gan_stage__steps": 1,
         "vae_stage__steps": 2,
