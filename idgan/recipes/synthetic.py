@@ -69,8 +69,10 @@ def textured(recipe: Recipe, steps: int) -> Recipe:
 
 @register_recipe("color-dsprites")
 def color_dsprites() -> Recipe:
-    """Color-dSprites."""
-    return in_color("color-dsprites", growing_stage(7_000))
+    """Color-dSprites. The cooldown makes the surfaces of the sprites even."""
+    recipe = in_color("color-dsprites", growing_stage(7_000))
+    assert recipe.gan_stage
+    return replace(recipe, gan_stage=replace(recipe.gan_stage, steps=15_000, cooldown_steps=3_000))
 
 
 @register_recipe("noisy-dsprites")
