@@ -6,6 +6,7 @@ It finds code that works on a CPU and fails on a GPU, on machines without a GPU.
 from typing import Any
 
 import torch
+from torch import library
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -63,7 +64,7 @@ def register() -> None:
     """Make the device known to PyTorch. It stays known until the process ends."""
     if not _registered:
         backend_registration._setup_privateuseone_for_python_backend("other", Backend())
-        _registered.append(torch.library.Library("_", "IMPL"))
+        _registered.append(library.Library("_", "IMPL"))
         _registered[0].fallback(run, "PrivateUse1")
 
 

@@ -148,8 +148,9 @@ def unlock_hot(
         decoder: size of the new columns, relative to a new linear layer.
     """
     head = posterior_layer(vae)
+    features = features.double().cpu()
     directions = unexplained_directions(features, codes, len(dims))
-    projections = torch.from_numpy(features.double().cpu().numpy() @ directions.numpy())
+    projections = torch.from_numpy(features.numpy() @ directions.numpy())
     means = list(dims)
     head.weight[means] = (directions / projections.std(0)).T.to(head.weight)
     head.bias[means] = (-projections.mean(0) / projections.std(0)).to(head.bias)

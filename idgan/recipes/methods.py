@@ -37,7 +37,7 @@ from idgan.objectives import (
     VAEGANConfig,
     growing_phases,
 )
-from idgan.recipes.recipe import Adam, Recipe, Stage, decoder_config
+from idgan.recipes.recipe import Adam, Recipe, Stage, decoder_config, has_decoder_shape
 from idgan.recipes.settings import describe
 from idgan.registry import Registry
 
@@ -110,7 +110,7 @@ def projected(recipe: Recipe) -> Recipe:
     )
     if on_sprites:
         stage = replace(stage, batch_size=min(32, stage.batch_size))
-        if recipe.generator_init == "torch" and recipe.generator == decoder_config(recipe.vae, recipe.generator.s_dim):
+        if recipe.generator_init == "torch" and has_decoder_shape(recipe.generator, recipe.vae):
             recipe = replace(recipe, generator_init="decoder")
     return replace(recipe, gan_stage=stage, discriminator=discriminator)
 

@@ -14,7 +14,7 @@ from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConf
 from idgan.objectives import Objective
 from idgan.rng import MAX_SEED
 
-__all__ = ["INITS", "PRECISIONS", "Adam", "RMSprop", "Recipe", "Stage", "decoder_config"]
+__all__ = ["INITS", "PRECISIONS", "Adam", "RMSprop", "Recipe", "Stage", "decoder_config", "has_decoder_shape"]
 
 INITS = ("torch", "he", "decoder")
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -185,9 +185,7 @@ class Recipe:
                 raise InvalidInputError(
                     f"{part} must have the attributes {', '.join(names)}; {kind} has no {', '.join(missing)}"
                 )
-        if self.generator_init == "decoder" and not (
-            type(self.vae) is VAEConfig and self.generator == decoder_config(self.vae, self.generator.s_dim)
-        ):
+        if self.generator_init == "decoder" and not has_decoder_shape(self.generator, self.vae):
             raise InvalidInputError(
                 f"generator_init 'decoder' needs a generator of the shape of the decoder; "
                 f"recipe {self.name} has {self.generator!r:.200}; choose generator_init torch or he"
@@ -221,6 +219,11 @@ class Recipe:
         return objective
 
 
-def decoder_config(vae: VAEConfig, s_dim: int = 0) -> ConvGeneratorConfig:
-    """Config of a generator of the shape of the VAE's decoder. It may have a nuisance s as well."""
-    return ConvGeneratorConfig(vae.c_dim, s_dim, vae.image_channels)
+def decoder_config(vae: VAEConfig) -> ConvGeneratorConfig:
+    """Config of a generator of the shape of the VAE's decoder."""
+    return ConvGeneratorConfig(vae.c_dim, 0, vae.image_channels)
+
+
+def has_decoder_shape(generator: Any, vae: Any) -> bool:
+    """Whether a generator of this config can start with the decoder of the VAE. It may have a nuisance s as well."""
+    return type(vae) is VAEConfig and generator == dataclasses.replace(decoder_config(vae), s_dim=generator.s_dim)

@@ -6,7 +6,7 @@ import torch
 
 from idgan.data import open_dataset
 from idgan.errors import InvalidInputError
-from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig
+from idgan.networks import ConvGeneratorConfig, ModelConfig, ProjectionDiscriminatorConfig, VAEConfig
 from idgan.objectives import BetaVAEConfig, BottleneckGANConfig, CapacityVAEConfig, ConditionalGANConfig
 from idgan.recipes import METHODS, RECIPES, Adam, apply_method, describe, method_of, override, recipe_of
 
@@ -71,6 +71,8 @@ def test_a_projected_generator_of_sprites_starts_from_the_decoder_if_it_can():
     }
     with_s = override(recipe_of("dsprites"), {"generator.s_dim": 4})
     assert apply_method(with_s, "projected").generator_init == "decoder"
+    own = dataclasses.make_dataclass("OwnVAEConfig", [], bases=(VAEConfig,), frozen=True)(c_dim=10)
+    assert apply_method(dataclasses.replace(with_s, vae=own), "projected").generator_init == "torch"
 
 
 @each
