@@ -188,6 +188,18 @@ def test_gilbo_of_another_rule_is_not_tabulated(module):
         assert not module.is_measurement_of(result, "gilbo", gilbo_options=other, **options)
 
 
+def test_fvm_with_the_variance_of_other_points_is_not_tabulated(module):
+    request = {"metric": "fvm", "seed": 0, "data": "dsprites", "idgan": "0"}
+    options = {"samples": 50, "extractor": "dsprites-convnet", "gilbo_options": {}}
+
+    def tabulated(asked, **of_result):
+        result = MetricResult("fvm", 1.0, "", 50, 0, details={"request": request | of_result})
+        return module.is_measurement_of(result, "fvm", variance_points=asked, **options)
+
+    assert tabulated(None) and tabulated(60) and tabulated(60, variance_points=60)
+    assert not tabulated(None, variance_points=60) and not tabulated(50, variance_points=60)
+
+
 # ------------------------------------------------------------------ runs that are found again
 
 

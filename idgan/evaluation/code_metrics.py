@@ -25,7 +25,7 @@ __all__ = ["FreshEncoder", "check_gilbo_options"]
 @register_metric("fvm", needs_factors=True, default=True, part="encoder")
 def fvm(subject: Subject) -> MetricResult:
     """FactorVAE metric by the paper's protocol"""
-    return subject.on_grid(metrics.factor_vae_metric, protocol="paper")
+    return subject.on_grid(metrics.factor_vae_metric, protocol="paper", variance_points=subject.variance_points)
 
 
 @register_metric("fvm-dlib", needs_factors=True, default=True, part="encoder")

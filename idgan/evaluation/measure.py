@@ -42,6 +42,7 @@ def measure(
     priors: str | Sequence[str] = ("aggregated",),
     extractor: str | FeatureExtractor | None = None,
     gilbo_options: Mapping[str, Any] | None = None,
+    variance_points: int | None = None,
     progress: bool = True,
     previous_results: Sequence[MetricResult] = (),
     accept_more_samples: bool = False,
@@ -64,6 +65,8 @@ def measure(
         extractor: features of fid and kid: a name in `EXTRACTORS`, or a `FeatureExtractor`. None takes
             dsprites-convnet for dSprites and its variants, and inception-v3 for other data.
         gilbo_options: options of `idgan.metrics.gilbo`, such as {"samples": 2000, "patience": 2}.
+        variance_points: random points behind the global variance of fvm. None takes the whole grid, as in the paper,
+            which takes minutes on a CPU.
         progress: show progress on stderr, see `idgan.progress`.
         previous_results: results of the same sampler. One that matches a request is yielded and not measured again.
         accept_more_samples: a previous result also matches if it has more samples, another seed or another version.
@@ -77,6 +80,9 @@ def measure(
     check_integer(2, MAX_IMAGES, samples=samples)
     check_integer(1, MAX_REPEATS, repeats=repeats)
     check_integer(0, MAX_SEED - repeats + 1, seed=seed)
+    if variance_points is not None:
+        check_integer(2, variance_points=variance_points)
+        variance_points = int(variance_points)
     seed, samples, repeats = int(seed), int(samples), int(repeats)
     if dataset is not None:
         check_dataset(dataset)
@@ -99,6 +105,7 @@ def measure(
             samples=samples,
             extractor=features,
             gilbo_options=gilbo_options,
+            variance_points=variance_points,
         )
         for prior in checked_priors
     }
@@ -183,6 +190,8 @@ def describe_request(metric: Metric, subject: Subject) -> dict[str, Any]:
     if metric.name == "gilbo":
         for option, value in subject.gilbo_options.items():  # tuples become lists, as in a file
             request[option] = list(value) if isinstance(value, tuple) else value
+    if metric.name == "fvm" and subject.variance_points is not None:
+        request["variance_points"] = subject.variance_points
     return request | {"idgan": __version__}
 
 
@@ -191,7 +200,7 @@ def matches_request(result: MetricResult, request: Mapping[str, Any], accept_mor
 
     Requests of older versions have no content hash, and state the size of data that was not read. The hash of such a
     result is taken from the statistics of its real images. It is not needed for metrics of factors on images that this
-    package renders.
+    package renders. An FVM with the variance of the whole grid is what a request with fewer points asks for.
 
     Args:
         accept_more_samples: a result of more samples, another seed or another version matches too.
@@ -203,6 +212,8 @@ def matches_request(result: MetricResult, request: Mapping[str, Any], accept_mor
         metric = request["metric"]
         rendered = stored.get("data") in RENDERED and metric in METRICS and METRICS[metric].needs_factors
         stored["content"] = request["content"] if rendered else result.details.get("real", {}).get("content")
+    if "variance_points" in request:
+        stored.setdefault("variance_points", request["variance_points"])
     if accept_more_samples and stored.get("samples", 0) >= request.get("samples", 0):
         stored |= {part: request[part] for part in ("seed", "samples", "idgan") if part in request}
     return stored == request

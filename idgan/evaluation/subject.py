@@ -43,6 +43,7 @@ class Subject:
         samples: number of images behind a distance between sets of images.
         extractor: the feature network, on the sampler's device. None if no metric needs it.
         gilbo_options: options of `idgan.metrics.gilbo`.
+        variance_points: random points behind the global variance of fvm. None takes the whole grid.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Subject:
         samples: int = DEFAULT_SAMPLES,
         extractor: FeatureExtractor | None = None,
         gilbo_options: Mapping[str, Any] | None = None,
+        variance_points: int | None = None,
     ) -> None:
         self.sampler = sampler
         self.dataset: Dataset = dataset  # type: ignore[assignment]  # a metric that reads no data does not look at it
@@ -65,6 +67,7 @@ class Subject:
         self.samples = samples
         self.extractor = extractor
         self.gilbo_options = dict(gilbo_options or {})
+        self.variance_points = variance_points
 
     @cached_property
     def content(self) -> str:

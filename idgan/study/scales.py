@@ -18,6 +18,7 @@ __all__ = [
     "SYNTHETIC",
     "TINY",
     "TWO_STAGE",
+    "VARIANCE_POINTS",
     "ThinnedDataset",
 ]
 
@@ -75,6 +76,10 @@ GILBO: dict[str, dict[str, Any]] = {
     "tiny": {"samples": 32, "check_every": 1, "patience": 1, "learning_rates": [1e-3]},
 }
 """Scale -> options of GILBO that differ from those of `idgan evaluate`."""
+
+
+VARIANCE_POINTS = {"full": None, "short": 65_536, "tiny": None}
+"""Scale -> random points behind the global variance of FVM. None takes the whole grid."""
 
 
 class ThinnedDataset(Dataset):

@@ -25,6 +25,7 @@ from idgan.study.scales import (
     SYNTHETIC,
     TINY,
     TWO_STAGE,
+    VARIANCE_POINTS,
     ThinnedDataset,
 )
 from idgan.study.table import Cell, markdown_table
@@ -163,6 +164,7 @@ class Study:
             "samples": SAMPLES[self.scale],
             "extractor": extractor,
             "gilbo_options": GILBO[self.scale],
+            "variance_points": VARIANCE_POINTS[self.scale],
         }
         if not self.train:
             self.needed.add(name)
@@ -226,7 +228,13 @@ def check_run(directory: Path, recipe: Recipe, encoder: Path | None = None) -> N
 
 
 def is_measurement_of(
-    result: MetricResult, metric: str, *, samples: int, extractor: str, gilbo_options: Mapping[str, Any]
+    result: MetricResult,
+    metric: str,
+    *,
+    samples: int,
+    extractor: str,
+    gilbo_options: Mapping[str, Any],
+    variance_points: int | None = None,
 ) -> bool:
     """Whether `result` is of `metric` with these options. The size of the data set and the version are ignored."""
     request = result.details.get("request", {})
@@ -236,6 +244,8 @@ def is_measurement_of(
     if metric == "gilbo":
         wanted |= gilbo_options
     ignored = ("data", "data_size", "content", "extractor", "idgan")
+    if metric == "fvm" and "variance_points" in request:  # otherwise it is of the whole grid
+        wanted["variance_points"] = variance_points
     found = {part: value for part, value in request.items() if part not in ignored}
     features = extractor if extractor.startswith("torchvision") else extractor.partition(":")[0]
     return found == wanted and (not METRICS[metric].on_features or request["extractor"].split()[0] == features)

@@ -35,6 +35,7 @@ def evaluate(
     seed: int = 0,
     repeats: int = 1,
     gilbo_options: Mapping[str, Any] | None = None,
+    variance_points: int | None = None,
     out: PathLike | None = None,
     device: str | torch.device = "auto",
     progress: bool = True,
@@ -53,6 +54,7 @@ def evaluate(
         seed: seed of all random numbers.
         repeats: number of seeds, from `seed` on, over which metrics of factors (FVM, MIG, ...) are averaged.
         gilbo_options: options of `idgan.metrics.gilbo`.
+        variance_points: random points behind the global variance of fvm. None takes the whole grid, as in the paper.
         out: a JSON file that keeps the results. It is written after each metric. Results that it already holds are not
             measured again.
         device: "auto" (CUDA if available) or a PyTorch device. A `Sampler` stays on its own device.
@@ -78,6 +80,7 @@ def evaluate(
             seed=seed,
             repeats=repeats,
             gilbo_options=gilbo_options,
+            variance_points=variance_points,
             out=out,
             device=device,
             progress=progress,

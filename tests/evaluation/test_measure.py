@@ -110,6 +110,20 @@ def test_what_is_known_is_not_measured_again(perfect, bands, evaluate):
         assert evaluate(perfect, bands, ["alignment"], previous_results=(known,), **(options | other))[0] is not known
 
 
+def test_the_variance_of_fvm_can_be_of_fewer_points_and_the_whole_grid_answers_for_it(perfect, bands, evaluate):
+    (whole,) = evaluate(perfect, bands, ["fvm"], progress=False)
+    (few,) = evaluate(perfect, bands, ["fvm"], variance_points=30, progress=False)
+    assert "variance over the whole grid" in whole.protocol and "variance over 30 points" in few.protocol
+
+    def taken(known, **options):
+        return evaluate(perfect, bands, ["fvm"], previous_results=(known,), progress=False, **options)[0] is known
+
+    assert taken(whole, variance_points=30) and taken(few, variance_points=30)
+    assert not taken(few) and not taken(few, variance_points=40)
+    with pytest.raises(InvalidInputError, match="variance_points must be an integer of 2 or more, got 1"):
+        evaluate(perfect, bands, ["mig"], variance_points=1)
+
+
 def test_data_sets_of_one_name_and_size_are_told_apart(perfect, bands, evaluate):
     class Faded(type(bands)):
         def images(self, indices, rng=None):
