@@ -1,16 +1,17 @@
 """How well a model of dSprites or of a variant draws the sprites of its data set.
 
-    python benchmarks/sprites.py dsprites [--images 1000] [--seed 0]
+    python benchmarks/sprites.py dsprites [--images 1000] [--inverted 200] [--seed 0]
 
 It prints, for the generator and for the decoder:
 
 - told shape: share of images drawn from the aggregated posterior in which dsprites-convnet gives one of the three
   shapes a probability of at least 0.9. Renders of the set are the reference.
-- PSNR in dB: mean over renders and their reconstructions, without inversion. On Color-dSprites, it depends most on the
-  color.
+- PSNR in dB: mean over renders and their reconstructions. On Color-dSprites, it depends most on the color.
 - IoU: mean intersection over union of a render and its edit by 1.5 along a position, both cut at 0.5 (in color, at half
   of the brightest value) and centered on their centroids. The edit goes toward the center of the image. 1 means that
   the edit keeps the sprite.
+
+Inversion finds s and the inactive dimensions of c for PSNR and IoU. It takes about a second for each image.
 
 On Noisy- and Scream-dSprites, it prints the told shape only: no cut finds the sprite, and no code holds the background.
 """
@@ -88,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="dsprites")
     parser.add_argument("--images", type=int, default=1_000)
+    parser.add_argument("--inverted", type=int, default=200, help="images behind PSNR and IoU")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -98,9 +100,10 @@ def main() -> None:
     dataset, classifier, rng = open_dataset(data), shape_classifier(), seeded_rng(arguments.seed)
     x = dataset.images(torch.randint(len(dataset), (arguments.images,), generator=rng), rng)
     c, s = sampler.codes(arguments.images, seed=arguments.seed)
-    code, nuisance = sampler.complete(torch.cat([sampler.encode(part) for part in x.split(256)]), seed=arguments.seed)
-
     print(f"renders    told shape {told_shapes(classifier, x):.3f}")
+    if data in ON_BLACK:
+        x = x[: arguments.inverted]
+        code, nuisance = sampler.invert(x, seed=arguments.seed)
     for name, draw in (
         ("generator", lambda c, s: torch.cat(list(sampler.render(c, s)))),
         ("decoder", lambda c, s: encoder_view(sampler.decode(c), 64)),

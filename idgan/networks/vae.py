@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgan.errors import check_integer
@@ -73,13 +72,15 @@ class VAE(nn.Module):
         return torch.sigmoid(self.decode_logits(c))
 
     def as_generator(self, s_dim: int = 0) -> ConvGenerator:
-        """A copy of the decoder as a `ConvGenerator`. It draws the images of `decode`, in [-1, 1], and ignores s.
+        """A copy of the decoder as a `ConvGenerator`. At s = 0 it draws the images of `decode`, in [-1, 1].
 
+        The weights of s are random, as in a new network. With weights of 0, training hardly ever starts to use s.
         2 sigmoid(l) - 1 = tanh(l / 2), so only the weights of the last layer are halved.
         """
         generator = ConvGeneratorConfig(self.config.c_dim, s_dim, self.config.image_channels).build()
         weights = self.decoder.state_dict()
-        weights["0.weight"] = F.pad(weights["0.weight"], (s_dim, 0))  # a code is cat([s, c])
+        of_s = generator.get_parameter("layers.0.weight").detach()[:, :s_dim].to(weights["0.weight"])
+        weights["0.weight"] = torch.cat([of_s, weights["0.weight"]], dim=1)  # a code is cat([s, c])
         generator.layers.load_state_dict(weights)
         with torch.no_grad():
             for parameter in generator.layers[-2].parameters():

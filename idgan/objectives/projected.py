@@ -1,5 +1,9 @@
-"""ID-GAN with a projected discriminator (Sauer et al. 2021): D reads features of a frozen network."""
+"""ID-GAN with a projected discriminator (Sauer et al. 2021): D reads features of a frozen network.
 
+Its generator can also learn to reconstruct the training images, with the nuisance s from a second encoder.
+"""
+
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idgan.errors import check_integer
-from idgan.images import to_signed
+from idgan.errors import InvalidInputError, check_integer, check_range
+from idgan.images import encoder_view, to_signed, to_unit
+from idgan.networks.conv import RESOLUTION, conv_encoder
+from idgan.networks.posterior import Posterior
 from idgan.networks.projected import ProjectedDiscriminator, without_autocast
-from idgan.networks.protocols import Encoder, GeneratorNetwork, check_methods
+from idgan.networks.protocols import Encoder, GeneratorNetwork, Network, check_methods
 from idgan.objectives import terms
 from idgan.objectives.gan import GANObjective
 from idgan.objectives.id_gan import IDGANConfig
@@ -22,27 +28,44 @@ __all__ = ["ProjectedIDGAN", "ProjectedIDGANConfig", "feature_r1"]
 @register_objective()
 @dataclass(frozen=True)
 class ProjectedIDGANConfig(IDGANConfig):
-    """Config of ID-GAN with a projected discriminator: the fields of `IDGANConfig`, and `head_start`.
+    """Config of ID-GAN with a projected discriminator: the fields of `IDGANConfig`, and four more.
 
     R1 reads the mixed features and not the pixels, so its weight has another scale. `id_weight` is larger than that of
     ID-GAN, because each scale adds a loss of G. Measured from the generator of celeba-64-w16, with a code alignment of
     0.229: after 1,000 steps it is 0.25 with `id_weight` 0.05, and 0.22 with 0.2 (lower is better).
 
     Attributes:
-        head_start: number of first steps in which only D is trained.
+        head_start: number of steps in which only D is trained. They are the first, or follow `reconstruction_steps`.
+        reconstruction_weight: weight of the reconstruction (see `ProjectedIDGAN`). 0 turns it off. Otherwise the
+            generator needs a nuisance s.
+        likelihood: its reconstruction error, "squared-error" or "bernoulli" (for images that are almost binary).
+        s_beta: weight of the KL of s in it.
+        reconstruction_steps: number of first steps in which the reconstruction alone is trained, without D.
 
     Raises:
-        InvalidInputError: a number is negative, or `r1_interval` is less than 1.
+        InvalidInputError: a number is negative, `r1_interval` is less than 1, or `reconstruction_steps` is not 0
+            although `reconstruction_weight` is.
     """
 
     r1_weight: float = 1.0
     r1_interval: int = 8
     id_weight: float = 0.2
     head_start: int = 60
+    reconstruction_weight: float = 0.0
+    likelihood: str = "squared-error"
+    s_beta: float = 1.0
+    reconstruction_steps: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer(0, head_start=self.head_start)
+        terms.check_likelihood(self.likelihood)
+        check_integer(0, head_start=self.head_start, reconstruction_steps=self.reconstruction_steps)
+        check_range(0, reconstruction_weight=self.reconstruction_weight, s_beta=self.s_beta)
+        if self.reconstruction_steps and not self.reconstruction_weight:
+            raise InvalidInputError(
+                f"reconstruction_steps is {self.reconstruction_steps}, but reconstruction_weight is 0, so these steps "
+                "would train nothing; set a weight above 0, or 0 steps"
+            )
 
     def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
         """The `ProjectedIDGAN` of this config, for a `ProjectedDiscriminator`. It freezes `vae` in place."""
@@ -55,12 +78,21 @@ class ProjectedIDGAN(GANObjective):
     D_l is the discriminator of scale l of the mixed features. Both phases share one run of G, and one run of the frozen
     network on its images.
 
+    With `reconstruction_weight`, the loss of G has one more term, which also trains an encoder q(s|x):
+
+        reconstruction_weight (E ||G(s, c) - x||^2 + s_beta KL(q(s|x) || N(0, I))), s ~ q(s|x), c the mean of q(c|x)
+
+    It is the loss of a VAE whose code is s and whose decoder also gets c (a conditional VAE, Sohn et al. 2015). s
+    learns what c lacks, and G learns to draw it at every c. Images are in [0, 1] there, and the squares are summed over
+    pixels. The paper has no such term. A checkpoint does not keep q(s|x).
+
     Raises:
-        InvalidInputError: `discriminator` is not a projected discriminator.
+        InvalidInputError: `discriminator` is not a projected discriminator, or G has no s to reconstruct with.
     """
 
     config: ProjectedIDGANConfig
     discriminator: ProjectedDiscriminator
+    nuisance_encoder: torch.nn.Module | None
 
     def __init__(
         self,
@@ -71,12 +103,26 @@ class ProjectedIDGAN(GANObjective):
     ) -> None:
         check_methods(discriminator, "features", "logits_of", "identity", needed_by="ProjectedIDGAN")
         super().__init__(vae, generator, discriminator, config)
+        self.nuisance_encoder = None
+        if config.reconstruction_weight:
+            shape = generator.config
+            if shape.s_dim == 0:
+                raise InvalidInputError(
+                    "reconstruction_weight needs a generator with a nuisance s, but its s_dim is 0; "
+                    "set generator.s_dim, for example to 8, or reconstruction_weight to 0"
+                )
+            self.nuisance_encoder = conv_encoder(shape.image_channels, 2 * shape.s_dim)
+
+    def networks(self, phase: str) -> Sequence[Network]:
+        networks = super().networks(phase)
+        return [*networks, self.nuisance_encoder] if phase == "generator" and self.nuisance_encoder else networks
 
     def identity(self) -> dict[str, str]:
         return dict(self.discriminator.identity)
 
     def skips_phase(self, phase: str, step: int) -> bool:
-        return phase == "generator" and step < self.config.head_start
+        step -= self.config.reconstruction_steps
+        return phase == "discriminator" if step < 0 else phase == "generator" and step < self.config.head_start
 
     def fake_maps(self, batch: TrainingBatch) -> list[Tensor]:
         """Mixed feature maps of the fakes, with gradients to G."""
@@ -110,11 +156,28 @@ class ProjectedIDGAN(GANObjective):
         return Losses(loss, logged)
 
     def generator_losses(self, batch: TrainingBatch) -> Losses:
-        """The sum of the non-saturating losses over scales, minus id_weight R_ID."""
+        """The sum of the non-saturating losses over scales, minus id_weight R_ID, and the reconstruction."""
+        if batch.step < self.config.reconstruction_steps:
+            return self.plus_reconstruction(Losses(batch.x.new_zeros(())), batch)
         x_fake, maps, (c, _) = self.fakes(batch), self.fake_maps(batch), self.latents(batch)
         logits = self.discriminator.logits_of(maps)
         loss = sum((terms.adversarial_loss(each) for each in logits.unbind(1)), logits.new_zeros(()))
-        return self.minus_r_id(Losses(loss, {"generator_loss": loss}), self.config.id_weight, x_fake, c)
+        losses = self.minus_r_id(Losses(loss, {"generator_loss": loss}), self.config.id_weight, x_fake, c)
+        return self.plus_reconstruction(losses, batch)
+
+    def plus_reconstruction(self, losses: Losses, batch: TrainingBatch) -> Losses:
+        """`losses` plus the weighted reconstruction of the batch, if it has a weight."""
+        if self.nuisance_encoder is None:
+            return losses
+        with torch.no_grad():
+            c = self.vae.encode(encoder_view(batch.x, self.vae.config.resolution)).mean
+        q = Posterior(*self.nuisance_encoder(encoder_view(batch.x, RESOLUTION)).float().chunk(2, dim=1))
+        s = q.sample(batch.normal(self.generator.config.s_dim))
+        with without_autocast(batch.x.device):  # images in bf16 are exactly 0 and 1 at most pixels: no gradient there
+            drawn = to_unit(self.generator(torch.cat([s, c], dim=1)))
+        error, kl = terms.image_error(drawn, batch.x, self.config.likelihood), terms.kl_divergence(q)
+        total = losses.total + self.config.reconstruction_weight * (error + self.config.s_beta * kl)
+        return Losses(total, losses.logged | {"reconstruction": error, "s_kl": kl})
 
 
 def feature_r1(logits_real: Tensor, maps: list[Tensor]) -> Tensor:

@@ -20,8 +20,10 @@ __all__ = [
     "annealed_capacity",
     "bernoulli_nll",
     "capacity_penalty",
+    "check_likelihood",
     "decomposed_kl",
     "discriminator_loss",
+    "image_error",
     "kl_divergence",
     "pairwise_tc",
     "permute_dims",
@@ -56,6 +58,16 @@ LIKELIHOODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Name -> reconstruction term."""
 
 
+def check_likelihood(name: str) -> None:
+    """Check that `name` is in `LIKELIHOODS`.
+
+    Raises:
+        InvalidInputError: names the value and what is accepted.
+    """
+    if name not in LIKELIHOODS:
+        raise InvalidInputError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, got {name!r:.100}")
+
+
 def reconstruction_loss(logits: Tensor, x: Tensor, likelihood: str) -> Tensor:
     """The term `likelihood` of `LIKELIHOODS` for pixel `logits` and images `x` in [0, 1], both (N, C, H, W).
 
@@ -68,6 +80,14 @@ def reconstruction_loss(logits: Tensor, x: Tensor, likelihood: str) -> Tensor:
             "both must be floating point and have the same shape"
         )
     return LIKELIHOODS[likelihood](logits, x)
+
+
+def image_error(drawn: Tensor, x: Tensor, likelihood: str) -> Tensor:
+    """The term `likelihood` of `LIKELIHOODS` for images `drawn`, instead of logits, and `x`, both in [0, 1].
+
+    Values of `drawn` are limited to [1e-6, 1 - 1e-6], because 0 and 1 have no logits.
+    """
+    return reconstruction_loss(torch.logit(drawn, 1e-6), x, likelihood)
 
 
 def _describe(x: Tensor) -> str:

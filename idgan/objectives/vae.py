@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from idgan.errors import InvalidInputError, check_integer, check_range
+from idgan.errors import check_integer, check_range
 from idgan.images import encoder_view
 from idgan.networks.posterior import Posterior
 from idgan.networks.protocols import VAENetwork, check_methods
@@ -28,10 +28,7 @@ class VAEObjectiveConfig:
     likelihood: str = "bernoulli"
 
     def __post_init__(self) -> None:
-        if self.likelihood not in terms.LIKELIHOODS:
-            raise InvalidInputError(
-                f"likelihood must be one of {', '.join(terms.LIKELIHOODS)}, got {self.likelihood!r:.100}"
-            )
+        terms.check_likelihood(self.likelihood)
 
     def build(self, vae: VAENetwork) -> "VAEObjective":
         """The objective of this config, for `vae`."""

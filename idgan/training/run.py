@@ -196,7 +196,9 @@ class Run:
     def train_gan(self) -> None:
         """Stage 2 on `vae`. Leaves the moving average of the generator, or its last weights, in `generator`."""
         if self.recipe.generator_init == "decoder" and not self.recipe.init_generator_from:
-            self.generator.load_state_dict(self.vae.as_generator(self.recipe.generator.s_dim).state_dict())
+            with seeded(self.recipe.seed):
+                start = self.vae.as_generator(self.recipe.generator.s_dim)
+            self.generator.load_state_dict(start.state_dict())
         with seeded(self.recipe.seed):
             self.objective = self.recipe.build_objective("gan", self.vae, self.generator, self.discriminator)
         trainer = self._trainer("gan", self.picture, identity={"encoder": state_dict_sha256(self.vae)})

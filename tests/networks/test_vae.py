@@ -123,11 +123,13 @@ def test_an_image_is_encoded_on_its_own_whatever_else_is_in_the_batch():
 @pytest.mark.parametrize("s_dim", [0, 2])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_decoder_as_a_generator_draws_what_decode_does(channels, s_dim):
-    vae, c, s = VAEConfig(c_dim=5, image_channels=channels).build(), 3 * torch.randn(4, 5), torch.randn(4, s_dim)
+    vae, c, s = VAEConfig(c_dim=5, image_channels=channels).build(), 3 * torch.randn(4, 5), torch.zeros(4, s_dim)
     before = copy.deepcopy(vae.state_dict())
     generator = vae.as_generator(s_dim)
     assert generator.config == ConvGeneratorConfig(5, s_dim, channels)
     torch.testing.assert_close(generator(torch.cat([s, c], 1)), 2 * vae.decode(c) - 1, rtol=1e-4, atol=1e-5)
+    if s_dim:  # it starts with an influence of s, or training would not find one
+        assert (generator(torch.cat([s + 1, c], 1)) - generator(torch.cat([s, c], 1))).abs().max() > 1e-4
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.zero_()

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig
+from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, ProjectedDiscriminatorConfig, VAEConfig
 from idgan.objectives import IDGANConfig, ProjectedIDGANConfig, terms
 from idgan.objectives.projected import feature_r1
 
@@ -93,6 +93,92 @@ def test_d_has_a_head_start(build):
     assert not any(objective.skips_phase("discriminator", step) for step in (0, 4, 5))
     with pytest.raises(InvalidInputError, match="head_start must be an integer of 0 or more, got -1"):
         ProjectedIDGANConfig(head_start=-1)
+
+
+RECONSTRUCTS = {"reconstruction_weight": 0.5, "likelihood": "bernoulli"}
+
+
+def test_the_reconstruction_is_the_loss_of_a_vae_with_the_code_s(build, batches):
+    """By hand, from the networks: the pixels' cross entropy and the KL of s, with c at the mean of the encoder."""
+    objective, batch = build(ProjectedIDGANConfig(reconstruction_steps=9, s_beta=3.0, **RECONSTRUCTS)), batches(0)
+    losses = objective.losses("generator", batch)
+    mean, logvar = objective.nuisance_encoder(batch.x).chunk(2, dim=1)
+    s = mean + (logvar / 2).exp() * batches(0).normal(mean.shape[1])
+    drawn = (objective.generator(torch.cat([s, objective.vae.encode(batch.x).mean], dim=1)) + 1) / 2
+    error = nn.functional.binary_cross_entropy(drawn, batch.x, reduction="sum") / len(drawn)
+    kl = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, (logvar / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+    )
+    torch.testing.assert_close(losses.logged["reconstruction"], error)
+    torch.testing.assert_close(losses.logged["s_kl"], kl.sum(1).mean())
+    torch.testing.assert_close(losses.total, 0.5 * (error + 3 * kl.sum(1).mean()))
+
+
+def test_the_squared_error_is_another_choice(build, batches):
+    objective = build(ProjectedIDGANConfig(reconstruction_weight=1.0, reconstruction_steps=1, s_beta=0.0))
+    losses = objective.losses("generator", batches(0))
+    mean, logvar = objective.nuisance_encoder(batches(0).x).chunk(2, dim=1)
+    s = mean + (logvar / 2).exp() * batches(0).normal(mean.shape[1])
+    drawn = (objective.generator(torch.cat([s, objective.vae.encode(batches(0).x).mean], dim=1)) + 1) / 2
+    torch.testing.assert_close(losses.total, (drawn - batches(0).x).square().sum() / 4)
+
+
+def test_s_learns_to_reconstruct(build, batches):
+    objective = build(ProjectedIDGANConfig(reconstruction_steps=99, **RECONSTRUCTS))
+    optimizer, errors = torch.optim.Adam(objective.parameters_of("generator"), 2e-3), []
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses = objective.losses("generator", batches(0))
+        losses.total.backward()
+        optimizer.step()
+        errors.append(losses.logged["reconstruction"].item())
+    assert errors[-1] < 0.3 * errors[0]
+
+
+def test_the_reconstruction_trains_its_encoder_and_g_and_nothing_else(build, batches, gradients):
+    objective = build(ProjectedIDGANConfig(reconstruction_steps=9, **RECONSTRUCTS))
+    moved, _ = gradients(objective, "generator", batches(0))
+    assert {name.partition(".")[0] for name in moved} == {"generator", "nuisance_encoder"}
+    assert all(gradient.abs().sum() > 0 for gradient in moved.values())
+
+
+def test_d_and_its_head_start_come_after_the_first_reconstructions(build):
+    objective = build(ProjectedIDGANConfig(reconstruction_steps=3, head_start=2, **RECONSTRUCTS))
+    skipped = {phase: [objective.skips_phase(phase, step) for step in range(7)] for phase in objective.phases}
+    assert skipped == {
+        "discriminator": [True, True, True, False, False, False, False],
+        "generator": [False, False, False, True, True, False, False],
+    }
+
+
+def test_the_reconstruction_is_added_to_the_losses_of_g(build, batches):
+    plain, more = (build(ProjectedIDGANConfig(**options)).eval() for options in ({}, RECONSTRUCTS))
+    assert plain.nuisance_encoder is None
+    before, after = (objective.losses("generator", batches(0)) for objective in (plain, more))
+    torch.testing.assert_close(after.logged["generator_loss"], before.logged["generator_loss"])
+    added = 0.5 * (after.logged["reconstruction"] + after.logged["s_kl"])
+    torch.testing.assert_close(after.total, before.total + added)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"reconstruction_weight": -1.0}, "reconstruction_weight must be 0 or more, got -1.0"),
+        ({"s_beta": -1.0}, "s_beta must be"),
+        ({"likelihood": "normal"}, "likelihood must be one of bernoulli, squared-error, got 'normal'"),
+        ({"reconstruction_steps": 5}, "reconstruction_steps is 5, but reconstruction_weight is 0"),
+    ],
+)
+def test_settings_of_the_reconstruction_are_checked(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        ProjectedIDGANConfig(**options)
+
+
+def test_a_reconstruction_needs_an_s(tiny_pyramid):
+    discriminator = ProjectedDiscriminatorConfig(features="tiny", image_channels=1, base_width=4, head_width=8)
+    networks = [config.build() for config in (VAEConfig(), ConvGeneratorConfig(), discriminator)]
+    with pytest.raises(InvalidInputError, match="its s_dim is 0; set generator.s_dim"):
+        ProjectedIDGANConfig(**RECONSTRUCTS).build(*networks)
 
 
 def test_its_identity_is_that_of_the_frozen_network(build):

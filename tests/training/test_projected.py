@@ -48,6 +48,25 @@ def test_a_run_in_parts_ends_with_the_bits_of_one_in_one_go(run, precision):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
 
 
+def test_a_run_with_a_reconstruction_in_parts_ends_with_the_bits_of_one_in_one_go(run):
+    """Across the borders of its three parts: the reconstruction alone, D alone, and all."""
+    reconstructs = {
+        "generator__s_dim": 3,
+        "gan_stage__objective__reconstruction_weight": 0.1,
+        "gan_stage__objective__reconstruction_steps": 2,
+        "gan_stage__objective__likelihood": "bernoulli",
+    }
+    for steps in (1, 3, 5, 7):
+        parts = run("parts", steps, **reconstructs)
+    whole = run("whole", 7, **reconstructs)
+    for name in (STATE, "model.safetensors"):
+        ours, theirs = load_file(parts / name), load_file(whole / name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    assert not [name for name in ours if "nuisance" in name]  # a checkpoint does not keep q(s|x)
+    assert idgan.load(parts, device="cpu").s_dim == 3
+
+
 def test_g_does_not_move_in_d_s_head_start(run):
     first, second, third = (load_state(run("run", steps) / STATE)["objective"] for steps in (1, 2, 3))
     same = lambda a, b, part: all(torch.equal(a[name], b[name]) for name in a if name.startswith(part))
