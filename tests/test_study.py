@@ -249,7 +249,7 @@ def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
         own_rate = {"gan": set(), "infogan": set(), "growing-vae": {1e-3}}
         assert rates == own_rate.get(method, {1e-4})
         assert {value for path, value in settings.items() if path.endswith("r1_interval")} <= {
-            8 if method == "projected" else 1
+            8 if method in ("projected", "reconstructing") else 1
         }
         assert (
             settings.get("vae_stage.steps", 500_000) == 500_000 and settings.get("gan_stage.steps", 300_000) == 300_000
@@ -261,6 +261,7 @@ def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
         "without-distillation": 0.0,
         "cgan": 0.0,
         "projected": 0.2,
+        "reconstructing": 0.2,
         "end-to-end": 1e-4,
         "infogan": 1e-4,
     }

@@ -24,6 +24,8 @@ from idgan.objectives.objective import Losses, TrainingBatch, register_objective
 
 __all__ = ["ProjectedIDGAN", "ProjectedIDGANConfig", "feature_r1"]
 
+WARM_UP_STEPS = 200
+
 
 @register_objective()
 @dataclass(frozen=True)
@@ -123,6 +125,11 @@ class ProjectedIDGAN(GANObjective):
     def skips_phase(self, phase: str, step: int) -> bool:
         step -= self.config.reconstruction_steps
         return phase == "discriminator" if step < 0 else phase == "generator" and step < self.config.head_start
+
+    def lr_factor(self, phase: str, step: int) -> float:
+        """1, but a linear rise over the first `WARM_UP_STEPS` steps of the reconstruction, as in a growing VAE."""
+        rising = phase == "generator" and self.nuisance_encoder is not None
+        return min(1.0, (step + 1) / WARM_UP_STEPS) if rising else 1.0
 
     def fake_maps(self, batch: TrainingBatch) -> list[Tensor]:
         """Mixed feature maps of the fakes, with gradients to G."""

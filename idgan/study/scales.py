@@ -25,7 +25,7 @@ __all__ = [
 SCALES = ("full", "short", "tiny")
 """The paper's budget, hours to days on a CPU, and seconds."""
 SYNTHETIC = SPRITES
-TWO_STAGE = ("id-gan", "without-distillation", "cgan", "projected")
+TWO_STAGE = ("id-gan", "without-distillation", "cgan", "projected", "reconstructing")
 """Methods that use the encoder of another run in stage 2."""
 STAGE_1_OF = dict.fromkeys(("celeba-128", "celeba-256", "celebahq-1024"), "celeba-64")
 """Recipe -> recipe whose stage 1 provides its encoder, as in the reference implementation. All others use their own."""

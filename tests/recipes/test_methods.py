@@ -14,7 +14,8 @@ SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
 PROJECTED = ("cars-64-w32", "celeba-64-w32", "celeba-128-w16")
 LARGE_PICTURES = ("celeba-128", "celeba-256")
-TWO_STAGES = ("id-gan", "without-distillation", "cgan", "projected")
+TWO_STAGES = ("id-gan", "without-distillation", "cgan", "projected", "reconstructing")
+ON_FEATURES = ("projected", "reconstructing")
 DECODERS = ("vae-gan", "vae", "beta-vae", "capacity-vae", "factor-vae", "beta-tcvae", "growing-vae")
 
 
@@ -26,7 +27,8 @@ def exists(method, name):
         return False
     if name in PROJECTED:
         return method not in ("cgan", "infogan")
-    return name in SMALL_PICTURES + LARGE_PICTURES or method in ("id-gan", "without-distillation", "projected", "gan")
+    any_size = ("id-gan", "without-distillation", "gan", *ON_FEATURES)
+    return name in SMALL_PICTURES + LARGE_PICTURES or method in any_size
 
 
 EXISTING = [(method, name) for name in sorted(RECIPES) for method in METHODS if exists(method, name)]
@@ -35,7 +37,7 @@ each = pytest.mark.parametrize(("method", "name"), EXISTING)
 
 @each
 def test_the_parts_of_a_method_fit_each_other(method, name, packages_of):
-    packages_of("projected" if name in PROJECTED else method)
+    packages_of("projected" if name in PROJECTED or method in ON_FEATURES else method)
     recipe = apply_method(recipe_of(name), method)
     model = ModelConfig(recipe.vae, recipe.generator)
     assert ModelConfig.from_dict(json.loads(json.dumps(model.to_dict()))) == model
@@ -75,6 +77,17 @@ def test_a_projected_generator_of_sprites_starts_from_the_decoder_if_it_can():
     assert apply_method(dataclasses.replace(with_s, vae=own), "projected").generator_init == "torch"
 
 
+def test_a_reconstructing_generator_has_an_s_and_the_likelihood_of_stage_1():
+    for name in RECIPES:
+        parent, recipe = recipe_of(name), apply_method(recipe_of(name), "reconstructing")
+        assert recipe.generator.s_dim == (parent.generator.s_dim or 8)
+        objective = recipe.gan_stage.objective
+        assert objective.likelihood == parent.vae_stage.objective.likelihood
+        assert 0 < objective.reconstruction_steps < recipe.gan_stage.steps / 2 and objective.reconstruction_weight > 0
+        projected = apply_method(parent, "projected")
+        assert recipe.discriminator == projected.discriminator and recipe.generator_init == projected.generator_init
+
+
 @each
 def test_a_method_is_found_out_from_its_settings(method, name):
     parent = recipe_of(name)
@@ -92,8 +105,9 @@ def test_a_method_keeps_what_is_not_its_own(method, name):
     assert [getattr(recipe, each) for each in kept] == [getattr(parent, each) for each in kept]
     for stage in recipe.stages:
         ours, theirs = recipe.stages[stage], parent.stages[stage]
-        if (method, stage) == ("projected", "gan"):
-            changes = {"ema_decay": 0.995} | ({"batch_size": 32} if name in SYNTHETIC else {})
+        if method in ON_FEATURES and stage == "gan":
+            smaller = method == "projected" and name in SYNTHETIC
+            changes = {"ema_decay": 0.995} | ({"batch_size": 32} if smaller else {})
             theirs = dataclasses.replace(theirs, **changes)
         assert dataclasses.replace(ours, objective=theirs.objective, optimizers=theirs.optimizers) == theirs
 
@@ -181,7 +195,7 @@ def test_the_capacity_annealed_vae_is_not_the_recipe_s_factor_vae():
 def test_every_phase_has_the_optimizer_that_moves_the_same_network_in_the_parent():
     parent = recipe_of("scream-dsprites")
     known = {**parent.vae_stage.optimizers, **parent.gan_stage.optimizers}
-    for method in (name for name in METHODS if name != "projected"):  # another kind of discriminator
+    for method in (name for name in METHODS if name not in ON_FEATURES):  # another kind of discriminator
         recipe = apply_method(parent, method)
         for stage in recipe.stages:
             optimizers = recipe.stages[stage].optimizers
