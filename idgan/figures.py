@@ -117,7 +117,7 @@ def reconstruction_sheet(
     panels = [*_photo_panel(photos), _Panel("original", _tiles(x))]
     if "decoder" not in sampler.untrained:
         panels.append(_Panel("VAE decoder", _tiles(sampler.decode(sampler.posterior(x).mean))))
-    pair = sampler.complete(sampler.encode(x), seed=seed)
+    pair = sampler.read(x, seed=seed)
     panels.append(_Panel("generator, same c", _tiles_of(sampler, *pair)))
     if codes is not None:
         panels.append(_Panel("generator, inverted", _tiles_of(sampler, *codes)))
@@ -252,12 +252,12 @@ def edit_sheet(
 ) -> Image.Image:
     """Images, their reconstructions and their edits. Arguments as in `Sampler.edit`.
 
-    `codes` is the pair (c, s) to start from, for example from `Sampler.invert`. By default the encoder gives c, and
-    `seed` draws s. With `tuned`, each image is drawn by its sampler from `Sampler.tuned`. `photos` are pictures of what
-    was cut, and come first.
+    `codes` is the pair (c, s) to start from, for example from `Sampler.invert`. By default `Sampler.read` finds it with
+    `seed`. With `tuned`, each image is drawn by its sampler from `Sampler.tuned`. `photos` are pictures of what was
+    cut, and come first.
     """
     x = as_batch(images, channels=sampler.image_channels, resolution=sampler.resolution, crop=crop)
-    c, s = sampler.complete(sampler.encode(x), seed=seed) if codes is None else codes
+    c, s = sampler.read(x, seed=seed) if codes is None else codes
     edited = sampler.changed(c, changes, absolute=absolute)
     names = [sampler.dim_label(sampler.dim_index(dim)) for dim in changes]
     texts = [f"{name} = {v:g}" if absolute else f"{name} {v:+g}" for name, v in zip(names, changes.values())]

@@ -37,6 +37,9 @@ class Sampler(nn.Module):
     The networks are in eval mode and their parameters need no gradients. Codes c are (N, c_dim), nuisances s are
     (N, s_dim), images are float32 (N, C, H, W) in [0, 1].
 
+    **The nuisance of an image.** A model of the method reconstructing has an encoder of s. `reconstruct` and `edit`
+    take its s, so they keep what the code does not represent. Other models draw s, or search for it (`invert`).
+
     **Inactive dimensions.** In some dimensions of c, q(c|x) stays close to the prior. They have almost no information
     about the image, and the generator uses them like s. `encode` returns 0 for them. In a code that you pass, an
     inactive dimension that is exactly 0 counts as missing, and is drawn with `seed`. Any other value is used as it is.
@@ -46,6 +49,7 @@ class Sampler(nn.Module):
         config: shapes of the networks.
         vae: encoder and decoder. They are frozen in place, not copied. None builds them with random weights.
         generator: the generator G, frozen or built in the same way.
+        nuisance_encoder: the encoder q(s|x), frozen or built in the same way. Only if `config` has one.
         bank: posteriors of M training images. Prior "aggregated" draws c from them. None means N(0, I).
         info: facts about the model from the checkpoint, as a JSON object.
 
@@ -71,11 +75,15 @@ class Sampler(nn.Module):
         generator: nn.Module | None = None,
         bank: Posterior | None = None,
         info: dict[str, Any] | None = None,
+        nuisance_encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.vae = freeze(vae if vae is not None else config.vae.build())
         self.generator = freeze(generator if generator is not None else config.generator.build())
+        if nuisance_encoder is None and config.nuisance_encoder is not None:
+            nuisance_encoder = config.nuisance_encoder.build()
+        self.nuisance_encoder: Any = None if nuisance_encoder is None else freeze(nuisance_encoder)
         if bank is None:
             bank = Posterior(*torch.zeros(2, 1, config.c_dim, dtype=torch.float32, device="cpu"))
         # The bank stays on the CPU in float32, so that codes are the same on every device.
@@ -330,6 +338,28 @@ class Sampler(nn.Module):
         """Mean codes of images, (N, c_dim) float32. Inactive dimensions are 0. Arguments as in `posterior`."""
         return self.posterior(x, crop=crop, align=align).mean.float().masked_fill(~self.active, 0.0)
 
+    @torch.no_grad()
+    def read(
+        self, x: object, s: object = None, *, seed: int | None = 0, crop: bool | int = False, align: bool | int = False
+    ) -> tuple[Tensor, Tensor]:
+        """Codes c (N, c_dim) and nuisances s (N, s_dim) of images, without a search.
+
+        The encoder gives the active dimensions of c. The nuisance encoder gives s, if the model has one. The rest is
+        drawn with `seed`.
+
+        Args:
+            x, crop, align: see `posterior`.
+            s: nuisances (N, s_dim) or (s_dim,) to take instead.
+            seed: seed of what is drawn.
+        """
+        x, crop = self._cut(x, crop, align)
+        images = as_batch(x, channels=self.image_channels, resolution=self.config.vae.resolution, crop=crop)
+        if s is None and self.nuisance_encoder is not None:
+            views = encoder_view(images, self.config.nuisance_encoder.resolution).split(self._vae_batch_size)
+            parts = [self.nuisance_encoder.encode(view.to(self.device, self.dtype)) for view in views]
+            s = Posterior.cat(parts).mean.float()
+        return self.complete(self.encode(images), s, seed=seed)
+
     def invert(
         self,
         x: object,
@@ -406,7 +436,7 @@ class Sampler(nn.Module):
         generator = tune_generator(self.generator, render, images, code, editable, int(steps), _rng(seed), progress)
         count = "one image" if len(images) == 1 else f"{len(images)} images"
         info = self.info | {"name": f"{self.info.get('name', 'unnamed')}, tuned to {count}"}
-        own = Sampler(self.config, self.vae, generator, self.bank, info).to(self.device)
+        own = Sampler(self.config, self.vae, generator, self.bank, info, self.nuisance_encoder).to(self.device)
         own.origin = self.origin
         return own
 
@@ -454,7 +484,7 @@ class Sampler(nn.Module):
             x: images in any form that `as_batch` takes.
             changes: code dimension or its name -> number to add.
             absolute: the numbers are the new values.
-            s: nuisances (N, s_dim) or (s_dim,). By default drawn with `seed`, like inactive dimensions of c.
+            s: nuisances (N, s_dim) or (s_dim,). By default those of `read`: from the nuisance encoder, or drawn.
             seed: seed of the random numbers.
             crop: crop images to their center square, see `as_batch`.
             align: crop photos to their faces, see `posterior`.
@@ -467,7 +497,7 @@ class Sampler(nn.Module):
         if invert or tune:
             c, s = self.invert(x, seed=seed, crop=crop)
         else:
-            c, s = self.complete(self.encode(x, crop=crop), s, seed=seed)
+            c, s = self.read(x, s, seed=seed, crop=crop)
         changed = self.changed(c, changes, absolute=absolute)
         if not tune:
             return torch.cat(list(self.render(changed, s)))

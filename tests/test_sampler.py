@@ -14,7 +14,7 @@ import idgan
 from idgan.codes import sweep
 from idgan.errors import InvalidInputError
 from idgan.images import to_pil, to_unit
-from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, VAEConfig
+from idgan.networks import ConvGeneratorConfig, ModelConfig, NuisanceEncoderConfig, Posterior, VAEConfig
 from idgan.sampler import MIN_ACTIVE_KL, Sampler
 
 C_DIM, S_DIM = 4, 2
@@ -711,3 +711,39 @@ def test_bad_input_is_named(call, message):
 
 def test_numpy_integers_are_integers(sampler):
     assert torch.equal(sampler.sample(n=np.int64(2), seed=np.int32(3)), sampler.sample(n=2, seed=3))
+
+
+# ------------------------------------------------------------------ a model that reads s
+
+
+def reading():
+    config = ModelConfig(VAEConfig(C_DIM, 1), ConvGeneratorConfig(C_DIM, S_DIM, 1), NuisanceEncoderConfig(S_DIM, 1))
+    return Sampler(config, generator=Probe(), bank=posteriors())
+
+
+def test_the_nuisance_of_an_image_comes_from_its_encoder():
+    sampler, x = reading(), torch.rand(3, 1, 64, 64)
+    c, s = sampler.read(x, seed=1)
+    assert torch.equal(s, sampler.nuisance_encoder.encode(x).mean) and torch.equal(s, sampler.read(x, seed=2)[1])
+    assert torch.equal(c[:, ACTIVE], sampler.encode(x)[:, ACTIVE])
+    drawn = sampler.codes(3, seed=1)[0]
+    assert torch.equal(c[:, INACTIVE], drawn[:, INACTIVE])
+    sampler.edit(x, {2: 1.5})
+    (seen,) = sampler.generator.seen
+    assert torch.equal(seen[:, :S_DIM], s)
+    given = torch.full((S_DIM,), 0.5)
+    assert torch.equal(sampler.read(x, given)[1], given.expand(3, -1))
+    assert not any(parameter.requires_grad for parameter in sampler.nuisance_encoder.parameters())
+
+
+def test_without_that_encoder_the_nuisance_is_drawn():
+    sampler, x = build(), torch.rand(3, 1, 64, 64)
+    assert sampler.nuisance_encoder is None
+    c, s = sampler.read(x, seed=1)
+    assert torch.equal(s, sampler.codes(3, seed=1)[1]) and torch.equal(c[:, ACTIVE], sampler.encode(x)[:, ACTIVE])
+
+
+def test_a_tuned_sampler_reads_s_as_before():
+    sampler, x = reading(), torch.rand(1, 1, 64, 64)
+    own = sampler.tuned(x, *sampler.read(x), steps=1, progress=False)
+    assert torch.equal(own.read(x)[1], sampler.read(x)[1])

@@ -254,7 +254,7 @@ def interpolate(
         image = _one_image(sampler, text, align)
         if invert:
             return sampler.invert(image, seed=seed, crop=crop)
-        return sampler.complete(sampler.encode(image, crop=crop), seed=seed)
+        return sampler.read(image, seed=seed, crop=crop)
 
     face_of_start, face_of_end = align if isinstance(align, tuple) else (align, align)
     first, last = codes(start, face_of_start), codes(end, face_of_end)

@@ -284,7 +284,7 @@ class _Page:
         return self._read(self.sampler.aligned(_given(photo), int(face or 1)))
 
     def _read(self, x: Tensor) -> list[Any]:
-        work = _Work(x.cpu(), *self.sampler.complete(self.sampler.encode(x), seed=0), self.sampler)
+        work = _Work(x.cpu(), *self.sampler.read(x), self.sampler)
         work, *sliders, edited = self.draw_work(work)
         return [work, *sliders, self._guides(self._picture(x)), edited]
 

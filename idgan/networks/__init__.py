@@ -14,6 +14,7 @@ from idgan.networks.conv import (
 from idgan.networks.heads import LogitHead, LogitHeadConfig, TCDiscriminator
 from idgan.networks.model import ModelConfig
 from idgan.networks.modules import NETWORKS, register_network
+from idgan.networks.nuisance import NuisanceEncoder, NuisanceEncoderConfig
 from idgan.networks.posterior import Posterior
 from idgan.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from idgan.networks.projection import ProjectionDiscriminator, ProjectionDiscriminatorConfig
@@ -41,6 +42,8 @@ __all__ = [
     "LogitHeadConfig",
     "ModelConfig",
     "NetworkConfig",
+    "NuisanceEncoder",
+    "NuisanceEncoderConfig",
     "Posterior",
     "ProjectedDiscriminator",
     "ProjectedDiscriminatorConfig",

@@ -1,4 +1,4 @@
-"""The configs of the two networks in a checkpoint: the VAE and the generator."""
+"""The configs of the networks in a checkpoint: the VAE, the generator, and an encoder of the nuisance if it has one."""
 
 import math
 import types
@@ -15,8 +15,11 @@ TOP_LEVEL_PACKAGE = __name__.partition(".")[0]
 PARTS = {
     "vae": ("c_dim", "image_channels", "resolution"),
     "generator": ("c_dim", "s_dim", "image_channels", "resolution"),
+    "nuisance_encoder": ("s_dim", "image_channels", "resolution"),
 }
 """Part of a model -> attributes that its config must have."""
+OPTIONAL = "nuisance_encoder"
+"""The part that a model may lack."""
 MAX_INTEGER = 2**20
 """Largest magnitude of an integer in a checkpoint's config."""
 MAX_LENGTH = 1000
@@ -29,21 +32,36 @@ PLAIN = f"an integer up to {MAX_INTEGER:,}, a finite float, a bool, None, or up 
 class ModelConfig:
     """The configs of a VAE and of the generator distilled from it. They may be of any class (see `NetworkConfig`).
 
+    Attributes:
+        nuisance_encoder: config of an encoder q(s|x). None: the model has none.
+
     Raises:
-        InvalidInputError: a config lacks an attribute, the two disagree on `c_dim` or `image_channels`, or a registered
-            config has a value that a checkpoint cannot hold.
+        InvalidInputError: a config lacks an attribute, two configs disagree on a size, or a registered config has a
+            value that a checkpoint cannot hold.
     """
 
     vae: Any
     generator: Any
+    nuisance_encoder: Any = None
 
     def __post_init__(self) -> None:
-        for part in PARTS:
+        for part in self.parts:
             _check_part(part, getattr(self, part))
         for name in ("c_dim", "image_channels"):
             in_vae, in_generator = getattr(self.vae, name), getattr(self.generator, name)
             if in_vae != in_generator:
                 raise InvalidInputError(f"{name} is {in_vae} in the VAE, {in_generator} in the generator")
+        for name in ("s_dim", "image_channels") if self.nuisance_encoder is not None else ():
+            in_encoder, in_generator = getattr(self.nuisance_encoder, name), getattr(self.generator, name)
+            if in_encoder != in_generator:
+                raise InvalidInputError(
+                    f"{name} is {in_encoder} in the nuisance encoder, {in_generator} in the generator"
+                )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the networks: "vae", "generator" and, if there is one, "nuisance_encoder"."""
+        return tuple(part for part in PARTS if part != OPTIONAL or getattr(self, part) is not None)
 
     @property
     def c_dim(self) -> int:
@@ -63,8 +81,8 @@ class ModelConfig:
 
     @property
     def is_registered(self) -> bool:
-        """Whether both networks are registered (`register_network`). Only then can a checkpoint hold the model."""
-        return all(_type_name(getattr(self, part)) is not None for part in PARTS)
+        """Whether all networks are registered (`register_network`). Only then can a checkpoint hold the model."""
+        return all(_type_name(getattr(self, part)) is not None for part in self.parts)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """As a JSON object.
@@ -72,7 +90,7 @@ class ModelConfig:
         Raises:
             InvalidInputError: a network is not registered.
         """
-        return {part: _to_dict(part, getattr(self, part)) for part in PARTS}
+        return {part: _to_dict(part, getattr(self, part)) for part in self.parts}
 
     @classmethod
     def from_dict(cls, values: object) -> "ModelConfig":
@@ -81,9 +99,11 @@ class ModelConfig:
         Raises:
             InvalidInputError: a network is not registered, or a field is missing, unknown or not accepted.
         """
-        if not isinstance(values, dict) or set(values) != set(PARTS):
-            raise InvalidInputError(f"a model config has the parts {' and '.join(PARTS)}, got {values!r:.200}")
-        return cls(**{part: _from_dict(part, values[part]) for part in PARTS})
+        if not isinstance(values, dict) or set(values) | {OPTIONAL} != set(PARTS):
+            raise InvalidInputError(
+                f"a model config has the parts vae and generator, and may have {OPTIONAL}, got {values!r:.200}"
+            )
+        return cls(**{part: _from_dict(part, value) for part, value in values.items()})
 
 
 def _check_part(part: str, config: Any) -> None:

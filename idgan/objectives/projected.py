@@ -13,8 +13,7 @@ from torch import Tensor
 
 from idgan.errors import InvalidInputError, check_integer, check_range
 from idgan.images import encoder_view, to_signed, to_unit
-from idgan.networks.conv import RESOLUTION, conv_encoder
-from idgan.networks.posterior import Posterior
+from idgan.networks.nuisance import NuisanceEncoder, NuisanceEncoderConfig
 from idgan.networks.projected import ProjectedDiscriminator, without_autocast
 from idgan.networks.protocols import Encoder, GeneratorNetwork, Network, check_methods
 from idgan.objectives import terms
@@ -86,7 +85,7 @@ class ProjectedIDGAN(GANObjective):
 
     It is the loss of a VAE whose code is s and whose decoder also gets c (a conditional VAE, Sohn et al. 2015). s
     learns what c lacks, and G learns to draw it at every c. Images are in [0, 1] there, and the squares are summed over
-    pixels. The paper has no such term. A checkpoint does not keep q(s|x).
+    pixels. The paper has no such term. q(s|x) becomes the nuisance encoder of the checkpoint.
 
     Raises:
         InvalidInputError: `discriminator` is not a projected discriminator, or G has no s to reconstruct with.
@@ -94,7 +93,7 @@ class ProjectedIDGAN(GANObjective):
 
     config: ProjectedIDGANConfig
     discriminator: ProjectedDiscriminator
-    nuisance_encoder: torch.nn.Module | None
+    nuisance_encoder: NuisanceEncoder | None
 
     def __init__(
         self,
@@ -113,7 +112,7 @@ class ProjectedIDGAN(GANObjective):
                     "reconstruction_weight needs a generator with a nuisance s, but its s_dim is 0; "
                     "set generator.s_dim, for example to 8, or reconstruction_weight to 0"
                 )
-            self.nuisance_encoder = conv_encoder(shape.image_channels, 2 * shape.s_dim)
+            self.nuisance_encoder = NuisanceEncoderConfig(shape.s_dim, shape.image_channels).build()
 
     def networks(self, phase: str) -> Sequence[Network]:
         networks = super().networks(phase)
@@ -178,7 +177,7 @@ class ProjectedIDGAN(GANObjective):
             return losses
         with torch.no_grad():
             c = self.vae.encode(encoder_view(batch.x, self.vae.config.resolution)).mean
-        q = Posterior(*self.nuisance_encoder(encoder_view(batch.x, RESOLUTION)).float().chunk(2, dim=1))
+        q = self.nuisance_encoder.encode(encoder_view(batch.x, self.nuisance_encoder.config.resolution))
         s = q.sample(batch.normal(self.generator.config.s_dim))
         with without_autocast(batch.x.device):  # images in bf16 are exactly 0 and 1 at most pixels: no gradient there
             drawn = to_unit(self.generator(torch.cat([s, c], dim=1)))

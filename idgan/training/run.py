@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,4 +303,7 @@ class Run:
             size = bank_size or self.recipe.bank_size
             bank = posterior_bank(self.vae, self.dataset, size, self.rng(BANK), self.group.device)
         generator = self.generator.as_generator() if self.decodes else copy.deepcopy(self.generator)
-        return Sampler(self.config, copy.deepcopy(self.vae), generator, bank, info)
+        config, nuisance_encoder = self.config, copy.deepcopy(getattr(self.objective, "nuisance_encoder", None))
+        if nuisance_encoder is not None:
+            config = replace(config, nuisance_encoder=nuisance_encoder.config)
+        return Sampler(config, copy.deepcopy(self.vae), generator, bank, info, nuisance_encoder)

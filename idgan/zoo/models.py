@@ -45,8 +45,8 @@ __all__ = ["TOLERANCES", "ResolvedCheckpoint", "load", "local_path", "resolve", 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3}
-"""Largest accepted difference of golden outputs in float32: pixels in [0, 1], and units of the code.
+TOLERANCES = {"images": 1e-3, "decoded": 1e-3, "mean": 1e-3, "s_mean": 1e-3}
+"""Largest accepted difference of golden outputs in float32: pixels in [0, 1], and units of c and s.
 
 Differences between machines are smaller.
 """
@@ -263,8 +263,8 @@ def verify(name: str | os.PathLike[str] | ResolvedCheckpoint, **options: Any) ->
     `options` are those of `load`.
 
     Returns:
-        {"name", "path", "differences": {"images", "decoded", "mean"}, "ok"}. "decoded" is missing if the VAE has no
-        decoder.
+        {"name", "path", "differences": {"images", "decoded", "mean", "s_mean"}, "ok"}. "decoded" is missing if the VAE
+        has no decoder, and "s_mean" if the model has no nuisance encoder.
 
     Raises:
         CorruptWeightsError, CheckpointError: the file is damaged or malformed.

@@ -43,7 +43,6 @@ __all__ = [
 FORMAT = "idgan-1"
 CHECKPOINT_FILE = "model.safetensors"
 """Name of the checkpoint file in a run directory and in a hub repository."""
-PARTS = ("vae", "generator")
 GOLDEN_COUNT = 4
 
 MAX_HEADER_BYTES = 8 << 20
@@ -89,7 +88,8 @@ def checkpoint_bytes(sampler: Sampler, path: str | os.PathLike[str] = CHECKPOINT
         InvalidInputError: a network's config is not registered.
     """
     sampler = copy.deepcopy(sampler).float()
-    tensors = {f"{part}.{name}": t for part in PARTS for name, t in getattr(sampler, part).state_dict().items()}
+    parts = sampler.config.parts
+    tensors = {f"{part}.{name}": t for part in parts for name, t in getattr(sampler, part).state_dict().items()}
     tensors |= {"bank.mean": sampler.bank.mean, "bank.logvar": sampler.bank.logvar}
     c, s = sampler.codes(GOLDEN_COUNT, seed=0)
     goldens = {"c": c, "s": s, **_golden_outputs(sampler, c, s)}
@@ -121,16 +121,20 @@ def _with_sorted_header(content: bytes) -> bytes:
 def _golden_outputs(
     sampler: Sampler, c: torch.Tensor, s: torch.Tensor, images: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
-    """Outputs of the networks for codes `c` and `s`: "images", "decoded" (if the VAE has a decoder) and "mean".
+    """Outputs of the networks for codes `c` and `s`: "images", "decoded" (if the VAE has a decoder), "mean", "s_mean".
 
-    "mean" is the encoder's output for `images`. By default these are the generator's own images.
+    "mean" is the encoder's output for `images`, and "s_mean" that of the nuisance encoder (if there is one). By default
+    these are the generator's own images.
     """
     outputs = {"images": sampler(c, s)}
     if _has_decoder(sampler.vae):  # an untrained decoder is part of the file, too
         outputs["decoded"] = sampler.vae.decode(c.to(sampler.device, sampler.dtype))
     x = outputs["images"] if images is None else images
-    view = encoder_view(x.to(sampler.device), sampler.config.vae.resolution)
-    return outputs | {"mean": sampler.vae.encode(view).mean}
+    for name, part in (("mean", "vae"), ("s_mean", "nuisance_encoder")):
+        if part in sampler.config.parts:
+            view = encoder_view(x.to(sampler.device), getattr(sampler.config, part).resolution)
+            outputs[name] = getattr(sampler, part).encode(view).mean
+    return outputs
 
 
 def _has_decoder(vae: object) -> bool:
@@ -215,8 +219,8 @@ def golden_differences(file: CheckpointFile | str | os.PathLike[str]) -> dict[st
     """Largest absolute difference between each golden output in `file` and what its networks compute now, on the CPU.
 
     Returns:
-        "images", "decoded" (if the VAE has a decoder) and "mean" -> difference. Units are pixels in [0, 1] and units of
-        the code.
+        "images", "decoded" (if the VAE has a decoder), "mean" and "s_mean" (if there is a nuisance encoder) ->
+        difference. Units are pixels in [0, 1], and those of c and s.
 
     Raises:
         CheckpointError: the file is malformed or has no golden outputs.
@@ -242,7 +246,7 @@ def _read_tensors(file: CheckpointFile) -> dict[str, torch.Tensor]:
 
 def _build_sampler(file: CheckpointFile, tensors: dict[str, torch.Tensor]) -> Sampler:
     config = file.config
-    networks = {part: _build_network(getattr(config, part), part_of(tensors, f"{part}.")) for part in PARTS}
+    networks = {part: _build_network(getattr(config, part), part_of(tensors, f"{part}.")) for part in config.parts}
     bank = Posterior(tensors["bank.mean"], tensors["bank.logvar"])
     try:
         return Sampler(config, **networks, bank=bank, info=copy.deepcopy(file.info))
@@ -354,18 +358,18 @@ def _check_info(info: object) -> None:
 
 
 def build_without_memory(config: ModelConfig) -> dict[str, nn.Module]:
-    """Both networks of `config` on the meta device, which stores shapes only, and a check of their size.
+    """All networks of `config` on the meta device, which stores shapes only, and a check of their size.
 
     Raises:
         InvalidInputError: no machine can hold the networks or their images, or the networks cannot be built.
     """
-    for part in PARTS:
+    for part in config.parts:
         resolution = getattr(config, part).resolution
         if resolution > MAX_RESOLUTION:
             raise InvalidInputError(f"{part}.resolution must be at most {MAX_RESOLUTION}, got {resolution}")
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            networks: dict[str, nn.Module] = {part: getattr(config, part).build() for part in PARTS}
+            networks: dict[str, nn.Module] = {part: getattr(config, part).build() for part in config.parts}
     except Exception as error:  # the code of another package may raise anything
         raise InvalidInputError(f"its networks cannot be built: {type(error).__name__}: {error}") from error
     needed = sum(p.numel() * p.element_size() for network in networks.values() for p in network.parameters())
@@ -399,5 +403,7 @@ def _expected_specs(
         outputs = {"c": (config.c_dim,), "s": (config.s_dim,), "images": image, "mean": (config.c_dim,)}
         if _has_decoder(networks["vae"]):
             outputs["decoded"] = (config.image_channels, config.vae.resolution, config.vae.resolution)
+        if config.nuisance_encoder is not None:
+            outputs["s_mean"] = (config.s_dim,)
         shapes |= {f"golden.{name}": (GOLDEN_COUNT, *shape) for name, shape in outputs.items()}
     return expected | {name: (torch.float32, shape) for name, shape in shapes.items()}

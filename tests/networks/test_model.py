@@ -7,7 +7,14 @@ import pytest
 from torch import nn
 
 from idgan.errors import InvalidInputError
-from idgan.networks import NETWORKS, ConvGeneratorConfig, ModelConfig, VAEConfig, register_network
+from idgan.networks import (
+    NETWORKS,
+    ConvGeneratorConfig,
+    ModelConfig,
+    NuisanceEncoderConfig,
+    VAEConfig,
+    register_network,
+)
 
 CONFIG = ModelConfig(VAEConfig(c_dim=6, image_channels=3), ConvGeneratorConfig(c_dim=6, s_dim=4, image_channels=3))
 
@@ -42,6 +49,21 @@ def test_a_generator_without_nuisance_is_a_model():
 def test_parts_that_do_not_fit_are_refused(generator):
     with pytest.raises(InvalidInputError, match="in the VAE"):
         ModelConfig(CONFIG.vae, generator)
+
+
+def test_a_nuisance_encoder_is_a_third_part_that_fits_the_generator():
+    config = ModelConfig(CONFIG.vae, CONFIG.generator, NuisanceEncoderConfig(s_dim=4, image_channels=3))
+    assert CONFIG.parts == ("vae", "generator") and config.parts == ("vae", "generator", "nuisance_encoder")
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config and config.is_registered
+    for other, message in (
+        (NuisanceEncoderConfig(s_dim=5, image_channels=3), "s_dim is 5 in the nuisance encoder, 4 in the generator"),
+        (NuisanceEncoderConfig(s_dim=4), "image_channels is 1 in the nuisance encoder, 3 in the generator"),
+        (VAEConfig(image_channels=3), "nuisance_encoder cannot be a VAEConfig: it has no s_dim"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            ModelConfig(CONFIG.vae, CONFIG.generator, other)
+    with pytest.raises(InvalidInputError, match="s_dim must be an integer from 1 to"):
+        NuisanceEncoderConfig(s_dim=0)
 
 
 def test_a_mismatch_is_refused_when_read_too():

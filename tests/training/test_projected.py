@@ -14,6 +14,7 @@ from idgan.networks import FEATURE_PYRAMIDS
 from idgan.recipes import METHODS, apply_method, override, recipe_of
 from idgan.training import estimate, train
 from idgan.training.checkpoint import load_state
+from idgan.zoo import verify
 from idgan.zoo.weights import part_of
 
 STATE = "gan/state.safetensors"
@@ -63,8 +64,11 @@ def test_a_run_with_a_reconstruction_in_parts_ends_with_the_bits_of_one_in_one_g
         ours, theirs = load_file(parts / name), load_file(whole / name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
-    assert not [name for name in ours if "nuisance" in name]  # a checkpoint does not keep q(s|x)
-    assert idgan.load(parts, device="cpu").s_dim == 3
+    sampler, state = idgan.load(parts, device="cpu"), load_state(parts / STATE)["objective"]
+    learned = part_of(state, "nuisance_encoder.")
+    assert learned and all(torch.equal(learned[name], ours[f"nuisance_encoder.{name}"]) for name in learned)
+    assert torch.equal(sampler.nuisance_encoder[0].weight, learned["0.weight"])
+    assert verify(str(parts))["ok"]
 
 
 def test_g_does_not_move_in_d_s_head_start(run):

@@ -21,17 +21,25 @@ from safetensors import safe_open
 from torch import nn
 
 from idgan.errors import CheckpointError
-from idgan.networks import ConvGeneratorConfig, ModelConfig, Posterior, ResNetGeneratorConfig, VAEConfig
+from idgan.networks import (
+    ConvGeneratorConfig,
+    ModelConfig,
+    NuisanceEncoderConfig,
+    Posterior,
+    ResNetGeneratorConfig,
+    VAEConfig,
+)
 from idgan.sampler import Sampler
 from idgan.zoo.weights import FORMAT, golden_differences, read_checkpoint, write_checkpoint
 
 INFO = {"name": "small", "data": "dsprites", "training": {"seed": 0, "steps": {"vae": 1, "gan": 2}, "note": "é"}}
 
 
-def build(c_dim=3, s_dim=2, channels=1):
+def build(c_dim=3, s_dim=2, channels=1, reads_s=False):
     mean, logvar = torch.randn(8, c_dim), torch.randn(8, c_dim)
     mean[:, 1], logvar[:, 1] = 0.0, 0.0
-    config = ModelConfig(VAEConfig(c_dim, channels), ConvGeneratorConfig(c_dim, s_dim, channels))
+    reader = NuisanceEncoderConfig(s_dim, channels) if reads_s else None
+    config = ModelConfig(VAEConfig(c_dim, channels), ConvGeneratorConfig(c_dim, s_dim, channels), reader)
     return Sampler(config, bank=Posterior(mean, logvar), info=INFO)
 
 
@@ -65,9 +73,11 @@ def save(tmp_path):
 # ------------------------------------------------------------------ there and back
 
 
-@pytest.mark.parametrize(("s_dim", "channels"), [(0, 1), (2, 1), (1, 3)])
-def test_a_checkpoint_comes_back_to_the_bit(tmp_path, s_dim, channels):
-    sampler = build(s_dim=s_dim, channels=channels)
+@pytest.mark.parametrize(
+    ("s_dim", "channels", "reads_s"), [(0, 1, False), (2, 1, False), (1, 3, False), (2, 1, True), (1, 3, True)]
+)
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path, s_dim, channels, reads_s):
+    sampler = build(s_dim=s_dim, channels=channels, reads_s=reads_s)
     back = read_checkpoint(write_checkpoint(tmp_path / "model.safetensors", sampler))
     assert back.config == sampler.config
     assert back.info == INFO
@@ -129,6 +139,20 @@ def test_goldens_show_what_was_changed(parts, save, weight, differing):
     tensors[weight] = tensors[weight] + 0.5
     differences = golden_differences(save(tensors, metadata))
     assert {name for name, difference in differences.items() if difference > 1e-5} == differing
+
+
+def test_goldens_of_a_nuisance_encoder(save, tmp_path):
+    path = write_checkpoint(tmp_path / "model.safetensors", build(reads_s=True))
+    assert golden_differences(path).keys() == {"images", "decoded", "mean", "s_mean"}
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    for weight in "nuisance_encoder.0.weight", "golden.s_mean":
+        tensors = safetensors.torch.load_file(path)
+        tensors[weight] += 0.5
+        differences = golden_differences(save(tensors, metadata))
+        assert [name for name, difference in differences.items() if difference > 1e-5] == ["s_mean"]
+        del tensors[weight]
+        refused(save(tensors, metadata), weight)
 
 
 @pytest.mark.parametrize("spoil", [lambda c: c[:2], lambda c: c.half(), lambda c: c * float("nan"), lambda c: None])
