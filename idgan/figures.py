@@ -107,7 +107,7 @@ def reconstruction_sheet(
     Args:
         sampler: the model.
         images: images in any form that `idgan.images.as_batch` takes.
-        seed: seed of the generator's nuisance.
+        seed: seed of the generator's nuisance, if it is drawn.
         crop: cut images to their center square, see `as_batch`.
         codes: pair (c, s) from `Sampler.invert`. It adds a panel with the generator's images of this pair.
         tuned: for each image the sampler from `Sampler.tuned`. They add a panel with their images of `codes`.

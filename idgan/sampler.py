@@ -344,8 +344,8 @@ class Sampler(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Codes c (N, c_dim) and nuisances s (N, s_dim) of images, without a search.
 
-        The encoder gives the active dimensions of c. The nuisance encoder gives s, if the model has one. The rest is
-        drawn with `seed`.
+        If the model has a nuisance encoder, it gives s, and inactive dimensions of c are 0, as in its training.
+        Otherwise s and inactive dimensions are drawn with `seed`.
 
         Args:
             x, crop, align: see `posterior`.
@@ -357,7 +357,7 @@ class Sampler(nn.Module):
         if s is None and self.nuisance_encoder is not None:
             views = encoder_view(images, self.config.nuisance_encoder.resolution).split(self._vae_batch_size)
             parts = [self.nuisance_encoder.encode(view.to(self.device, self.dtype)) for view in views]
-            s = Posterior.cat(parts).mean.float()
+            return self.encode(images), Posterior.cat(parts).mean.float()
         return self.complete(self.encode(images), s, seed=seed)
 
     def invert(

@@ -222,8 +222,8 @@ def interpolate(
     """Interpolate from A to B.
 
     A and B are seeds, as in `idgan sample`, or image files. Codes and nuisances are interpolated linearly. The encoder
-    gives the code of an image file. Its nuisance is random (--seed) or optimized (--invert). Writing .mp4 needs the
-    extra `video`.
+    gives the code of an image file. Its nuisance comes from the model's second encoder if it has one. Otherwise it is
+    random (--seed) or optimized (--invert). Writing .mp4 needs the extra `video`.
 
     \b
     idgan interpolate dsprites 3 7

@@ -265,8 +265,9 @@ def reconstruct(model: str, images: tuple[str, ...], device: str, **options: Any
     """Encode and reconstruct images.
 
     IMAGES are files and folders. The sheet shows the originals, and the reconstructions of the VAE decoder and of the
-    generator. The decoder shows what the code represents. The generator adds the rest, which is random (--seed) or
-    optimized (--invert). The command prints the mean PSNR in dB. Higher is better. For photos, see idgan edit --help.
+    generator. The decoder shows what the code represents. The generator adds the rest. It comes from the model's
+    second encoder if it has one. Otherwise it is random (--seed) or optimized (--invert). The command prints the
+    mean PSNR in dB. Higher is better. For photos, see idgan edit --help.
 
     \b
     idgan reconstruct dsprites sprite.png
@@ -319,9 +320,9 @@ def edit(
     IMAGES are files and folders. The sheet shows the originals, their reconstructions and the edits. `idgan traverse
     MODEL` shows what each dimension changes.
 
-    The code represents a part of an image. The rest is random (--seed) or optimized (--invert). For a photo of a face,
-    --invert finds a similar face. --tune also fits a copy of the generator to the image. This preserves the identity of
-    the person.
+    The code represents a part of an image. The rest comes from the model's second encoder if it has one. Otherwise it
+    is random (--seed) or optimized (--invert). For a photo of a face, --invert finds a similar face. --tune also
+    fits a copy of the generator to the image. This preserves the identity of the person.
 
     A photo must be cropped like the training images. --align does this for models of faces: it finds each face, turns
     it upright, and crops it to a square. --face chooses one of several faces. The sheet shows the crop.

@@ -122,7 +122,7 @@ def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
         "active_dims": sampler.active_dims,
         "dim_kl": [round(kl, 3) for kl in sampler.dim_kl],
         "parameters": {
-            part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
+            part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in sampler.config.parts
         },
     }
     if entry:

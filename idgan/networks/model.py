@@ -111,6 +111,8 @@ def _check_part(part: str, config: Any) -> None:
     kind = type(config).__name__
     if missing := [name for name in PARTS[part] if not hasattr(config, name)]:
         raise InvalidInputError(f"{part} cannot be a {kind}: it has no {', '.join(missing)}")
+    if part == OPTIONAL and hasattr(config, "c_dim"):
+        raise InvalidInputError(f"{part} cannot be a {kind}: it has c_dim, which only a VAE and a generator have")
     if part == "vae" and hasattr(config, "s_dim"):
         raise InvalidInputError(f"vae cannot be a {kind}: it has s_dim, which only a generator has")
     if _type_name(config) is not None:

@@ -187,6 +187,8 @@ class GrowingVAEConfig(VAEObjectiveConfig):
         check_range(0, inactive_kl=self.inactive_kl)
         if not self.phases:
             raise InvalidInputError("phases must contain one Phase or more, got none")
+        if self.phases[0].anchor_weight:
+            raise InvalidInputError("anchor_weight of the first phase must be 0: there is no earlier phase to keep")
 
     def build(self, vae: VAENetwork) -> "GrowingVAE":
         """The `GrowingVAE` of this config, for `vae`, with a new TC discriminator."""
@@ -220,6 +222,13 @@ class GrowingVAE(VAEObjective):
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim, config.critic_width, config.critic_depth)
         anchors = any(phase.anchor_weight for phase in config.phases)
         self.anchor: nn.Module | None = freeze(copy.deepcopy(self.vae.encoder)) if anchors else None
+
+    def train(self, mode: bool = True) -> "GrowingVAE":
+        """Set training mode. The anchor stays in eval mode."""
+        super().train(mode)
+        if self.anchor is not None:
+            self.anchor.eval()
+        return self
 
     @property
     def phases(self) -> Phases:
@@ -314,7 +323,7 @@ class GrowingVAE(VAEObjective):
     def align(self, batches: TrainingImages, rng: Generator, *, dims: range, clear_inactive: bool) -> dict[str, object]:
         """Rotate the two dimensions of highest KL among `dims` onto the axes of their square.
 
-        With `clear_inactive`, the inactive dimensions are cleared first.
+        With `clear_inactive`, the inactive dimensions are cleared first, except those before `dims`.
 
         Returns:
             For the log: the KL of each dimension, the two dimensions, and the angle in radians.
@@ -323,7 +332,7 @@ class GrowingVAE(VAEObjective):
         kl = posterior.kl().mean(0)
         if clear_inactive:
             inactive = (kl < self.config.inactive_kl).nonzero().flatten().tolist()
-            alignment.clear_dimensions(self.vae, inactive)
+            alignment.clear_dimensions(self.vae, [dim for dim in inactive if dim >= dims.start])
         highest = kl[dims.start : dims.stop].topk(min(2, len(dims))).indices + dims.start
         pair = sorted(highest.tolist())
         angle = alignment.square_angle(posterior.mean[:, pair].cpu()) if len(pair) == 2 else 0.0

@@ -29,7 +29,7 @@ WARM_UP_STEPS = 200
 @register_objective()
 @dataclass(frozen=True)
 class ProjectedIDGANConfig(IDGANConfig):
-    """Config of ID-GAN with a projected discriminator: the fields of `IDGANConfig`, and four more.
+    """Config of ID-GAN with a projected discriminator: the fields of `IDGANConfig`, and more.
 
     R1 reads the mixed features and not the pixels, so its weight has another scale. `id_weight` is larger than that of
     ID-GAN, because each scale adds a loss of G. Measured from the generator of celeba-64-w16, with a code alignment of
@@ -85,7 +85,8 @@ class ProjectedIDGAN(GANObjective):
 
     It is the loss of a VAE whose code is s and whose decoder also gets c (a conditional VAE, Sohn et al. 2015). s
     learns what c lacks, and G learns to draw it at every c. Images are in [0, 1] there, and the squares are summed over
-    pixels. The paper has no such term. q(s|x) becomes the nuisance encoder of the checkpoint.
+    pixels. The paper has no such term. q(s|x) becomes the nuisance encoder of the checkpoint, without
+    a moving average.
 
     Raises:
         InvalidInputError: `discriminator` is not a projected discriminator, or G has no s to reconstruct with.
@@ -126,7 +127,7 @@ class ProjectedIDGAN(GANObjective):
         return phase == "discriminator" if step < 0 else phase == "generator" and step < self.config.head_start
 
     def lr_factor(self, phase: str, step: int) -> float:
-        """1, but a linear rise over the first `WARM_UP_STEPS` steps of the reconstruction, as in a growing VAE."""
+        """1, but with a reconstruction, G's rises linearly over the first `WARM_UP_STEPS` steps of the stage."""
         rising = phase == "generator" and self.nuisance_encoder is not None
         return min(1.0, (step + 1) / WARM_UP_STEPS) if rising else 1.0
 

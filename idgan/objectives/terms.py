@@ -86,7 +86,8 @@ def reconstruction_loss(logits: Tensor, x: Tensor, likelihood: str) -> Tensor:
 def image_error(drawn: Tensor, x: Tensor, likelihood: str) -> Tensor:
     """The term `likelihood` of `LIKELIHOODS` for images `drawn`, instead of logits, and `x`, both in [0, 1].
 
-    Values of `drawn` are limited to [1e-6, 1 - 1e-6], because 0 and 1 have no logits.
+    Values of `drawn` are limited to [1e-6, 1 - 1e-6], because 0 and 1 have no logits. Beyond, there
+    are no gradients.
     """
     return reconstruction_loss(torch.logit(drawn, 1e-6), x, likelihood)
 

@@ -161,7 +161,8 @@ def _identity(sampler: Sampler) -> list[Any]:
 def save_networks(run: "Run") -> None:
     """Write the state dicts of networks that a checkpoint cannot hold, and a picture, with a warning that says why."""
     path = run.out / NETWORKS_FILE
-    save_state(path, {"vae": run.vae.state_dict(), "generator": run.generator.state_dict()})
+    networks = {"vae": run.vae, "generator": run.generator, "nuisance_encoder": run.nuisance_encoder}
+    save_state(path, {part: network.state_dict() for part, network in networks.items() if network is not None})
     save_png(run.picture(), run.out / "samples.png")
     configs = (run.recipe.vae, run.recipe.generator)
     if unregistered := [type(config).__name__ for config in configs if NETWORKS.name_of(type(config)) is None]:

@@ -16,7 +16,7 @@ from idgan.data import Dataset
 from idgan.objectives import Objective
 from idgan.recipes import Recipe, Stage, override
 from idgan.training.distributed import process_group
-from idgan.training.loop import Trainer, gradients
+from idgan.training.loop import Trainer, gradients, phases_at
 from idgan.training.precision import float32_products
 from idgan.training.setup import batches_of, library_defaults, seeded
 
@@ -111,8 +111,9 @@ def cost_of(recipe: Recipe, name: str) -> Cost:
         fixed += sum(tensor.nbytes for tensor in objective.generator.state_dict().values())
 
     interval = _r1_interval(stage)
+    start = _first_full_step(objective, stage)
     flops, memory = [], []
-    for step in _kinds_of_steps(interval):
+    for step in (start + kind for kind in _kinds_of_steps(interval)):
         objective.zero_grad()
         with _Shapes() as shapes:
             batch = batches(step)
@@ -207,17 +208,17 @@ def seconds_per_step(
     objective = objective_of(recipe, name).to(group.device)
     trainer = Trainer(stage, objective, batches, None, identity={}, report=None, compile=compile)
     interval = _r1_interval(stage)
-    start = _first_full_step(trainer, interval)
+    start = _first_full_step(objective, stage)
     with float32_products(tf32=stage.precision == "tf32"):
         seconds = [_seconds(trainer, start + step) for step in _kinds_of_steps(interval)]
     return _mean(seconds, interval)
 
 
-def _first_full_step(trainer: Trainer, interval: int) -> int:
+def _first_full_step(objective: Objective, stage: Stage) -> int:
     """The first step with R1 at which all phases run. 0 if there is none."""
-    phases = list(trainer.objective.phases)
-    steps = range(0, trainer.stage.steps, interval)
-    return next((step for step in steps if trainer.phases_at(step) == phases), 0)
+    phases = list(objective.phases)
+    steps = range(0, stage.steps, _r1_interval(stage))
+    return next((step for step in steps if phases_at(objective, step) == phases), 0)
 
 
 def _seconds(trainer: Trainer, step: int) -> float:
@@ -225,7 +226,7 @@ def _seconds(trainer: Trainer, step: int) -> float:
     while len(times) <= REPEATS and sum(times) < MAX_SECONDS:
         started = time.perf_counter()
         logged = trainer.train_step(trainer.batches(step))
-        for phase in trainer.phases_at(step):
+        for phase in phases_at(trainer.objective, step):
             logged[phase].item()  # waits for a GPU
         times.append(time.perf_counter() - started)
     times = sorted(times[1:] or times)

@@ -27,7 +27,7 @@ from idgan.training.precision import Compiled, float32_products, has_bf16
 from idgan.training.report import Report
 from idgan.training.setup import seeded
 
-__all__ = ["Trainer", "gradients"]
+__all__ = ["Trainer", "gradients", "phases_at"]
 
 LOG_INTERVAL = 50
 """Steps between two records of the losses, from the first step on. Divergence is checked at the same steps."""
@@ -170,7 +170,7 @@ class Trainer:
         batch.x = batch.x.contiguous(memory_format=torch.channels_last)
         parts = batch.split(self.stage.accumulation_steps) if self.stage.accumulation_steps > 1 else [batch]
         logged: dict[str, Tensor] = {}
-        for phase in self.phases_at(batch.step):
+        for phase in phases_at(self.objective, batch.step):
             self.optimizers[phase].zero_grad()
             with nullcontext() if self.objective.differentiates_twice(phase, batch.step) else self.compiled:
                 logged |= gradients(self.objective, phase, parts, self.parameters[phase], self.bf16)
@@ -181,10 +181,16 @@ class Trainer:
             self.ema.update_parameters(self.objective.generator)
         return logged
 
-    def phases_at(self, step: int) -> list[str]:
-        """The phases that run at `step`, in order."""
-        skips = getattr(self.objective, "skips_phase", None)
-        return [phase for phase in self.objective.phases if skips is None or not skips(phase, step)]
+    def warn_of_idle_phases(self) -> None:
+        """Warn if the stage would end before one of its phases begins."""
+        running = phases_at(self.objective, self.stage.steps - 1)
+        idle = [phase for phase in self.objective.phases if phase not in running]
+        if idle and self.leader:
+            warnings.warn(
+                f"the stage has {self.stage.steps:,} steps and ends before the phase {' and '.join(map(repr, idle))} "
+                "begins; give it more steps, or a lower reconstruction_steps or head_start",
+                stacklevel=4,
+            )
 
     def set_rates(self, phase: str, step: int) -> None:
         """Set the learning rate of `phase` for `step`, if the objective or a cooldown changes it."""
@@ -213,6 +219,7 @@ class Trainer:
             BaseException: that of a callback, when the state is saved. Other processes raise SystemExit.
         """
         assert self.report and self.path
+        self.warn_of_idle_phases()
         saved = started = time.monotonic()
         before = self.seconds
         with (
@@ -287,6 +294,12 @@ class Trainer:
         if score > self.best["score"]:
             weights = {name: tensor.detach().clone() for name, tensor in self.selected_network.state_dict().items()}
             self.best = {"score": score, "step": self.step, "weights": weights}
+
+
+def phases_at(objective: Objective, step: int) -> list[str]:
+    """The phases of `objective` that run at `step`, in order."""
+    skips = getattr(objective, "skips_phase", None)
+    return [phase for phase in objective.phases if skips is None or not skips(phase, step)]
 
 
 def gradients(

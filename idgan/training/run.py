@@ -274,6 +274,11 @@ class Run:
         vae = copy.deepcopy(vae).eval()  # a copy, because train mode would change batch statistics
         return vae_sheet(vae, x.to(self.group.device))
 
+    @property
+    def nuisance_encoder(self) -> Any:
+        """The encoder of s that the objective trains, or None."""
+        return getattr(self.objective, "nuisance_encoder", None)
+
     def picture(self) -> Image.Image:
         """Images of the current generator, and those of a trained decoder for the same codes."""
         if self.decodes:
@@ -303,7 +308,7 @@ class Run:
             size = bank_size or self.recipe.bank_size
             bank = posterior_bank(self.vae, self.dataset, size, self.rng(BANK), self.group.device)
         generator = self.generator.as_generator() if self.decodes else copy.deepcopy(self.generator)
-        config, nuisance_encoder = self.config, copy.deepcopy(getattr(self.objective, "nuisance_encoder", None))
+        config, nuisance_encoder = self.config, copy.deepcopy(self.nuisance_encoder)
         if nuisance_encoder is not None:
             config = replace(config, nuisance_encoder=nuisance_encoder.config)
         return Sampler(config, copy.deepcopy(self.vae), generator, bank, info, nuisance_encoder)

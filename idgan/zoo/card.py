@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAIN_METHODS", "TITLE", "model_card"]
 
-MAIN_METHODS, TITLE = ("id-gan", "projected"), "ID-GAN"
-"""The methods that are ID-GAN, with the recipe's discriminator or a projected one, and their name in texts."""
+MAIN_METHODS, TITLE = ("id-gan", "projected", "reconstructing"), "ID-GAN"
+"""The methods that are ID-GAN, and their name in texts. Two have a projected discriminator, one reconstructs."""
 TASK = "unconditional-image-generation"
 FACTOR_METRICS = r"fvm|mig|sap|dci.*|beta.*"
 """Metrics that compare dimensions of c with true factors."""
@@ -92,6 +92,8 @@ def _kind(saved: SavedModel, record: TrainingRecord, sampler: Sampler) -> Iterat
     images = f"{saved.resolution}x{saved.resolution} {'color' if saved.image_channels == 3 else 'gray'} images"
     nuisance = f" and a nuisance s of {saved.s_dim}" if saved.s_dim else ""
     reads = "" if "encoder" in sampler.untrained else "An encoder reads a code c from an image.\n"
+    if sampler.nuisance_encoder is not None:
+        reads += "A second encoder reads the nuisance s.\n"
     text = f"{reads}A generator draws {images} from a code c of {saved.c_dim} dimensions{nuisance}."
     if sampler.untrained:
         text += f" Not trained, and not served: its {' and '.join(sampler.untrained)}."

@@ -59,6 +59,7 @@ def test_a_nuisance_encoder_is_a_third_part_that_fits_the_generator():
         (NuisanceEncoderConfig(s_dim=5, image_channels=3), "s_dim is 5 in the nuisance encoder, 4 in the generator"),
         (NuisanceEncoderConfig(s_dim=4), "image_channels is 1 in the nuisance encoder, 3 in the generator"),
         (VAEConfig(image_channels=3), "nuisance_encoder cannot be a VAEConfig: it has no s_dim"),
+        (CONFIG.generator, "nuisance_encoder cannot be a ConvGeneratorConfig: it has c_dim"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             ModelConfig(CONFIG.vae, CONFIG.generator, other)

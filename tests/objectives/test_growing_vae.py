@@ -165,13 +165,21 @@ def test_anchored_dimensions_stay_where_they_are(build, batches, train_steps, op
     assert (moved[200.0][:2] < 0.3 * moved[0.0][:2]).all()
 
 
-def test_anchored_dimensions_are_not_turned(build, batches, optimizers):
-    objective = build(ANCHORED)
+@pytest.mark.parametrize("settle_every", [0, 4])
+def test_anchored_dimensions_are_neither_turned_nor_cleared(build, batches, optimizers, settle_every):
+    objective = build(replace(ANCHORED, phases=(SHORT[0], replace(ANCHORED.phases[1], settle_every=settle_every))))
     for step in (0, 3):
         objective.between_steps(step, batches, optimizers(objective))
     before = objective.vae.encoder[-1].weight.clone()
     assert objective.between_steps(7, batches, optimizers(objective))["aligned"] == [2, 3]
-    assert torch.equal(objective.vae.encoder[-1].weight[:2], before[:2])
+    after = objective.vae.encoder[-1].weight
+    assert torch.equal(after[:2], before[:2]) and before[:2].any()
+    assert bool(after[2:4].any()) == (settle_every == 0)  # the cold dimensions are inactive so far
+
+
+def test_the_first_phase_has_nothing_to_anchor():
+    with pytest.raises(InvalidInputError, match="anchor_weight of the first phase must be 0"):
+        replace(CONFIG, phases=(replace(SHORT[0], anchor_weight=1.0),))
 
 
 def test_inactive_dimensions_are_cleared_where_the_schedule_settles(build, batches, optimizers):

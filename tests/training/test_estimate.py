@@ -110,6 +110,15 @@ def test_every_stage_of_every_recipe_has_a_cost(name, stage):
     assert cost.memory > cost.fixed > 0 and cost.flops > 0
 
 
+def test_the_cost_is_that_of_a_step_with_all_phases():
+    recipe = apply_method(recipe_of("dsprites"), "reconstructing")
+    both = cost_of(recipe, "gan")
+    without = override(recipe, {"gan_stage.objective.reconstruction_steps": 0, "gan_stage.objective.head_start": 0})
+    assert both == cost_of(without, "gan")
+    alone = override(without, {"gan_stage.objective.reconstruction_weight": 0.0})
+    assert both.flops > 1.1 * cost_of(alone, "gan").flops
+
+
 def test_what_is_kept_for_the_backward_pass_is_counted():
     """A VAE's inputs and every layer's output, at least."""
     outputs = 2 * (32 * 32**2 + 32 * 16**2 + 64 * 8**2 + 64 * 4**2) + 2 * 256

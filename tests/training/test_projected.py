@@ -49,13 +49,15 @@ def test_a_run_in_parts_ends_with_the_bits_of_one_in_one_go(run, precision):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
 
 
-def test_a_run_with_a_reconstruction_in_parts_ends_with_the_bits_of_one_in_one_go(run):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_with_a_reconstruction_in_parts_ends_with_the_bits_of_one_in_one_go(run, precision):
     """Across the borders of its three parts: the reconstruction alone, D alone, and all."""
     reconstructs = {
         "generator__s_dim": 3,
         "gan_stage__objective__reconstruction_weight": 0.1,
         "gan_stage__objective__reconstruction_steps": 2,
         "gan_stage__objective__likelihood": "bernoulli",
+        "gan_stage__precision": precision,
     }
     for steps in (1, 3, 5, 7):
         parts = run("parts", steps, **reconstructs)
@@ -69,6 +71,12 @@ def test_a_run_with_a_reconstruction_in_parts_ends_with_the_bits_of_one_in_one_g
     assert learned and all(torch.equal(learned[name], ours[f"nuisance_encoder.{name}"]) for name in learned)
     assert torch.equal(sampler.nuisance_encoder[0].weight, learned["0.weight"])
     assert verify(str(parts))["ok"]
+
+
+def test_a_stage_that_ends_before_a_phase_begins_says_so(run):
+    reconstructs = {"generator__s_dim": 3, "gan_stage__objective__reconstruction_weight": 0.1}
+    with pytest.warns(UserWarning, match="has 2 steps and ends before the phase 'discriminator' begins"):
+        run("run", 2, gan_stage__objective__reconstruction_steps=4, **reconstructs)
 
 
 def test_g_does_not_move_in_d_s_head_start(run):
@@ -166,7 +174,7 @@ def test_only_methods_with_distillation_start_from_that_generator():
     """Without distillation, it would know the code from the start."""
     recipe = replace(recipe_of("dsprites"), init_generator_from="somewhere")
     kept = {name for name in METHODS if apply_method(recipe, name).init_generator_from}
-    assert kept == {"id-gan", "projected"}
+    assert kept == {"id-gan", "projected", "reconstructing"}
     assert apply_method(recipe_of("celeba-64-w32"), "without-distillation").init_generator_from == ""
 
 

@@ -160,7 +160,7 @@ def test_a_vae_to_start_from_that_does_not_fit_is_refused_before_anything_is_wri
 def test_methods_without_the_parent_s_encoder_start_from_random_weights():
     recipe = dataclasses.replace(recipe_of("dsprites"), init_vae_from="somewhere")
     kept = {name for name in METHODS if apply_method(recipe, name).init_vae_from}
-    assert kept == {"id-gan", "without-distillation", "cgan", "projected"}
+    assert kept == {"id-gan", "without-distillation", "cgan", "projected", "reconstructing"}
 
 
 def test_the_home_of_an_unknown_user_is_a_path_that_does_not_exist():

@@ -33,7 +33,7 @@ def test_the_manifest_states_what_is_in_the_file(name):
     assert entry["active_dims"] == sampler.active_dims
     assert entry["dim_kl"] == pytest.approx(sampler.dim_kl, abs=6e-4)
     assert entry["parameters"] == {
-        part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in ("vae", "generator")
+        part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in sampler.config.parts
     }
 
 
