@@ -1,6 +1,6 @@
 """How well a model of dSprites or of a variant draws the sprites of its data set.
 
-    python benchmarks/sprites.py dsprites [--images 1000] [--inverted 200] [--seed 0]
+    python benchmarks/sprites.py dsprites [--images 1000] [--inverted 200] [--invert] [--seed 0]
 
 It prints, for the generator and for the decoder:
 
@@ -11,7 +11,8 @@ It prints, for the generator and for the decoder:
   of the brightest value) and centered on their centroids. The edit goes toward the center of the image. 1 means that
   the edit keeps the sprite.
 
-Inversion finds s and the inactive dimensions of c for PSNR and IoU. It takes about a second for each image.
+For PSNR and IoU, the nuisance encoder gives s if the model has one. Otherwise, or with --invert, inversion finds s and
+the inactive dimensions of c. It takes about a second for each image.
 
 On Noisy- and Scream-dSprites, it prints the told shape only: no cut finds the sprite, and no code holds the background.
 """
@@ -89,7 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="dsprites")
     parser.add_argument("--images", type=int, default=1_000)
-    parser.add_argument("--inverted", type=int, default=200, help="images behind PSNR and IoU")
+    parser.add_argument("--inverted", type=int, default=200, help="images behind PSNR and IoU, if they are inverted")
+    parser.add_argument("--invert", action="store_true", help="invert, although the model has a nuisance encoder")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -102,8 +104,11 @@ def main() -> None:
     c, s = sampler.codes(arguments.images, seed=arguments.seed)
     print(f"renders    told shape {told_shapes(classifier, x):.3f}")
     if data in ON_BLACK:
-        x = x[: arguments.inverted]
-        code, nuisance = sampler.invert(x, seed=arguments.seed)
+        if arguments.invert or sampler.nuisance_encoder is None:
+            x = x[: arguments.inverted]
+            code, nuisance = sampler.invert(x, seed=arguments.seed)
+        else:
+            code, nuisance = sampler.read(x)
     for name, draw in (
         ("generator", lambda c, s: torch.cat(list(sampler.render(c, s)))),
         ("decoder", lambda c, s: encoder_view(sampler.decode(c), 64)),

@@ -45,7 +45,7 @@ class Phase:
         fresh: whether the phase starts with a new TC discriminator and new moments of the optimizers.
         anchor_weight: weight of the anchor. It keeps the dimensions of earlier phases as they were at the start of this
             phase: the KL from their posteriors then to those now, summed over dimensions. New dimensions therefore
-            learn what these do not represent. 0 lets all dimensions move.
+            learn what these do not represent. 0 lets all dimensions move. In the first phase it does nothing.
         align: whether the two dimensions of highest KL are rotated onto the axes of a square at the end of the phase.
             Anchored dimensions are left out.
         settle_every: interval in steps between clearings of the inactive dimensions, each followed by a rotation as for
@@ -187,8 +187,6 @@ class GrowingVAEConfig(VAEObjectiveConfig):
         check_range(0, inactive_kl=self.inactive_kl)
         if not self.phases:
             raise InvalidInputError("phases must contain one Phase or more, got none")
-        if self.phases[0].anchor_weight:
-            raise InvalidInputError("anchor_weight of the first phase must be 0: there is no earlier phase to keep")
 
     def build(self, vae: VAENetwork) -> "GrowingVAE":
         """The `GrowingVAE` of this config, for `vae`, with a new TC discriminator."""
@@ -220,7 +218,7 @@ class GrowingVAE(VAEObjective):
                 raise InvalidInputError(f"GrowingVAE needs a linear layer {name}, got {type(layer).__name__}")
         self.config = config
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim, config.critic_width, config.critic_depth)
-        anchors = any(phase.anchor_weight for phase in config.phases)
+        anchors = any(phase.anchor_weight for phase in config.phases[1:])
         self.anchor: nn.Module | None = freeze(copy.deepcopy(self.vae.encoder)) if anchors else None
 
     def train(self, mode: bool = True) -> "GrowingVAE":

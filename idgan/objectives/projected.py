@@ -44,8 +44,7 @@ class ProjectedIDGANConfig(IDGANConfig):
         reconstruction_steps: number of first steps in which the reconstruction alone is trained, without D.
 
     Raises:
-        InvalidInputError: a number is negative, `r1_interval` is less than 1, or `reconstruction_steps` is not 0
-            although `reconstruction_weight` is.
+        InvalidInputError: a number is negative, `r1_interval` is less than 1, or the likelihood is unknown.
     """
 
     r1_weight: float = 1.0
@@ -62,11 +61,6 @@ class ProjectedIDGANConfig(IDGANConfig):
         terms.check_likelihood(self.likelihood)
         check_integer(0, head_start=self.head_start, reconstruction_steps=self.reconstruction_steps)
         check_range(0, reconstruction_weight=self.reconstruction_weight, s_beta=self.s_beta)
-        if self.reconstruction_steps and not self.reconstruction_weight:
-            raise InvalidInputError(
-                f"reconstruction_steps is {self.reconstruction_steps}, but reconstruction_weight is 0, so these steps "
-                "would train nothing; set a weight above 0, or 0 steps"
-            )
 
     def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
         """The `ProjectedIDGAN` of this config, for a `ProjectedDiscriminator`. It freezes `vae` in place."""
@@ -89,7 +83,8 @@ class ProjectedIDGAN(GANObjective):
     a moving average.
 
     Raises:
-        InvalidInputError: `discriminator` is not a projected discriminator, or G has no s to reconstruct with.
+        InvalidInputError: `discriminator` is not a projected discriminator, G has no s to reconstruct with, or
+            `reconstruction_steps` is not 0 although `reconstruction_weight` is.
     """
 
     config: ProjectedIDGANConfig
@@ -105,6 +100,11 @@ class ProjectedIDGAN(GANObjective):
     ) -> None:
         check_methods(discriminator, "features", "logits_of", "identity", needed_by="ProjectedIDGAN")
         super().__init__(vae, generator, discriminator, config)
+        if config.reconstruction_steps and not config.reconstruction_weight:
+            raise InvalidInputError(
+                f"reconstruction_steps is {config.reconstruction_steps}, but reconstruction_weight is 0, so these "
+                "steps would train nothing; set a weight above 0, or 0 steps"
+            )
         self.nuisance_encoder = None
         if config.reconstruction_weight:
             shape = generator.config

@@ -14,6 +14,7 @@ SMALL = {
     "ResNetGeneratorConfig": {"resolution": 8, "base_width": 2, "max_width": 4, "s_dim": 3, "c_dim": 2},
     "ResNetDiscriminatorConfig": {"resolution": 8, "base_width": 2, "max_width": 4},
     "BottleneckDiscriminatorConfig": {"resolution": 8, "base_width": 2, "max_width": 4},
+    "NuisanceEncoderConfig": {"s_dim": 3},
 }
 
 

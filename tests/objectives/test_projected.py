@@ -166,12 +166,16 @@ def test_the_reconstruction_is_added_to_the_losses_of_g(build, batches):
         ({"reconstruction_weight": -1.0}, "reconstruction_weight must be 0 or more, got -1.0"),
         ({"s_beta": -1.0}, "s_beta must be"),
         ({"likelihood": "normal"}, "likelihood must be one of bernoulli, squared-error, got 'normal'"),
-        ({"reconstruction_steps": 5}, "reconstruction_steps is 5, but reconstruction_weight is 0"),
     ],
 )
 def test_settings_of_the_reconstruction_are_checked(options, message):
     with pytest.raises(InvalidInputError, match=message):
         ProjectedIDGANConfig(**options)
+
+
+def test_steps_that_would_train_nothing_are_refused(build):
+    with pytest.raises(InvalidInputError, match="reconstruction_steps is 5, but reconstruction_weight is 0"):
+        build(ProjectedIDGANConfig(reconstruction_steps=5))
 
 
 def test_a_reconstruction_needs_an_s(tiny_pyramid):

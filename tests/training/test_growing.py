@@ -109,4 +109,4 @@ def test_stage_2_can_begin_with_the_decoder(tmp_path, tiny, s_dim):
     }
     sampler = load(train("dsprites", tmp_path / "run", **tiny(**settings)))
     c = torch.randn(4, 10)
-    torch.testing.assert_close(sampler.sample(c), sampler.decode(c), rtol=0, atol=1e-5)
+    torch.testing.assert_close(sampler.sample(c, torch.zeros(s_dim)), sampler.decode(c), rtol=0, atol=1e-5)

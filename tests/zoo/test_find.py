@@ -306,7 +306,7 @@ def test_info_is_plain_data():
 def test_verify_holds_a_checkpoint_to_its_goldens():
     result = zoo.verify("runs/mine")
     assert (result["name"], result["ok"]) == ("mine", True)
-    assert set(result["differences"]) == set(zoo.TOLERANCES)
+    assert set(result["differences"]) == set(zoo.TOLERANCES) - {"s_mean"}  # it has no nuisance encoder
     path = Path("runs/mine/model.safetensors")
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
