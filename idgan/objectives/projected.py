@@ -79,8 +79,8 @@ class ProjectedIDGAN(GANObjective):
 
     It is the loss of a VAE whose code is s and whose decoder also gets c (a conditional VAE, Sohn et al. 2015). s
     learns what c lacks, and G learns to draw it at every c. Images are in [0, 1] there, and the squares are summed over
-    pixels. The paper has no such term. q(s|x) becomes the nuisance encoder of the checkpoint, without
-    a moving average.
+    pixels. With the likelihood "bernoulli", the error is the cross entropy of the pixels. The paper has no such term.
+    q(s|x) becomes the nuisance encoder of the checkpoint. It has no moving average.
 
     Raises:
         InvalidInputError: `discriminator` is not a projected discriminator, G has no s to reconstruct with, or
@@ -117,7 +117,9 @@ class ProjectedIDGAN(GANObjective):
 
     def networks(self, phase: str) -> Sequence[Network]:
         networks = super().networks(phase)
-        return [*networks, self.nuisance_encoder] if phase == "generator" and self.nuisance_encoder else networks
+        if phase != "generator" or self.nuisance_encoder is None:
+            return networks
+        return [*networks, self.nuisance_encoder]
 
     def identity(self) -> dict[str, str]:
         return dict(self.discriminator.identity)
