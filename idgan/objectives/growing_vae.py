@@ -1,6 +1,5 @@
 """A FactorVAE with a growing code: two dimensions first, and more once these are in place."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +10,6 @@ from torch.optim import Optimizer
 from idgan.errors import InvalidInputError, check_integer, check_range
 from idgan.images import encoder_view
 from idgan.networks.heads import TCDiscriminator
-from idgan.networks.modules import freeze
 from idgan.networks.posterior import Posterior
 from idgan.networks.protocols import VAENetwork, check_methods
 from idgan.networks.vae import VAE
@@ -43,11 +41,7 @@ class Phase:
             phase.
         warmup_steps: number of first steps in which the learning rate rises from 0.
         fresh: whether the phase starts with a new TC discriminator and new moments of the optimizers.
-        anchor_weight: weight of the anchor. It keeps the dimensions of earlier phases as they were at the start of this
-            phase: the KL from their posteriors then to those now, summed over dimensions. New dimensions therefore
-            learn what these do not represent. 0 lets all dimensions move. In the first phase it does nothing.
         align: whether the two dimensions of highest KL are rotated onto the axes of a square at the end of the phase.
-            Anchored dimensions are left out.
         settle_every: interval in steps between clearings of the inactive dimensions, each followed by a rotation as for
             `align`. The last step of the phase has one too. 0 does neither.
 
@@ -68,7 +62,6 @@ class Phase:
     lr_end: float = 1.0
     warmup_steps: int = 200
     fresh: bool = True
-    anchor_weight: float = 0.0
     align: bool = False
     settle_every: int = 0
 
@@ -77,7 +70,6 @@ class Phase:
             raise InvalidInputError(f"unlock must be one of {', '.join(UNLOCKS)}, got {self.unlock!r:.100}")
         check_integer(1, steps=self.steps, dims=self.dims)
         check_range(0, beta_start=self.beta_start, beta_end=self.beta_end, lr_start=self.lr_start, lr_end=self.lr_end)
-        check_range(0, anchor_weight=self.anchor_weight)
         check_range(0, tc_weight_start=self.tc_weight_start, tc_weight_end=self.tc_weight_end)
         check_integer(0, beta_steps=self.beta_steps, tc_weight_steps=self.tc_weight_steps)
         check_integer(0, warmup_steps=self.warmup_steps, settle_every=self.settle_every)
@@ -218,15 +210,6 @@ class GrowingVAE(VAEObjective):
                 raise InvalidInputError(f"GrowingVAE needs a linear layer {name}, got {type(layer).__name__}")
         self.config = config
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim, config.critic_width, config.critic_depth)
-        anchors = any(phase.anchor_weight for phase in config.phases[1:])
-        self.anchor: nn.Module | None = freeze(copy.deepcopy(self.vae.encoder)) if anchors else None
-
-    def train(self, mode: bool = True) -> "GrowingVAE":
-        """Set training mode. The anchor stays in eval mode."""
-        super().train(mode)
-        if self.anchor is not None:
-            self.anchor.eval()
-        return self
 
     @property
     def phases(self) -> Phases:
@@ -246,12 +229,6 @@ class GrowingVAE(VAEObjective):
     def unlocked_dims(self, phase: Phase) -> int:
         """Number of dimensions of the code that are unlocked in `phase`."""
         return min(phase.dims, int(self.vae.config.c_dim))
-
-    def anchored_dims(self, step: int) -> int:
-        """Number of dimensions that the anchor keeps at `step`: those of the phase before, if this phase has one."""
-        phase, phase_step = self.phase_at(step)
-        start = step - phase_step
-        return self.unlocked_dims(self.phase_at(start - 1)[0]) if start and phase.anchor_weight else 0
 
     def lr_factor(self, phase: str, step: int) -> float:
         if phase != "vae":
@@ -281,14 +258,7 @@ class GrowingVAE(VAEObjective):
         kl = terms.kl_divergence(posterior)
         tc = terms.tc_estimate(self.tc_discriminator(c))
         regularizer = phase.beta(step) * kl + phase.tc_weight(step) * tc
-        losses = Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, "tc": tc})
-        dims = self.anchored_dims(batch.step)
-        if self.anchor is None or dims == 0:
-            return losses
-        with torch.no_grad():
-            before = Posterior(*self.anchor(self.encoder_images(batch)).float().chunk(2, dim=1))
-        moved = terms.posterior_kl(before[:, :dims], posterior[:, :dims])
-        return Losses(losses.total + phase.anchor_weight * moved, losses.logged | {"anchor": moved})
+        return Losses(reconstruction + regularizer, {"reconstruction": reconstruction, "kl": kl, "tc": tc})
 
     def tc_discriminator_losses(self, batch: TrainingBatch) -> Losses:
         return tc_discriminator_losses(self.tc_discriminator, self.codes(batch)[1], batch)
@@ -311,17 +281,16 @@ class GrowingVAE(VAEObjective):
         rng = batches.rng(step)
         logged: dict[str, object] = {}
         if settles or (ends and before.align):
-            dims = range(self.anchored_dims(step - 1), self.unlocked_dims(before))
-            logged = self.align(batches, rng, dims=dims, clear_inactive=settles)
+            logged = self.align(batches, rng, dims=self.unlocked_dims(before), clear_inactive=settles)
         phase, phase_step = self.phase_at(step)
         if ends and phase_step == 0:
             self.start_phase(phase, self.unlocked_dims(before), batches, rng, optimizers)
         return logged
 
-    def align(self, batches: TrainingImages, rng: Generator, *, dims: range, clear_inactive: bool) -> dict[str, object]:
-        """Rotate the two dimensions of highest KL among `dims` onto the axes of their square.
+    def align(self, batches: TrainingImages, rng: Generator, *, dims: int, clear_inactive: bool) -> dict[str, object]:
+        """Rotate the two dimensions of highest KL among the first `dims` onto the axes of their square.
 
-        With `clear_inactive`, the inactive dimensions are cleared first, except those before `dims`.
+        With `clear_inactive`, the inactive dimensions are cleared first.
 
         Returns:
             For the log: the KL of each dimension, the two dimensions, and the angle in radians.
@@ -330,9 +299,8 @@ class GrowingVAE(VAEObjective):
         kl = posterior.kl().mean(0)
         if clear_inactive:
             inactive = (kl < self.config.inactive_kl).nonzero().flatten().tolist()
-            alignment.clear_dimensions(self.vae, [dim for dim in inactive if dim >= dims.start])
-        highest = kl[dims.start : dims.stop].topk(min(2, len(dims))).indices + dims.start
-        pair = sorted(highest.tolist())
+            alignment.clear_dimensions(self.vae, inactive)
+        pair = sorted(kl[:dims].topk(min(2, dims)).indices.tolist())
         angle = alignment.square_angle(posterior.mean[:, pair].cpu()) if len(pair) == 2 else 0.0
         if angle:
             alignment.rotate_code(self.vae, pair, alignment.rotation(angle))
@@ -353,8 +321,6 @@ class GrowingVAE(VAEObjective):
             alignment.unlock_hot(self.vae, new, features, rng, codes=posterior.mean[:, :dims])
         elif new and phase.unlock == "cold":
             alignment.unlock_cold(self.vae, new, rng)
-        if self.anchor is not None and phase.anchor_weight:
-            self.anchor.load_state_dict(self.vae.encoder.state_dict())
         if phase.fresh:
             for layer in self.tc_discriminator.modules():
                 if isinstance(layer, nn.Linear):

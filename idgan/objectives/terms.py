@@ -27,7 +27,6 @@ __all__ = [
     "kl_divergence",
     "pairwise_tc",
     "permute_dims",
-    "posterior_kl",
     "r1_penalty",
     "r_id",
     "reconstruction_loss",
@@ -110,13 +109,6 @@ def annealed_capacity(step: int, capacity: float, steps: int) -> float:
 def capacity_penalty(kl: Tensor, capacity: float, weight: float) -> Tensor:
     """weight |KL - C| for the scalar `kl` and C = `capacity` (Burgess et al. 2018, Eq. 8)."""
     return weight * (kl - capacity).abs()
-
-
-def posterior_kl(before: Posterior, now: Posterior) -> Tensor:
-    """E_x KL(`before` || `now`), for two posteriors (N, D) of the same images."""
-    variance_ratio = (before.logvar - now.logvar).exp()
-    distance = (before.mean - now.mean).square() * (-now.logvar).exp()
-    return 0.5 * (variance_ratio + distance - 1 - before.logvar + now.logvar).sum(1).mean()
 
 
 # ------------------------------------------------------------------ total correlation

@@ -133,55 +133,6 @@ def test_a_hot_dimension_is_active_at_once_and_a_cold_one_is_not(build, batches,
     assert posterior.mean[:, 3].std().item() == pytest.approx(1, abs=0.4)
 
 
-ANCHORED = replace(CONFIG, phases=(SHORT[0], Phase(steps=4, dims=4, unlock="cold", anchor_weight=50.0, align=True)))
-
-
-def test_the_anchor_is_the_encoder_at_the_start_of_its_phase(build, batches, optimizers):
-    assert build(CONFIG).anchor is None
-    objective = build(ANCHORED)
-    assert [objective.anchored_dims(step) for step in (0, 2, 3, 6, 99)] == [0, 0, 2, 2, 2]
-    assert "anchor" not in objective.losses("vae", batches(2)).logged
-    objective.between_steps(3, batches, optimizers(objective))
-    assert objective.losses("vae", batches(3)).logged["anchor"].item() == pytest.approx(0, abs=1e-5)
-    with torch.no_grad():
-        objective.vae.encoder[-1].bias[:2] += 0.5  # the means of both anchored dimensions
-        objective.vae.encoder[-1].bias[2:4] += 9.0
-    losses = objective.losses("vae", batches(3))
-    variance = objective.codes(batches(3))[0].logvar.exp()[:, :2]
-    torch.testing.assert_close(losses.logged["anchor"], (0.5**2 / (2 * variance)).sum(1).mean())
-    parts = losses.logged
-    expected = parts["reconstruction"] + 4 * parts["kl"] + 50 * parts["anchor"]
-    torch.testing.assert_close(losses.total, expected)
-
-
-def test_anchored_dimensions_stay_where_they_are(build, batches, train_steps, optimizers):
-    moved = {}
-    for weight in (0.0, 200.0):
-        objective = build(replace(ANCHORED, phases=(SHORT[0], replace(ANCHORED.phases[1], anchor_weight=weight))))
-        objective.between_steps(3, batches, optimizers(objective))
-        before = objective.vae.encode(batches(3).x).mean.detach()
-        train_steps(objective, [batches(3) for _ in range(12)])
-        moved[weight] = (objective.vae.encode(batches(3).x).mean - before).abs().mean(0)
-    assert (moved[200.0][:2] < 0.3 * moved[0.0][:2]).all()
-
-
-@pytest.mark.parametrize("settle_every", [0, 4])
-def test_anchored_dimensions_are_neither_turned_nor_cleared(build, batches, optimizers, settle_every):
-    objective = build(replace(ANCHORED, phases=(SHORT[0], replace(ANCHORED.phases[1], settle_every=settle_every))))
-    for step in (0, 3):
-        objective.between_steps(step, batches, optimizers(objective))
-    before = objective.vae.encoder[-1].weight.clone()
-    assert objective.between_steps(7, batches, optimizers(objective))["aligned"] == [2, 3]
-    after = objective.vae.encoder[-1].weight
-    assert torch.equal(after[:2], before[:2]) and before[:2].any()
-    assert bool(after[2:4].any()) == (settle_every == 0)  # the cold dimensions are inactive so far
-
-
-def test_the_first_phase_has_nothing_to_anchor(build, batches):
-    objective = build(replace(CONFIG, phases=(replace(SHORT[0], anchor_weight=1.0), SHORT[1])))
-    assert objective.anchor is None and "anchor" not in objective.losses("vae", batches(1)).logged
-
-
 def test_inactive_dimensions_are_cleared_where_the_schedule_settles(build, batches, optimizers):
     objective = build(CONFIG)
     for step in (0, 3, 5, 9):

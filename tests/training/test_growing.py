@@ -16,7 +16,7 @@ from idgan.training.checkpoint import load_state, step_of
 
 PHASES = (
     Phase(steps=3, dims=2, align=True, warmup_steps=2),
-    Phase(steps=3, dims=3, unlock="cold", tc_weight_end=5.0, tc_weight_steps=2, anchor_weight=2.0),
+    Phase(steps=3, dims=3, unlock="cold", tc_weight_end=5.0, tc_weight_steps=2),
     Phase(steps=3, dims=6, unlock="hot", tc_weight_end=5.0),
     Phase(steps=4, dims=6, lr_end=0.5, fresh=False, warmup_steps=0, settle_every=2),
 )
