@@ -43,6 +43,7 @@ class Sampler(nn.Module):
     **Inactive dimensions.** In some dimensions of c, q(c|x) stays close to the prior. They have almost no information
     about the image, and the generator uses them like s. `encode` returns 0 for them. In a code that you pass, an
     inactive dimension that is exactly 0 counts as missing, and is drawn with `seed`. Any other value is used as it is.
+    With an encoder of s, a 0 is used as it is, because it was 0 in the training of that encoder.
     `forward`, `render` and `decode` use all codes as they are.
 
     Args:
@@ -146,6 +147,11 @@ class Sampler(nn.Module):
         """Where the eyes are in the training images, in fractions of the side. None if they are not aligned faces."""
         return self.record.eyes or eyes_of(self.info.get("data"))
 
+    @property
+    def parameter_counts(self) -> dict[str, int]:
+        """Number of parameters of each network: "vae", "generator" and, if there is one, "nuisance_encoder"."""
+        return {part: sum(p.numel() for p in getattr(self, part).parameters()) for part in self.config.parts}
+
     def train(self, mode: bool = True) -> "Sampler":
         """Does nothing: a sampler stays in eval mode."""
         return super().train(False)
@@ -208,7 +214,7 @@ class Sampler(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The codes and nuisances (c, s) that `sample` renders, (N, c_dim) and (N, s_dim). Missing ones are drawn.
 
-        Inactive dimensions of `c` that are 0 count as missing.
+        Inactive dimensions of `c` that are 0 count as missing, unless the model has a nuisance encoder.
 
         Args:
             c: codes (N, c_dim) or (c_dim,), or None.
@@ -223,7 +229,7 @@ class Sampler(nn.Module):
         if given_c is None:
             drawn_c, drawn_s = self.codes(size, seed, prior)
         else:
-            given = self.active | (given_c != 0)
+            given = self.active | (given_c != 0) | (self.nuisance_encoder is not None)
             if given_s is not None and given.all():  # draws nothing, so seed=None leaves the global generator alone
                 return given_c.expand(size, -1), given_s.expand(size, -1)
             drawn_c, drawn_s = self.codes(size, seed, prior)
@@ -331,8 +337,12 @@ class Sampler(nn.Module):
         self._check_usable("encoder")
         x, crop = self._cut(x, crop, align)
         images = as_batch(x, channels=self.image_channels, resolution=self.config.vae.resolution, crop=crop)
+        return self._encoded(self.vae, images)
+
+    def _encoded(self, encoder: Any, images: Tensor) -> Posterior:
+        """The `Posterior` that `encoder` gives for images at its resolution."""
         batches = images.split(self._vae_batch_size)
-        return Posterior.cat([self.vae.encode(batch.to(self.device, self.dtype)) for batch in batches])
+        return Posterior.cat([encoder.encode(batch.to(self.device, self.dtype)) for batch in batches])
 
     def encode(self, x: object, *, crop: bool | int = False, align: bool | int = False) -> Tensor:
         """Mean codes of images, (N, c_dim) float32. Inactive dimensions are 0. Arguments as in `posterior`."""
@@ -344,8 +354,7 @@ class Sampler(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Codes c (N, c_dim) and nuisances s (N, s_dim) of images, without a search.
 
-        If the model has a nuisance encoder, it gives s, and inactive dimensions of c are 0, as in its training.
-        Otherwise s and inactive dimensions are drawn with `seed`.
+        If the model has a nuisance encoder, it gives s. What is missing is drawn with `seed`, see `complete`.
 
         Args:
             x, crop, align: see `posterior`.
@@ -355,9 +364,8 @@ class Sampler(nn.Module):
         x, crop = self._cut(x, crop, align)
         images = as_batch(x, channels=self.image_channels, resolution=self.config.vae.resolution, crop=crop)
         if s is None and self.nuisance_encoder is not None:
-            views = encoder_view(images, self.config.nuisance_encoder.resolution).split(self._vae_batch_size)
-            parts = [self.nuisance_encoder.encode(view.to(self.device, self.dtype)) for view in views]
-            return self.encode(images), Posterior.cat(parts).mean.float()
+            view = encoder_view(images, self.config.nuisance_encoder.resolution)
+            s = self._encoded(self.nuisance_encoder, view).mean.float()
         return self.complete(self.encode(images), s, seed=seed)
 
     def invert(

@@ -729,6 +729,9 @@ def test_the_nuisance_of_an_image_comes_from_its_encoder():
     sampler.edit(x, {2: 1.5})
     (seen,) = sampler.generator.seen
     assert torch.equal(seen[:, :S_DIM], s)
+    assert torch.equal(sampler.sample(c, s), sampler.sample(c, s)) and torch.equal(
+        sampler.sample(c, s), sampler.reconstruct(x)
+    )
     given = torch.full((S_DIM,), 0.5)
     assert torch.equal(sampler.read(x, given)[1], given.expand(3, -1))
     assert not any(parameter.requires_grad for parameter in sampler.nuisance_encoder.parameters())

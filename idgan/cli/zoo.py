@@ -121,9 +121,7 @@ def _facts_in_file(model: str, entry: dict[str, Any]) -> dict[str, Any]:
         "s_dim": sampler.s_dim,
         "active_dims": sampler.active_dims,
         "dim_kl": [round(kl, 3) for kl in sampler.dim_kl],
-        "parameters": {
-            part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in sampler.config.parts
-        },
+        "parameters": sampler.parameter_counts,
     }
     if entry:
         return facts

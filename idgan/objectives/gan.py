@@ -9,6 +9,7 @@ from torch import Tensor
 from idgan.errors import check_integer, check_range
 from idgan.images import encoder_view, to_signed, to_unit
 from idgan.networks.modules import freeze
+from idgan.networks.posterior import Posterior
 from idgan.networks.protocols import DiscriminatorNetwork, Encoder, GeneratorNetwork
 from idgan.objectives import terms
 from idgan.objectives.objective import Losses, Objective, Phases, TrainingBatch, register_objective
@@ -90,11 +91,16 @@ class GANObjective(Objective):
 
     # -------------------------------------------------------------- what a batch gives
 
+    def posterior(self, batch: TrainingBatch) -> Posterior:
+        """q(c|x) for the images of the batch, computed once."""
+        view = encoder_view(batch.x, self.vae.config.resolution)
+        return batch.once("posterior", lambda: self.vae.encode(view))
+
     def code(self, batch: TrainingBatch) -> Tensor:
         """c of the batch, (N, c_dim), drawn from `prior`."""
         if self.prior == "normal":
             return batch.normal(self.generator.config.c_dim)
-        posterior = self.vae.encode(encoder_view(batch.x, self.vae.config.resolution))
+        posterior = self.posterior(batch)
         return posterior.sample(batch.normal(posterior.mean.shape[1]))
 
     def latents(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:

@@ -178,8 +178,7 @@ class ProjectedIDGAN(GANObjective):
         """`losses` plus the weighted reconstruction of the batch, if it has a weight."""
         if self.nuisance_encoder is None:
             return losses
-        with torch.no_grad():
-            c = self.vae.encode(encoder_view(batch.x, self.vae.config.resolution)).mean
+        c = self.posterior(batch).mean
         q = self.nuisance_encoder.encode(encoder_view(batch.x, self.nuisance_encoder.config.resolution))
         s = q.sample(batch.normal(self.generator.config.s_dim))
         with without_autocast(batch.x.device):  # images in bf16 are exactly 0 and 1 at most pixels: no gradient there

@@ -145,7 +145,7 @@ class Recipe:
             or draw smaller images, see `idgan.networks.widening`. "" uses `generator_init`.
         generator_init: initial weights of the generator. "torch" is the default of each layer. "he" is `he_normal`,
             whose first images have texture. "decoder" starts stage 2 with the decoder of the VAE, for a generator of
-            its shape. A generator with s then ignores it at first.
+            its shape. The weights of s are then random.
 
     Raises:
         InvalidInputError: there is no stage, a value is out of range, a network config lacks an attribute, or

@@ -76,8 +76,6 @@ GILBO: dict[str, dict[str, Any]] = {
     "tiny": {"samples": 32, "check_every": 1, "patience": 1, "learning_rates": [1e-3]},
 }
 """Scale -> options of GILBO that differ from those of `idgan evaluate`."""
-
-
 VARIANCE_POINTS = {"full": None, "short": 65_536, "tiny": None}
 """Scale -> random points behind the global variance of FVM. None takes the whole grid."""
 

@@ -188,7 +188,7 @@ class Trainer:
         if idle and self.leader:
             warnings.warn(
                 f"the stage has {self.stage.steps:,} steps and ends before the phase {' and '.join(map(repr, idle))} "
-                "begins; give it more steps, or a lower reconstruction_steps or head_start",
+                "begins; give it more steps, or let that phase begin earlier (see the settings of the objective)",
                 stacklevel=4,
             )
 

@@ -95,7 +95,7 @@ def _entry(saved: SavedModel, sampler: Sampler, weights: Weights) -> Entry:
         recipe_steps=saved.recipe_steps,
         active_dims=saved.active_dims,
         dim_kl=tuple(round(kl, 3) for kl in sampler.dim_kl),
-        parameters={part: sum(p.numel() for p in getattr(sampler, part).parameters()) for part in sampler.config.parts},
+        parameters=sampler.parameter_counts,
         model=saved.model,
         dims=saved.dims or None,
         weights=weights,
