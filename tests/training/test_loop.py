@@ -188,9 +188,10 @@ def test_a_batch_in_parts_keeps_one_graph_of_the_generator_at_a_time():
     objective = small_gan(IDGANConfig())
     parts = Batches(DSprites(), 8, seed=0)(0).split(4)
     gradients(objective, "discriminator", parts, objective.parameters_of("discriminator"))
-    kept = [tensor for part in parts for value in part._computed.values() for tensor in value]
-    assert len(kept) == 8
-    assert not any(tensor.requires_grad for tensor in kept)
+    assert all(part._computed.keys() == {"posterior", "latents"} for part in parts)
+    for part in parts:
+        posterior, latents = part._computed["posterior"], part._computed["latents"]
+        assert not any(tensor.requires_grad for tensor in (posterior.mean, posterior.logvar, *latents))
 
 
 # ------------------------------------------------------------------ the log
