@@ -22,7 +22,7 @@ from idgan.networks.protocols import DiscriminatorNetwork, Encoder, GeneratorNet
 from idgan.networks.pyramids import FEATURE_PYRAMIDS, FeaturePyramid, register_feature_pyramid
 from idgan.networks.resnet import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
 from idgan.networks.resnet_encoder import ResNetEncoder, ResNetEncoderConfig
-from idgan.networks.vae import VAE, VAEConfig
+from idgan.networks.vae import VAE, TwoStackVAE, TwoStackVAEConfig, VAEConfig
 
 __all__ = [
     "FEATURE_PYRAMIDS",
@@ -56,6 +56,8 @@ __all__ = [
     "ResNetGenerator",
     "ResNetGeneratorConfig",
     "TCDiscriminator",
+    "TwoStackVAE",
+    "TwoStackVAEConfig",
     "VAEConfig",
     "VAENetwork",
     "he_normal",
@@ -65,6 +67,7 @@ __all__ = [
 
 for _config in (
     VAEConfig,
+    TwoStackVAEConfig,
     ConvGeneratorConfig,
     ResNetGeneratorConfig,
     ResNetEncoderConfig,

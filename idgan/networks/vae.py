@@ -1,6 +1,7 @@
 """The VAE of stage 1: an encoder q(c|x) and a decoder p(x|c) for 64x64 images (Table A.2)."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from idgan.networks.conv import RESOLUTION, ConvGenerator, ConvGeneratorConfig, 
 from idgan.networks.modules import MAX_CHANNELS, MAX_CODE_DIM, register_network
 from idgan.networks.posterior import Posterior
 
-__all__ = ["VAE", "Posterior", "VAEConfig"]
+__all__ = ["VAE", "Posterior", "SideBySide", "TwoStackVAE", "TwoStackVAEConfig", "VAEConfig"]
 
 
 @register_network()
@@ -56,12 +57,7 @@ class VAE(nn.Module):
 
     def hidden_features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the encoder's ReLUs for images (N, C, 64, 64) in [0, 1], each (N, features) in float32."""
-        outputs = []
-        for layer in self.encoder:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                outputs.append(x.flatten(1).float())
-        return outputs
+        return relu_outputs(self.encoder, x)
 
     def decode_logits(self, c: Tensor) -> Tensor:
         """Codes (N, c_dim) -> pixel logits (N, C, 64, 64) in float32."""
@@ -86,3 +82,56 @@ class VAE(nn.Module):
             for parameter in generator.layers[-2].parameters():
                 parameter.div_(2)
         return generator.to(next(self.parameters()).device)
+
+
+def relu_outputs(layers: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """Outputs of the ReLUs among `layers` for images (N, C, H, W), each (N, features) in float32."""
+    outputs = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.ReLU):
+            outputs.append(x.flatten(1).float())
+    return outputs
+
+
+@register_network()
+@dataclass(frozen=True)
+class TwoStackVAEConfig(VAEConfig):
+    """Config of a VAE whose encoder has two stacks: the fields of `VAEConfig`.
+
+    The paper has no such network. `GrowingVAE` trains one stack after the other.
+    """
+
+    def build(self) -> "TwoStackVAE":
+        """A `TwoStackVAE` with random weights."""
+        return TwoStackVAE(self)
+
+
+class SideBySide(nn.Module):
+    """Stacks that read the same images. Their outputs are concatenated."""
+
+    def __init__(self, *stacks: nn.Module) -> None:
+        super().__init__()
+        self.stacks = nn.ModuleList(stacks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) -> outputs of all stacks, (N, the sum of their widths)."""
+        return torch.cat([stack(x) for stack in self.stacks], dim=1)
+
+
+class TwoStackVAE(VAE):
+    """A `VAE` with two stacks of hidden layers in the encoder. Its last layer reads both.
+
+    `features` returns the last hidden layers of both, (N, 512).
+    """
+
+    def __init__(self, config: TwoStackVAEConfig) -> None:
+        super().__init__(config)
+        hidden, last = self.encoder[:-1], cast(nn.Linear, self.encoder[-1])
+        stacks = SideBySide(hidden, conv_encoder(config.image_channels, outputs=1)[:-1])
+        self.encoder = nn.Sequential(stacks, nn.Linear(2 * last.in_features, last.out_features))
+
+    def hidden_features(self, x: Tensor) -> list[Tensor]:
+        """Outputs of the ReLUs of the first stack, then of the second, each (N, features) in float32."""
+        stacks = cast(SideBySide, self.encoder[0]).stacks
+        return [output for stack in stacks for output in relu_outputs(cast(nn.Sequential, stack), x)]

@@ -7,7 +7,13 @@ see `TrainingObjective` and `register_objective`.
 from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
 from idgan.objectives.factor_vae import CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
 from idgan.objectives.gan import GAN, GANConfig, GANObjective
-from idgan.objectives.growing_vae import GrowingVAE, GrowingVAEConfig, Phase, growing_phases
+from idgan.objectives.growing_vae import (
+    GrowingVAE,
+    GrowingVAEConfig,
+    Phase,
+    growing_phases,
+    growing_phases_in_two_parts,
+)
 from idgan.objectives.id_gan import IDGAN, ConditionalGAN, ConditionalGANConfig, IDGANConfig
 from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
 from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
@@ -79,5 +85,6 @@ __all__ = [
     "VAEObjective",
     "VAEObjectiveConfig",
     "growing_phases",
+    "growing_phases_in_two_parts",
     "register_objective",
 ]

@@ -25,8 +25,9 @@ __all__ = [
     "rotation",
     "square_angle",
     "unexplained_directions",
-    "unlock_cold",
     "unlock_hot",
+    "unlock_random",
+    "without_outliers",
 ]
 
 IMAGES_PER_MONOMIAL = 8
@@ -58,6 +59,12 @@ def square_angle(z: Tensor) -> float:
     z = z.double() - z.double().mean(0)
     moment = torch.complex(z[:, 0], z[:, 1]).pow(4).mean()
     return math.atan2(-moment.imag.item(), -moment.real.item()) / 4
+
+
+def without_outliers(z: Tensor, share: float) -> Tensor:
+    """The points `z` (N, 2) without the `share` of them that is farthest from the median of each coordinate."""
+    distance = (z - z.median(0).values).norm(dim=1)
+    return z[distance <= distance.quantile(1 - share)]
 
 
 def rotation(angle: float) -> Tensor:
@@ -113,8 +120,8 @@ def reset_linear(layer: nn.Linear, rng: Generator) -> None:
 
 
 @torch.no_grad()
-def unlock_cold(vae: VAE, dims: Sequence[int], rng: Generator, *, encoder: float = 0.02, decoder: float = 0.3) -> None:
-    """Give dimensions small random weights. Their posteriors are then near N(0, 1).
+def unlock_random(vae: VAE, dims: Sequence[int], rng: Generator, *, encoder: float, decoder: float) -> None:
+    """Give dimensions random weights. If these are small, the posteriors are near N(0, 1).
 
     Args:
         encoder, decoder: size of the new weights, relative to a new linear layer.

@@ -12,7 +12,7 @@ from idgan.images import encoder_view
 from idgan.networks.heads import TCDiscriminator
 from idgan.networks.posterior import Posterior
 from idgan.networks.protocols import VAENetwork, check_methods
-from idgan.networks.vae import VAE
+from idgan.networks.vae import VAE, TwoStackVAE
 from idgan.objectives import alignment, terms
 from idgan.objectives.factor_vae import tc_discriminator_losses
 from idgan.objectives.objective import Losses, Phases, TrainingBatch, TrainingImages, register_objective
@@ -20,7 +20,9 @@ from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
 __all__ = ["GrowingVAE", "GrowingVAEConfig", "Phase", "growing_phases"]
 
-UNLOCKS = ("none", "cold", "hot")
+UNLOCKS = ("none", "cold", "full", "hot")
+RANDOM_UNLOCKS = {"cold": {"encoder": 0.02, "decoder": 0.3}, "full": {"encoder": 1.0, "decoder": 4.0}}
+"""Size of the random weights of new dimensions, relative to a new linear layer."""
 ENCODED_BATCH = 64
 """Images in a batch that is encoded between two steps."""
 
@@ -32,8 +34,9 @@ class Phase:
     Attributes:
         steps: length of the phase.
         dims: number of unlocked dimensions, with those of earlier phases.
-        unlock: initial weights of new dimensions. "cold" draws small random weights. "hot" reads what the code does not
-            contain yet. "none" adds no dimensions.
+        unlock: initial weights of new dimensions. "cold" draws small random weights, and "full" large ones. "hot" reads
+            what the code does not contain yet. "none" adds no dimensions.
+        frozen_dims: number of first dimensions whose encoder is no longer trained. See `GrowingVAE`.
         beta_start, beta_end, beta_steps: weight of the KL. It changes linearly in the first `beta_steps` steps and is
             constant afterwards.
         tc_weight_start, tc_weight_end, tc_weight_steps: weight of the total correlation, in the same way.
@@ -52,6 +55,7 @@ class Phase:
     steps: int
     dims: int
     unlock: str = "none"
+    frozen_dims: int = 0
     beta_start: float = 4.0
     beta_end: float = 4.0
     beta_steps: int = 0
@@ -72,6 +76,7 @@ class Phase:
         check_range(0, beta_start=self.beta_start, beta_end=self.beta_end, lr_start=self.lr_start, lr_end=self.lr_end)
         check_range(0, tc_weight_start=self.tc_weight_start, tc_weight_end=self.tc_weight_end)
         check_integer(0, beta_steps=self.beta_steps, tc_weight_steps=self.tc_weight_steps)
+        check_integer(0, frozen_dims=self.frozen_dims)
         check_integer(0, warmup_steps=self.warmup_steps, settle_every=self.settle_every)
 
     def beta(self, step: int) -> float:
@@ -149,6 +154,62 @@ def growing_phases(steps: int = 9_000) -> tuple[Phase, ...]:
     return (*before, rest, last)
 
 
+def growing_phases_in_two_parts(steps: int = 11_000) -> tuple[Phase, ...]:
+    """The schedule for Scream-dSprites. It lasts for `steps`, and for 8,700 steps at least.
+
+    Four dimensions learn the background, and are frozen. The others have an encoder of their own: two learn position, a
+    third learns scale, and a fourth learns shape.
+    """
+    before = (
+        Phase(steps=800, dims=2),
+        Phase(steps=2_200, dims=4, unlock="cold", beta_start=1.0, beta_end=1.0),
+        Phase(steps=2_500, dims=6, unlock="full", frozen_dims=4, align=True),
+        Phase(
+            steps=2_000,
+            dims=7,
+            unlock="cold",
+            frozen_dims=4,
+            tc_weight_end=20.0,
+            tc_weight_steps=400,
+            align=True,
+        ),
+        Phase(
+            steps=500,
+            dims=8,
+            frozen_dims=4,
+            unlock="hot",
+            beta_start=2.0,
+            beta_end=2.0,
+            tc_weight_end=15.0,
+            tc_weight_steps=300,
+            warmup_steps=100,
+        ),
+        Phase(
+            steps=200,
+            dims=8,
+            frozen_dims=4,
+            beta_start=2.0,
+            beta_steps=200,
+            tc_weight_start=15.0,
+            tc_weight_end=20.0,
+            tc_weight_steps=200,
+            warmup_steps=100,
+        ),
+    )
+    rest = Phase(
+        steps=max(500, steps - sum(phase.steps for phase in before)),
+        dims=8,
+        frozen_dims=4,
+        tc_weight_start=20.0,
+        tc_weight_end=20.0,
+        lr_end=0.05,
+        warmup_steps=0,
+        fresh=False,
+        settle_every=500,
+    )
+    return (*before, rest)
+
+
 @register_objective()
 @dataclass(frozen=True, kw_only=True)
 class GrowingVAEConfig(VAEObjectiveConfig):
@@ -161,6 +222,7 @@ class GrowingVAEConfig(VAEObjectiveConfig):
             Table A.2).
         images: number of images from which axes and hot dimensions are computed.
         inactive_kl: a dimension with a mean KL below this, in nats, is inactive.
+        outliers: share of these images, those with the codes farthest from the median, that `align` leaves out.
 
     Raises:
         InvalidInputError: there are no phases, or a number is out of range.
@@ -171,12 +233,14 @@ class GrowingVAEConfig(VAEObjectiveConfig):
     critic_depth: int = 3
     images: int = 6_000
     inactive_kl: float = 0.05
+    outliers: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer(1, critic_width=self.critic_width, critic_depth=self.critic_depth)
         check_integer(2, images=self.images)
         check_range(0, inactive_kl=self.inactive_kl)
+        check_range(0, 1, outliers=self.outliers)
         if not self.phases:
             raise InvalidInputError("phases must contain one Phase or more, got none")
 
@@ -194,10 +258,16 @@ class GrowingVAE(VAEObjective):
     A code of two dimensions is nearly linear in the position of a sprite, so its mean codes fill a square. The square
     is rotated onto the axes of the code (`idgan.objectives.alignment`). Later dimensions find the position encoded.
 
+    With `frozen_dims`, the code of a `TwoStackVAE` grows in two parts. The first phases train the first stack alone.
+    From the first phase with `frozen_dims` on, this stack and the rows of the frozen dimensions keep their weights, and
+    the other dimensions train the second stack. The decoder is always trained. The first dimensions can so encode a
+    background. The others then encode what is in front of it.
+
     Every change between two steps is a function of the state, the seed and the step.
 
     Raises:
-        InvalidInputError: `vae` does not have the linear layers that `idgan.objectives.alignment` changes.
+        InvalidInputError: `vae` does not have the linear layers that `idgan.objectives.alignment` changes, or
+            `frozen_dims` does not fit it.
     """
 
     vae: VAE
@@ -208,6 +278,15 @@ class GrowingVAE(VAEObjective):
         for name, layer in {"encoder[-1]": self.vae.encoder[-1], "decoder[0]": self.vae.decoder[0]}.items():
             if not isinstance(layer, nn.Linear):
                 raise InvalidInputError(f"GrowingVAE needs a linear layer {name}, got {type(layer).__name__}")
+        frozen = [phase.frozen_dims for phase in config.phases]
+        if any(frozen) and not isinstance(vae, TwoStackVAE):
+            raise InvalidInputError(f"frozen_dims needs a TwoStackVAE, got {type(vae).__name__}")
+        if frozen[0] or frozen != sorted(frozen) or len(set(frozen)) > 2:
+            raise InvalidInputError(
+                f"frozen_dims must be 0 in the first phases and one other number in all later phases, got {frozen}"
+            )
+        if any(phase.frozen_dims >= phase.dims for phase in config.phases):
+            raise InvalidInputError("frozen_dims must be less than dims, so that the phase trains some dimensions")
         self.config = config
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim, config.critic_width, config.critic_depth)
 
@@ -242,14 +321,35 @@ class GrowingVAE(VAEObjective):
         """(q(c|x), c ~ q(c|x)) for the images of the batch, computed once. Locked dimensions have N(0, 1) and 0."""
 
         def encode() -> tuple[Posterior, Tensor]:
-            posterior = self.vae.encode(self.encoder_images(batch))
-            mean = posterior.mean
             phase, _ = self.phase_at(batch.step)
+            posterior = self.posterior_of(self.features(self.encoder_images(batch), phase), phase)
+            mean = posterior.mean
             unlocked = (torch.arange(mean.shape[1], device=mean.device) < self.unlocked_dims(phase)).to(mean.dtype)
             posterior = Posterior(mean * unlocked, posterior.logvar * unlocked)
             return posterior, posterior.sample(batch.normal(mean.shape[1])) * unlocked
 
         return batch.once("codes", encode)
+
+    @property
+    def in_two_parts(self) -> bool:
+        """Whether the code grows in two parts, with an encoder stack each."""
+        return self.config.phases[-1].frozen_dims > 0
+
+    def features(self, images: Tensor, phase: Phase) -> Tensor:
+        """Last hidden layer of the encoder, (N, F). It is 0 for the stack that `phase` does not use yet."""
+        features = self.vae.features(images)
+        if not self.in_two_parts:
+            return features
+        first, second = features.chunk(2, dim=1)
+        parts = (first.detach(), second) if phase.frozen_dims else (first, torch.zeros_like(second))
+        return torch.cat(parts, dim=1)
+
+    def posterior_of(self, features: Tensor, phase: Phase) -> Posterior:
+        """q(c|x) for `features` (N, F), in float32. Frozen dimensions give no gradients."""
+        outputs = self.vae.encoder[-1](features).float().chunk(2, dim=1)
+        if frozen := phase.frozen_dims:
+            outputs = [torch.cat([each[:, :frozen].detach(), each[:, frozen:]], dim=1) for each in outputs]
+        return Posterior(*outputs)
 
     def vae_losses(self, batch: TrainingBatch) -> Losses:
         posterior, c = self.codes(batch)
@@ -272,6 +372,7 @@ class GrowingVAE(VAEObjective):
         if step == 0:
             locked = range(self.unlocked_dims(self.config.phases[0]), self.vae.config.c_dim)
             alignment.clear_dimensions(self.vae, locked)
+            self.clear_unused_stack(self.config.phases[0])
             return {}
         before, last_step = self.phase_at(step - 1)
         done = last_step + 1
@@ -281,27 +382,31 @@ class GrowingVAE(VAEObjective):
         rng = batches.rng(step)
         logged: dict[str, object] = {}
         if settles or (ends and before.align):
-            logged = self.align(batches, rng, dims=self.unlocked_dims(before), clear_inactive=settles)
+            logged = self.align(batches, rng, phase=before, clear_inactive=settles)
         phase, phase_step = self.phase_at(step)
         if ends and phase_step == 0:
-            self.start_phase(phase, self.unlocked_dims(before), batches, rng, optimizers)
+            self.start_phase(phase, before, batches, rng, optimizers)
         return logged
 
-    def align(self, batches: TrainingImages, rng: Generator, *, dims: int, clear_inactive: bool) -> dict[str, object]:
-        """Rotate the two dimensions of highest KL among the first `dims` onto the axes of their square.
+    def align(
+        self, batches: TrainingImages, rng: Generator, *, phase: Phase, clear_inactive: bool
+    ) -> dict[str, object]:
+        """Rotate two dimensions onto the axes of their square: those of highest KL that `phase` trains.
 
         With `clear_inactive`, the inactive dimensions are cleared first.
 
         Returns:
             For the log: the KL of each dimension, the two dimensions, and the angle in radians.
         """
-        _, posterior = self.encode_images(batches, rng)
+        _, posterior = self.encode_images(batches, rng, phase)
         kl = posterior.kl().mean(0)
         if clear_inactive:
             inactive = (kl < self.config.inactive_kl).nonzero().flatten().tolist()
             alignment.clear_dimensions(self.vae, inactive)
-        pair = sorted(kl[:dims].topk(min(2, dims)).indices.tolist())
-        angle = alignment.square_angle(posterior.mean[:, pair].cpu()) if len(pair) == 2 else 0.0
+        trained = kl[phase.frozen_dims : self.unlocked_dims(phase)]
+        pair = sorted((phase.frozen_dims + trained.topk(min(2, len(trained))).indices).tolist())
+        points = alignment.without_outliers(posterior.mean[:, pair].cpu(), self.config.outliers)
+        angle = alignment.square_angle(points) if len(pair) == 2 else 0.0
         if angle:
             alignment.rotate_code(self.vae, pair, alignment.rotation(angle))
         return {"kl_by_dimension": [round(value, 4) for value in kl.tolist()], "aligned": pair, "angle": angle}
@@ -309,30 +414,39 @@ class GrowingVAE(VAEObjective):
     def start_phase(
         self,
         phase: Phase,
-        dims: int,
+        before: Phase,
         batches: TrainingImages,
         rng: Generator,
         optimizers: Mapping[str, Optimizer],
     ) -> None:
-        """Unlock the dimensions of `phase` after the first `dims`. A `fresh` phase gets a new TC discriminator too."""
+        """Unlock the dimensions that `phase` adds to those of `before`. A `fresh` phase gets a new TC discriminator."""
+        dims = self.unlocked_dims(before)
         new = range(dims, self.unlocked_dims(phase))
         if new and phase.unlock == "hot":
-            features, posterior = self.encode_images(batches, rng)
+            features, posterior = self.encode_images(batches, rng, phase)
             alignment.unlock_hot(self.vae, new, features, rng, codes=posterior.mean[:, :dims])
-        elif new and phase.unlock == "cold":
-            alignment.unlock_cold(self.vae, new, rng)
+        elif new and phase.unlock in RANDOM_UNLOCKS:
+            alignment.unlock_random(self.vae, new, rng, **RANDOM_UNLOCKS[phase.unlock])
+        self.clear_unused_stack(phase)
         if phase.fresh:
             for layer in self.tc_discriminator.modules():
                 if isinstance(layer, nn.Linear):
                     alignment.reset_linear(layer, rng)
+        if phase.fresh or phase.frozen_dims > before.frozen_dims:  # a moment would move frozen weights on
             for optimizer in optimizers.values():
                 optimizer.state.clear()
 
-    def encode_images(self, batches: TrainingImages, rng: Generator) -> tuple[Tensor, Posterior]:
+    def clear_unused_stack(self, phase: Phase) -> None:
+        """Let no dimension read the second stack as long as `phase` does not train it."""
+        if self.in_two_parts and not phase.frozen_dims:
+            weight = alignment.posterior_layer(self.vae).weight
+            weight[:, weight.shape[1] // 2 :] = 0
+
+    def encode_images(self, batches: TrainingImages, rng: Generator, phase: Phase) -> tuple[Tensor, Posterior]:
         """(last hidden layer of the encoder, q(c|x)) for `config.images` images drawn by `rng`, in float32."""
         size = self.config.images
         counts = [ENCODED_BATCH] * (size // ENCODED_BATCH) + [size % ENCODED_BATCH]
         views = (encoder_view(batches.images(count, rng), self.vae.config.resolution) for count in counts if count)
-        features = torch.cat([self.vae.features(x.contiguous(memory_format=torch.channels_last)) for x in views])
-        mean, logvar = self.vae.encoder[-1](features.float()).chunk(2, 1)
-        return features.float(), Posterior(mean, logvar)
+        views = (x.contiguous(memory_format=torch.channels_last) for x in views)
+        features = torch.cat([self.features(x, phase) for x in views]).float()
+        return features, self.posterior_of(features, phase)

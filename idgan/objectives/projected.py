@@ -21,7 +21,7 @@ from idgan.objectives.gan import GANObjective
 from idgan.objectives.id_gan import IDGANConfig
 from idgan.objectives.objective import Losses, TrainingBatch, register_objective
 
-__all__ = ["ProjectedIDGAN", "ProjectedIDGANConfig", "feature_r1"]
+__all__ = ["ProjectedIDGAN", "ProjectedIDGANConfig", "feature_r1", "shifted"]
 
 WARM_UP_STEPS = 200
 
@@ -41,6 +41,7 @@ class ProjectedIDGANConfig(IDGANConfig):
             generator needs a nuisance s.
         likelihood: its reconstruction error, "squared-error" or "bernoulli" (for images that are almost binary).
         s_beta: weight of the KL of s in it.
+        s_shift: largest random shift, in pixels, of the images that q(s|x) reads (see `ProjectedIDGAN`).
         reconstruction_steps: number of first steps in which the reconstruction alone is trained, without D.
 
     Raises:
@@ -54,12 +55,14 @@ class ProjectedIDGANConfig(IDGANConfig):
     reconstruction_weight: float = 0.0
     likelihood: str = "squared-error"
     s_beta: float = 1.0
+    s_shift: int = 0
     reconstruction_steps: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         terms.check_likelihood(self.likelihood)
         check_integer(0, head_start=self.head_start, reconstruction_steps=self.reconstruction_steps)
+        check_integer(0, s_shift=self.s_shift)
         check_range(0, reconstruction_weight=self.reconstruction_weight, s_beta=self.s_beta)
 
     def build(self, vae: Any, generator: Any, discriminator: Any) -> GANObjective:
@@ -81,6 +84,11 @@ class ProjectedIDGAN(GANObjective):
     learns what c lacks, and G learns to draw it at every c. Images are in [0, 1] there, and the squares are summed over
     pixels. With the likelihood "bernoulli", the error is the cross entropy of the pixels. The paper has no such term.
     q(s|x) becomes the nuisance encoder of the checkpoint. It has no moving average.
+
+    With `s_shift`, q(s|x) reads each image shifted at random, and what leaves the image on one side enters on the
+    opposite side. The position of an object is then lost, so the same s must describe the object at every position. If
+    the shift is large from the start, training hardly ever starts to use s. It is therefore 0 in the first quarter of
+    `reconstruction_steps`. It rises linearly until three quarters of them.
 
     Raises:
         InvalidInputError: `discriminator` is not a projected discriminator, G has no s to reconstruct with, or
@@ -133,6 +141,12 @@ class ProjectedIDGAN(GANObjective):
         rising = phase == "generator" and self.nuisance_encoder is not None
         return min(1.0, (step + 1) / WARM_UP_STEPS) if rising else 1.0
 
+    def largest_shift(self, step: int) -> int:
+        """The largest shift of an image that q(s|x) reads at `step`, in pixels."""
+        steps = self.config.reconstruction_steps
+        share = 2 * step / steps - 0.5 if step < steps else 1.0
+        return round(self.config.s_shift * min(1.0, max(0.0, share)))
+
     def fake_maps(self, batch: TrainingBatch) -> list[Tensor]:
         """Mixed feature maps of the fakes, with gradients to G."""
 
@@ -179,13 +193,30 @@ class ProjectedIDGAN(GANObjective):
         if self.nuisance_encoder is None:
             return losses
         c = self.posterior(batch).mean
-        q = self.nuisance_encoder.encode(encoder_view(batch.x, self.nuisance_encoder.config.resolution))
+        view = encoder_view(batch.x, self.nuisance_encoder.config.resolution)
+        if largest := self.largest_shift(batch.step):
+            view = shifted(view, ((2 * batch.uniform(2) - 1) * (largest + 0.5)).round())
+        q = self.nuisance_encoder.encode(view)
         s = q.sample(batch.normal(self.generator.config.s_dim))
         with without_autocast(batch.x.device):  # images in bf16 are exactly 0 and 1 at most pixels: no gradient there
             drawn = to_unit(self.generator(torch.cat([s, c], dim=1)))
         error, kl = terms.image_error(drawn, batch.x, self.config.likelihood), terms.kl_divergence(q)
         total = losses.total + self.config.reconstruction_weight * (error + self.config.s_beta * kl)
         return Losses(total, losses.logged | {"reconstruction": error, "s_kl": kl})
+
+
+def shifted(x: Tensor, by: Tensor) -> Tensor:
+    """Images `x` (N, C, H, W), each moved down and right by its row of whole numbers `by` (N, 2).
+
+    What leaves an image on one side enters on the opposite side.
+    """
+    height, width = x.shape[2:]
+    rows, columns = (
+        (torch.arange(size, device=x.device) - amount[:, None].long()) % size
+        for size, amount in zip((height, width), by.unbind(1))
+    )
+    x = x.gather(2, rows[:, None, :, None].expand_as(x))
+    return x.gather(3, columns[:, None, None, :].expand_as(x))
 
 
 def feature_r1(logits_real: Tensor, maps: list[Tensor]) -> Tensor:

@@ -10,11 +10,27 @@ from torch import nn
 
 from idgan.data import Dataset, check_dataset
 from idgan.errors import InvalidInputError, check_integer, check_range
-from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, VAEConfig, he_normal
+from idgan.networks import (
+    ConvDiscriminatorConfig,
+    ConvGeneratorConfig,
+    TwoStackVAEConfig,
+    VAEConfig,
+    he_normal,
+)
 from idgan.objectives import Objective
 from idgan.rng import MAX_SEED
 
-__all__ = ["INITS", "PRECISIONS", "Adam", "RMSprop", "Recipe", "Stage", "decoder_config", "has_decoder_shape"]
+__all__ = [
+    "INITS",
+    "PRECISIONS",
+    "Adam",
+    "RMSprop",
+    "Recipe",
+    "Stage",
+    "decoder_config",
+    "has_decoder_shape",
+    "single_stack",
+]
 
 INITS = ("torch", "he", "decoder")
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -224,6 +240,12 @@ def decoder_config(vae: VAEConfig) -> ConvGeneratorConfig:
     return ConvGeneratorConfig(vae.c_dim, 0, vae.image_channels)
 
 
+def single_stack(vae: Any) -> Any:
+    """The config of a VAE with one encoder stack, as in Table A.2. A `TwoStackVAEConfig` becomes a `VAEConfig`."""
+    return VAEConfig(vae.c_dim, vae.image_channels) if isinstance(vae, TwoStackVAEConfig) else vae
+
+
 def has_decoder_shape(generator: Any, vae: Any) -> bool:
     """Whether a generator of this config can start with the decoder of the VAE. It may have a nuisance s as well."""
-    return type(vae) is VAEConfig and generator == dataclasses.replace(decoder_config(vae), s_dim=generator.s_dim)
+    ours = type(vae) in (VAEConfig, TwoStackVAEConfig)
+    return ours and generator == dataclasses.replace(decoder_config(vae), s_dim=generator.s_dim)

@@ -14,6 +14,7 @@ from idgan.evaluation.results import RESULTS_FILE, measure_into, read_results
 from idgan.files import sha256_of
 from idgan.metrics import MetricResult
 from idgan.recipes import Recipe, apply_method, defaults, describe, override, recipe_of
+from idgan.recipes.recipe import single_stack
 from idgan.sampler import Sampler
 from idgan.study.scales import (
     FULL,
@@ -107,6 +108,7 @@ class Study:
             for path, value in scaled.items()
             if path in given
         }
+        parent = replace(parent, vae=single_stack(parent.vae))  # of the baselines, which provide the encoders
         parent = override(parent, changes | {"seed": seed})
         return override(apply_method(parent, method), settings or {})
 

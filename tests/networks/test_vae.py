@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from idgan.errors import InvalidInputError
-from idgan.networks import ConvGeneratorConfig, Posterior, VAEConfig
+from idgan.networks import ConvGeneratorConfig, Posterior, TwoStackVAEConfig, VAEConfig
 
 # Table A.2: 4x4 convolutions 32, 32, 64, 64, then FC 256, then FC 2 * dim; weights + biases of each layer.
 ENCODER_TRUNK = (32 * 32 * 16 + 32) + (32 * 64 * 16 + 64) + (64 * 64 * 16 + 64) + (64 * 4 * 4 * 256 + 256)
@@ -175,3 +175,16 @@ def test_features_are_all_of_the_encoder_but_its_last_layer():
     features = vae.features(x)
     assert features.shape == (2, 256)
     assert torch.equal(vae.encoder[-1](features), vae.encoder(x))
+
+
+def test_two_encoder_stacks_read_the_same_images_side_by_side():
+    one, two = VAEConfig(c_dim=3).build(), TwoStackVAEConfig(c_dim=3).build()
+    assert count(two.decoder) == count(one.decoder)
+    assert count(two.encoder) == 2 * (count(one.encoder) - (256 * 6 + 6)) + 512 * 6 + 6
+    x = torch.rand(2, 1, 64, 64)
+    features, outputs = two.features(x), two.hidden_features(x)
+    assert features.shape == (2, 512)
+    assert torch.equal(features, torch.cat([outputs[4], outputs[9]], 1))
+    assert len(outputs) == 10
+    posterior = two.encode(x)
+    assert torch.equal(torch.cat([posterior.mean, posterior.logvar], 1), two.encoder[-1](features))

@@ -105,13 +105,13 @@ def test_a_cleared_dimension_is_the_prior_and_is_not_read(vae, images):
 def test_a_cold_dimension_begins_near_the_prior_and_is_a_function_of_the_seed(vae, images):
     alignment.clear_dimensions(vae, [2, 3])
     before = vae.encode(images)
-    alignment.unlock_cold(vae, [2], torch.Generator().manual_seed(1))
+    alignment.unlock_random(vae, [2], torch.Generator().manual_seed(1), encoder=0.02, decoder=0.3)
     after, weights = vae.encode(images), vae.encoder[-1].weight.clone()
     assert 0 < after.kl()[:, 2].max() < 1e-3
     assert torch.equal(after.mean[:, [0, 1, 3, 4]], before.mean[:, [0, 1, 3, 4]])
     assert 0 < vae.decoder[0].weight[:, 2].abs().max() <= 0.3 / math.sqrt(5)
     assert (vae.decoder[0].weight[:, 3] == 0).all()
-    alignment.unlock_cold(vae, [2], torch.Generator().manual_seed(1))
+    alignment.unlock_random(vae, [2], torch.Generator().manual_seed(1), encoder=0.02, decoder=0.3)
     assert torch.equal(weights, vae.encoder[-1].weight)
 
 
@@ -156,3 +156,21 @@ def test_monomials_are_all_products_up_to_the_degree():
     for column in (standardized[:, 1], standardized[:, 0] * standardized[:, 2] ** 4, standardized.prod(1)):
         assert (products - column[:, None]).abs().amax(0).min() < 1e-9
     assert alignment.monomials(z[:100], 5).shape == (100, math.comb(5, 2))
+
+
+def test_the_points_farthest_from_the_median_are_outliers():
+    z = torch.cat([torch.rand(90, 2, generator=torch.Generator().manual_seed(0)), torch.full((10, 2), 50.0)])
+    assert torch.equal(alignment.without_outliers(z, 0.1), z[:90])
+    assert torch.equal(alignment.without_outliers(z, 0.0), z)
+
+
+def test_a_rotated_square_is_found_among_outliers():
+    """The outliers have the shape of a cross, which has its smallest fourth moments on other axes."""
+    rng = torch.Generator().manual_seed(0)
+    square = 2 * torch.rand(4_500, 2, generator=rng, dtype=torch.float64) - 1
+    cross = torch.zeros(500, 2, dtype=torch.float64)
+    cross[:250, 0] = cross[250:, 1] = 3 + 3 * torch.rand(250, generator=rng, dtype=torch.float64)
+    z = torch.cat([square, cross * (torch.rand(500, 1, generator=rng) - 0.5).sign()])
+    z = z @ alignment.rotation(0.3).T
+    assert abs(alignment.square_angle(z) - 0.3) > 0.5
+    assert alignment.square_angle(alignment.without_outliers(z, 0.12)) == pytest.approx(0.3, abs=0.04)

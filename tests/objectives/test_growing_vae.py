@@ -1,5 +1,6 @@
 """The schedule of a growing VAE, its loss, and its changes between two steps."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,17 @@ import torch
 
 from idgan.data import Batches, Dataset, DSprites
 from idgan.errors import InvalidInputError
-from idgan.networks import VAEConfig
-from idgan.objectives import OBJECTIVES, BetaVAEConfig, FactorVAEConfig, GrowingVAEConfig, Phase, growing_phases
+from idgan.networks import TwoStackVAEConfig, VAEConfig
+from idgan.objectives import (
+    OBJECTIVES,
+    BetaVAEConfig,
+    FactorVAEConfig,
+    GrowingVAEConfig,
+    Phase,
+    alignment,
+    growing_phases,
+    growing_phases_in_two_parts,
+)
 from idgan.recipes import Adam
 
 SHORT = (
@@ -60,6 +70,8 @@ def test_the_default_schedule_has_as_many_steps_as_it_is_given():
     assert sum(phase.steps for phase in growing_phases(100)) == 4_250
     different = [(a, b) for a, b in zip(growing_phases(100), growing_phases(9_000), strict=True) if a != b]
     assert [(a.steps, b.steps) for a, b in different] == [(500, 5_250)]
+    assert sum(phase.steps for phase in growing_phases_in_two_parts(11_000)) == 11_000
+    assert sum(phase.steps for phase in growing_phases_in_two_parts(100)) == 8_700
 
 
 @torch.no_grad()
@@ -177,8 +189,9 @@ def test_other_objectives_change_nothing_between_steps(build, batches, optimizer
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"unlock": "warm"}, "unlock must be one of none, cold, hot, got 'warm'"),
+        ({"unlock": "warm"}, "unlock must be one of none, cold, full, hot, got 'warm'"),
         ({"steps": 0}, "steps must be an integer of 1 or more"),
+        ({"frozen_dims": -1}, "frozen_dims must be an integer of 0 or more"),
         ({"dims": 0}, "dims must be an integer of 1 or more"),
         ({"beta_end": -1.0}, "beta_end must be 0 or more"),
         ({"tc_weight_start": float("nan")}, "tc_weight_start must be 0 or more"),
@@ -192,7 +205,8 @@ def test_a_phase_that_could_not_be_trained_is_refused(setting, message):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"phases": ()}, {"images": 1}, {"critic_depth": 0}, {"critic_width": 0}, {"inactive_kl": -1.0}]
+    "setting",
+    [{"phases": ()}, {"images": 1}, {"critic_depth": 0}, {"critic_width": 0}, {"inactive_kl": -1.0}, {"outliers": 1.0}],
 )
 def test_a_schedule_that_could_not_be_trained_is_refused(setting):
     with pytest.raises(InvalidInputError):
@@ -219,3 +233,84 @@ def test_a_vae_without_the_linear_layers_is_refused():
 
 def test_its_config_is_registered():
     assert OBJECTIVES["GrowingVAEConfig"] is GrowingVAEConfig
+
+
+# ------------------------------------------------------------------ a code that grows in two parts
+
+IN_TWO_PARTS = (
+    Phase(steps=2, dims=1, warmup_steps=0),
+    Phase(steps=2, dims=2, unlock="cold", warmup_steps=0),
+    Phase(steps=3, dims=4, unlock="full", frozen_dims=2, warmup_steps=0, align=True),
+    Phase(steps=3, dims=4, frozen_dims=2, warmup_steps=0, fresh=False),
+)
+
+
+@pytest.fixture
+def in_two_parts():
+    return GrowingVAEConfig(phases=IN_TWO_PARTS, images=80, critic_width=16).build(TwoStackVAEConfig(c_dim=4).build())
+
+
+def step_through(objective, batches, built, steps):
+    for step in steps:
+        objective.between_steps(step, batches, built)
+        for phase, optimizer in built.items():
+            optimizer.zero_grad()
+            objective.losses(phase, batches(step)).total.backward(inputs=objective.parameters_of(phase))
+            optimizer.step()
+
+
+def test_the_second_stack_is_read_once_dimensions_are_frozen(in_two_parts, batches, optimizers):
+    built, x = optimizers(in_two_parts), batches(0).x
+    second = in_two_parts.vae.encoder[0].stacks[1]
+    for steps, reads in ((range(4), False), (range(4, 6), True)):
+        before = copy.deepcopy(second.state_dict())
+        step_through(in_two_parts, batches, built, steps)
+        assert changed(before, second.state_dict()) == (set(before) if reads else set())
+        mean = in_two_parts.vae.encode(x).mean
+        with torch.no_grad():
+            second[0].weight.add_(1)
+        assert torch.equal(in_two_parts.vae.encode(x).mean, mean) != reads
+
+
+def test_frozen_dimensions_keep_their_encoder_and_the_others_learn(in_two_parts, batches, optimizers):
+    built, x = optimizers(in_two_parts), batches(0).x
+    step_through(in_two_parts, batches, built, range(4))
+    before, decoder = in_two_parts.vae.encode(x), in_two_parts.vae.decoder[0].weight.clone()
+    step_through(in_two_parts, batches, built, range(4, 10))
+    after = in_two_parts.vae.encode(x)
+    for old, new in ((before.mean, after.mean), (before.logvar, after.logvar)):
+        torch.testing.assert_close(new[:, :2], old[:, :2], rtol=0, atol=1e-6)  # two zero columns more are summed
+        assert (new[:, 2:] != old[:, 2:]).all()
+    assert (in_two_parts.vae.decoder[0].weight != decoder).any(0).all()
+
+
+def test_only_dimensions_that_are_trained_are_rotated(in_two_parts, batches, optimizers):
+    built = optimizers(in_two_parts)
+    step_through(in_two_parts, batches, built, range(7))
+    assert in_two_parts.between_steps(7, batches, built)["aligned"] == [2, 3]
+
+
+def test_outliers_do_not_turn_the_axes(in_two_parts, batches, monkeypatch):
+    """`align` searches the angle of the points that `without_outliers` leaves."""
+    kept = []
+    monkeypatch.setattr(alignment, "square_angle", lambda z: kept.append(len(z)) or 0.0)
+    for share in (0.0, 0.25):
+        in_two_parts.config = replace(in_two_parts.config, outliers=share)
+        in_two_parts.align(batches, batches.rng(1), phase=IN_TWO_PARTS[2], clear_inactive=False)
+    assert kept == [80, 60]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "vae", "message"),
+    [
+        ((0, 1), VAEConfig, "frozen_dims needs a TwoStackVAE, got VAE"),
+        ((1, 1), TwoStackVAEConfig, r"0 in the first phases and one other number in all later phases, got \[1, 1\]"),
+        ((0, 1, 0), TwoStackVAEConfig, r"got \[0, 1, 0\]"),
+        ((0, 1, 2), TwoStackVAEConfig, r"got \[0, 1, 2\]"),
+        ((0, 4), TwoStackVAEConfig, "frozen_dims must be less than dims"),
+    ],
+)
+def test_a_code_that_cannot_be_frozen_so_is_refused(frozen, vae, message):
+    phases = tuple(Phase(steps=1, dims=4, frozen_dims=dims) for dims in frozen)
+    with pytest.raises(InvalidInputError, match=message):
+        GrowingVAEConfig(phases=phases).build(vae(c_dim=4).build())

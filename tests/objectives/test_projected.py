@@ -5,7 +5,7 @@ from torch import nn
 from idgan.errors import InvalidInputError
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, ProjectedDiscriminatorConfig, VAEConfig
 from idgan.objectives import IDGANConfig, ProjectedIDGANConfig, terms
-from idgan.objectives.projected import feature_r1
+from idgan.objectives.projected import feature_r1, shifted
 
 
 def test_r1_on_features_is_the_squared_gradient_by_hand():
@@ -142,6 +142,44 @@ def test_the_reconstruction_trains_its_encoder_and_g_and_nothing_else(build, bat
     assert all(gradient.abs().sum() > 0 for gradient in moved.values())
 
 
+def test_what_leaves_a_shifted_image_enters_on_the_opposite_side():
+    x, by = torch.rand(4, 3, 6, 8), torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, -2.0], [-3.0, 11.0]])
+    for image, moved, (down, right) in zip(x, shifted(x, by), by.int().tolist()):
+        assert torch.equal(moved, image.roll((down, right), dims=(1, 2)))
+
+
+def test_the_largest_shift_rises_over_the_steps_of_the_reconstruction_alone(build):
+    objective = build(ProjectedIDGANConfig(reconstruction_steps=80, s_shift=6, **RECONSTRUCTS))
+    assert [objective.largest_shift(step) for step in (0, 20, 30, 40, 60, 79, 80, 999)] == [0, 0, 2, 3, 6, 6, 6, 6]
+    at_once = build(ProjectedIDGANConfig(s_shift=6, **RECONSTRUCTS))
+    assert at_once.largest_shift(0) == 6
+
+
+def test_the_nuisance_encoder_reads_shifted_images_and_g_draws_them_in_their_place(build, batches):
+    config = ProjectedIDGANConfig(reconstruction_steps=4, s_shift=9, **RECONSTRUCTS)
+    objective, read, batch = build(config), [], batches(3)
+    objective.nuisance_encoder.register_forward_hook(lambda _, inputs, __: read.append(inputs[0]))
+    losses = objective.losses("generator", batch)
+    offsets = {}
+    for index, (image, seen) in enumerate(zip(batch.x, read[0])):
+        offsets[index] = [
+            (down, right)
+            for down in range(-9, 10)
+            for right in range(-9, 10)
+            if torch.equal(seen, image.roll((down, right), dims=(1, 2)))
+        ]
+    assert all(len(found) == 1 for found in offsets.values())
+    assert len({found[0] for found in offsets.values()}) == len(batch.x)
+    with torch.no_grad():  # the error is that of the images as they are
+        s = objective.nuisance_encoder.encode(read[0])
+        batch = batches(3)
+        batch.uniform(2)
+        code = torch.cat([s.sample(batch.normal(s.mean.shape[1])), objective.vae.encode(batch.x).mean], dim=1)
+        drawn = (objective.generator(code) + 1) / 2
+        error = nn.functional.binary_cross_entropy(drawn, batch.x, reduction="sum") / len(drawn)
+    torch.testing.assert_close(losses.logged["reconstruction"], error)
+
+
 def test_d_and_its_head_start_come_after_the_first_reconstructions(build):
     objective = build(ProjectedIDGANConfig(reconstruction_steps=3, head_start=2, **RECONSTRUCTS))
     skipped = {phase: [objective.skips_phase(phase, step) for step in range(7)] for phase in objective.phases}
@@ -165,6 +203,7 @@ def test_the_reconstruction_is_added_to_the_losses_of_g(build, batches):
     [
         ({"reconstruction_weight": -1.0}, "reconstruction_weight must be 0 or more, got -1.0"),
         ({"s_beta": -1.0}, "s_beta must be"),
+        ({"s_shift": -1}, "s_shift must be an integer of 0 or more, got -1"),
         ({"likelihood": "normal"}, "likelihood must be one of bernoulli, squared-error, got 'normal'"),
     ],
 )

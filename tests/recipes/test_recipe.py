@@ -247,7 +247,7 @@ def test_a_group_cannot_be_set_and_the_message_lists_it(path, members):
         ("vae_stage.optimizers.vae.beta1", 1.0, "beta1 must be 0 or more and less than 1, got 1.0"),
         ("gan_stage.optimizers.generator.beta2", -0.5, "beta2 must be 0 or more and less than 1, got -0.5"),
         ("vae_stage.objective.images", 1, "images must be an integer of 2 or more, got 1"),
-        ("vae_stage.objective.phases.2.unlock", "warm", "unlock must be one of none, cold, hot, got 'warm'"),
+        ("vae_stage.objective.phases.2.unlock", "warm", "unlock must be one of none, cold, full, hot, got 'warm'"),
         ("vae_stage.objective.phases.0.dims", 0, "dims must be an integer of 1 or more, got 0"),
     ],
 )

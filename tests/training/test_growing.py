@@ -1,18 +1,20 @@
 """A growing VAE trains, changes between two steps, and survives being killed there."""
 
-import dataclasses
 import multiprocessing
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from idgan import load
+from idgan.networks import TwoStackVAEConfig
 from idgan.objectives import GrowingVAEConfig, Phase
 from idgan.recipes import apply_method, override, recipe_of
 from idgan.training import train
 from idgan.training.checkpoint import load_state, step_of
+from idgan.zoo import verify
 
 PHASES = (
     Phase(steps=3, dims=2, align=True, warmup_steps=2),
@@ -20,17 +22,19 @@ PHASES = (
     Phase(steps=3, dims=6, unlock="hot", tc_weight_end=5.0),
     Phase(steps=4, dims=6, lr_end=0.5, fresh=False, warmup_steps=0, settle_every=2),
 )
+IN_TWO_PARTS = tuple(replace(phase, frozen_dims=3 * (phase.dims == 6)) for phase in PHASES)
 SETTINGS = {"vae_stage.steps": 13, "vae_stage.batch_size": 4, "vae_stage.select_every": 0, "bank_size": 16}
 OPTIONS = {"stage": "vae", "device": "cpu", "threads": 1, "progress": False}
 
 
-def growing():
+def growing(phases=PHASES):
     recipe = recipe_of("dsprites")
-    stage = dataclasses.replace(
+    stage = replace(
         apply_method(recipe, "growing-vae").vae_stage,
-        objective=GrowingVAEConfig(phases=PHASES, images=200, critic_width=32),
+        objective=GrowingVAEConfig(phases=phases, images=200, critic_width=32),
     )
-    return override(dataclasses.replace(recipe, vae_stage=stage), SETTINGS)
+    vae = TwoStackVAEConfig() if phases is IN_TWO_PARTS else recipe.vae
+    return override(replace(recipe, vae_stage=stage, vae=vae), SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,17 @@ def test_stopped_right_at_a_border_it_continues_the_same(whole, tmp_path, steps)
     train(override(growing(), {"vae_stage.steps": steps}), out, **OPTIONS)
     train(growing(), out, **OPTIONS)
     same(out, whole, log=False)  # the end of the shorter run was recorded too
+
+
+def test_a_code_in_two_parts_continues_the_same_and_becomes_a_model(tmp_path, tiny):
+    for name, stops in {"whole": [13], "parts": [5, 6, 7, 9, 13]}.items():
+        for steps in stops:
+            train(override(growing(IN_TWO_PARTS), {"vae_stage.steps": steps}), tmp_path / name, **OPTIONS)
+    same(tmp_path / "parts", tmp_path / "whole", log=False)
+    options = tiny() | {"settings": tiny()["settings"] | SETTINGS}
+    sampler = load(train(growing(IN_TWO_PARTS), tmp_path / "whole", **options))
+    assert type(sampler.vae.config) is TwoStackVAEConfig
+    assert verify(str(tmp_path / "whole"))["ok"]
 
 
 def test_changes_between_two_steps_are_logged(whole, log_of):

@@ -56,6 +56,7 @@ def test_a_run_with_a_reconstruction_in_parts_ends_with_the_bits_of_one_in_one_g
         "generator__s_dim": 3,
         "gan_stage__objective__reconstruction_weight": 0.1,
         "gan_stage__objective__reconstruction_steps": 2,
+        "gan_stage__objective__s_shift": 5,
         "gan_stage__objective__likelihood": "bernoulli",
         "gan_stage__precision": precision,
     }
