@@ -80,6 +80,32 @@ def test_two_processes_train_as_one(tmp_path, tiny, log_of, accumulate):
         torch.testing.assert_close(theirs[name], ours[name], rtol=1e-2, atol=2e-4)
 
 
+@pytest.mark.slow
+def test_two_processes_reconstruct_as_one(tmp_path, tiny, log_of):
+    """Each reads its own rows of the random shifts and of the noise."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    options = tiny(
+        gan_stage__precision="fp32",
+        gan_stage__steps=5,
+        gan_stage__batch_size=4,
+        gan_stage__objective__reconstruction_steps=2,
+        gan_stage__objective__head_start=1,
+        discriminator__base_width=4,
+        discriminator__max_width=4,
+        discriminator__head_width=4,
+    ) | {"method": "reconstructing", "vae": "dsprites"}
+    train("dsprites", one, **options)
+    launch(f"from idgan.training import train; train('dsprites', {str(two)!r}, **{options!r})")
+    ours, theirs = log_of(one / "gan"), log_of(two / "gan")
+    assert {"reconstruction", "s_kl", "r_id", "discriminator_loss"} <= ours[-1].keys()
+    for a, b in zip(ours, theirs, strict=True):
+        assert b == pytest.approx(a, rel=1e-3, abs=1e-4)
+    ours, theirs = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    assert ours.keys() == theirs.keys() >= {"nuisance_encoder.0.weight"}
+    for name in ours:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=1e-2, atol=1e-3)
+
+
 def test_a_refused_directory_is_an_error_in_every_process(tmp_path, tiny):
     (tmp_path / "thesis.txt").write_text("dear to someone")
     script = f"""
