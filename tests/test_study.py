@@ -19,6 +19,7 @@ from idgan.evaluation.results import read_results, write_results
 from idgan.files import sha256_of
 from idgan.images import save_png
 from idgan.metrics import MetricResult
+from idgan.networks import TwoStackVAEConfig, VAEConfig
 from idgan.recipes import METHODS, apply_method, describe, recipe_of
 from idgan.study.tables import WEIGHTS
 
@@ -265,6 +266,18 @@ def test_methods_of_a_scale_share_what_does_not_define_them(module, tmp_path):
         "end-to-end": 1e-4,
         "infogan": 1e-4,
     }
+
+
+@pytest.mark.parametrize("method", ["id-gan", "without-distillation", "cgan", "beta-vae", "growing-vae", "infogan"])
+def test_on_scream_dsprites_too_each_method_gets_networks_that_fit(module, tmp_path, method):
+    """Its recipe has an encoder of two stacks. In a study, encoders come from baselines, which have one."""
+    study = module.Study("short", tmp_path, [0], {})
+    recipe = study.recipe("scream-dsprites", method, 0)
+    assert type(recipe.vae) is (TwoStackVAEConfig if method == "growing-vae" else VAEConfig)
+    vae = recipe.build("vae")
+    for stage in recipe.stages:
+        networks = [recipe.build("generator"), recipe.build("discriminator")] if stage == "gan" else []
+        assert recipe.build_objective(stage, vae, *networks)
 
 
 def test_recipes_of_natural_images_are_trained_as_published_at_full_scale(module, tmp_path):

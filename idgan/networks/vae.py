@@ -131,7 +131,11 @@ class TwoStackVAE(VAE):
         stacks = SideBySide(hidden, conv_encoder(config.image_channels, outputs=1)[:-1])
         self.encoder = nn.Sequential(stacks, nn.Linear(2 * last.in_features, last.out_features))
 
+    @property
+    def stacks(self) -> list[nn.Sequential]:
+        """The two stacks of hidden layers: images (N, C, 64, 64) in [0, 1] -> (N, 256) each."""
+        return [cast(nn.Sequential, stack) for stack in cast(SideBySide, self.encoder[0]).stacks]
+
     def hidden_features(self, x: Tensor) -> list[Tensor]:
         """Outputs of the ReLUs of the first stack, then of the second, each (N, features) in float32."""
-        stacks = cast(SideBySide, self.encoder[0]).stacks
-        return [output for stack in stacks for output in relu_outputs(cast(nn.Sequential, stack), x)]
+        return [output for stack in self.stacks for output in relu_outputs(stack, x)]

@@ -18,7 +18,7 @@ from idgan.objectives.factor_vae import tc_discriminator_losses
 from idgan.objectives.objective import Losses, Phases, TrainingBatch, TrainingImages, register_objective
 from idgan.objectives.vae import VAEObjective, VAEObjectiveConfig
 
-__all__ = ["GrowingVAE", "GrowingVAEConfig", "Phase", "growing_phases"]
+__all__ = ["GrowingVAE", "GrowingVAEConfig", "Phase", "growing_phases", "growing_phases_in_two_parts"]
 
 UNLOCKS = ("none", "cold", "full", "hot")
 RANDOM_UNLOCKS = {"cold": {"encoder": 0.02, "decoder": 0.3}, "full": {"encoder": 1.0, "decoder": 4.0}}
@@ -36,14 +36,16 @@ class Phase:
         dims: number of unlocked dimensions, with those of earlier phases.
         unlock: initial weights of new dimensions. "cold" draws small random weights, and "full" large ones. "hot" reads
             what the code does not contain yet. "none" adds no dimensions.
-        frozen_dims: number of first dimensions whose encoder is no longer trained. See `GrowingVAE`.
+        frozen_dims: the encoder of the first `frozen_dims` dimensions is no longer trained. 0 freezes nothing. See
+            `GrowingVAE`.
         beta_start, beta_end, beta_steps: weight of the KL. It changes linearly in the first `beta_steps` steps and is
             constant afterwards.
         tc_weight_start, tc_weight_end, tc_weight_steps: weight of the total correlation, in the same way.
         lr_start, lr_end: learning rate of the VAE, as factors of that of its optimizer. It changes linearly over the
             phase.
         warmup_steps: number of first steps in which the learning rate rises from 0.
-        fresh: whether the phase starts with a new TC discriminator and new moments of the optimizers.
+        fresh: whether the phase starts with a new TC discriminator and new moments of the optimizers. The first phase
+            with `frozen_dims` has new moments in any case.
         align: whether the two dimensions of highest KL are rotated onto the axes of a square at the end of the phase.
         settle_every: interval in steps between clearings of the inactive dimensions, each followed by a rotation as for
             `align`. The last step of the phase has one too. 0 does neither.
@@ -157,8 +159,9 @@ def growing_phases(steps: int = 9_000) -> tuple[Phase, ...]:
 def growing_phases_in_two_parts(steps: int = 11_000) -> tuple[Phase, ...]:
     """The schedule for Scream-dSprites. It lasts for `steps`, and for 8,700 steps at least.
 
-    Four dimensions learn the background, and are frozen. The others have an encoder of their own: two learn position, a
-    third learns scale, and a fourth learns shape.
+    Four dimensions learn the background. Their encoder is then frozen. The others read a second stack of the encoder as
+    well. Two of them learn position, and a third learns scale. The fourth is unlocked last and learned another property
+    of the background.
     """
     before = (
         Phase(steps=800, dims=2),
@@ -222,7 +225,7 @@ class GrowingVAEConfig(VAEObjectiveConfig):
             Table A.2).
         images: number of images from which axes and hot dimensions are computed.
         inactive_kl: a dimension with a mean KL below this, in nats, is inactive.
-        outliers: share of these images, those with the codes farthest from the median, that `align` leaves out.
+        outliers: `align` leaves out this share of the images, in [0, 1): those with codes farthest from the median.
 
     Raises:
         InvalidInputError: there are no phases, or a number is out of range.
@@ -259,9 +262,11 @@ class GrowingVAE(VAEObjective):
     is rotated onto the axes of the code (`idgan.objectives.alignment`). Later dimensions find the position encoded.
 
     With `frozen_dims`, the code of a `TwoStackVAE` grows in two parts. The first phases train the first stack alone.
-    From the first phase with `frozen_dims` on, this stack and the rows of the frozen dimensions keep their weights, and
-    the other dimensions train the second stack. The decoder is always trained. The first dimensions can so encode a
-    background. The others then encode what is in front of it.
+    From the first phase with `frozen_dims` on, this stack and the rows of the frozen dimensions are no longer trained.
+    The other dimensions read both stacks and train the second. The decoder is always trained. The first dimensions can
+    then encode a background, and the others what is in front of it. A frozen dimension that is inactive is cleared like
+    any other. An optimizer must not have a weight decay, which would move frozen weights. `--compile` leaves out the
+    encoder of a code in two parts.
 
     Every change between two steps is a function of the state, the seed and the step.
 
@@ -278,6 +283,7 @@ class GrowingVAE(VAEObjective):
         for name, layer in {"encoder[-1]": self.vae.encoder[-1], "decoder[0]": self.vae.decoder[0]}.items():
             if not isinstance(layer, nn.Linear):
                 raise InvalidInputError(f"GrowingVAE needs a linear layer {name}, got {type(layer).__name__}")
+        self.config = config
         frozen = [phase.frozen_dims for phase in config.phases]
         if any(frozen) and not isinstance(vae, TwoStackVAE):
             raise InvalidInputError(f"frozen_dims needs a TwoStackVAE, got {type(vae).__name__}")
@@ -285,9 +291,16 @@ class GrowingVAE(VAEObjective):
             raise InvalidInputError(
                 f"frozen_dims must be 0 in the first phases and one other number in all later phases, got {frozen}"
             )
-        if any(phase.frozen_dims >= phase.dims for phase in config.phases):
-            raise InvalidInputError("frozen_dims must be less than dims, so that the phase trains some dimensions")
-        self.config = config
+        before = max((self.unlocked_dims(phase) for phase in config.phases if not phase.frozen_dims), default=0)
+        if max(frozen) > before:
+            raise InvalidInputError(
+                f"frozen_dims is {max(frozen)}, but the phases before unlock only {before} dimensions of the code"
+            )
+        if any(phase.frozen_dims >= self.unlocked_dims(phase) for phase in config.phases):
+            raise InvalidInputError(
+                f"frozen_dims is {max(frozen)}, so a phase would train no dimension; give it more dims, and the code a "
+                f"c_dim above {max(frozen)}"
+            )
         self.tc_discriminator = TCDiscriminator(vae.config.c_dim, config.critic_width, config.critic_depth)
 
     @property
@@ -322,7 +335,11 @@ class GrowingVAE(VAEObjective):
 
         def encode() -> tuple[Posterior, Tensor]:
             phase, _ = self.phase_at(batch.step)
-            posterior = self.posterior_of(self.features(self.encoder_images(batch), phase), phase)
+            images = self.encoder_images(batch)
+            if self.in_two_parts:
+                posterior = self.posterior_of(self.features(images, phase), phase)
+            else:
+                posterior = self.vae.encode(images)
             mean = posterior.mean
             unlocked = (torch.arange(mean.shape[1], device=mean.device) < self.unlocked_dims(phase)).to(mean.dtype)
             posterior = Posterior(mean * unlocked, posterior.logvar * unlocked)
@@ -337,12 +354,15 @@ class GrowingVAE(VAEObjective):
 
     def features(self, images: Tensor, phase: Phase) -> Tensor:
         """Last hidden layer of the encoder, (N, F). It is 0 for the stack that `phase` does not use yet."""
-        features = self.vae.features(images)
-        if not self.in_two_parts:
-            return features
-        first, second = features.chunk(2, dim=1)
-        parts = (first.detach(), second) if phase.frozen_dims else (first, torch.zeros_like(second))
-        return torch.cat(parts, dim=1)
+        if not isinstance(self.vae, TwoStackVAE) or not self.in_two_parts:
+            return self.vae.features(images)
+        first, second = self.vae.stacks
+        if not phase.frozen_dims:
+            features = first(images)
+            return torch.cat([features, torch.zeros_like(features)], dim=1)
+        with torch.no_grad():
+            frozen = first(images)
+        return torch.cat([frozen, second(images)], dim=1)
 
     def posterior_of(self, features: Tensor, phase: Phase) -> Posterior:
         """q(c|x) for `features` (N, F), in float32. Frozen dimensions give no gradients."""

@@ -86,9 +86,10 @@ class ProjectedIDGAN(GANObjective):
     q(s|x) becomes the nuisance encoder of the checkpoint. It has no moving average.
 
     With `s_shift`, q(s|x) reads each image shifted at random, and what leaves the image on one side enters on the
-    opposite side. The position of an object is then lost, so the same s must describe the object at every position. If
-    the shift is large from the start, training hardly ever starts to use s. It is therefore 0 in the first quarter of
-    `reconstruction_steps`. It rises linearly until three quarters of them.
+    opposite side. q(s|x) then knows the position of an object only roughly, so the same s must describe the object at
+    every position. If the shift is large from the start, training hardly ever starts to use s. The shift is therefore 0
+    in the first quarter of `reconstruction_steps`, rises linearly in the next half, and is `s_shift` afterwards. With
+    `reconstruction_steps` 0, it is `s_shift` from the start.
 
     Raises:
         InvalidInputError: `discriminator` is not a projected discriminator, G has no s to reconstruct with, or

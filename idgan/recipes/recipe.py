@@ -241,7 +241,10 @@ def decoder_config(vae: VAEConfig) -> ConvGeneratorConfig:
 
 
 def single_stack(vae: Any) -> Any:
-    """The config of a VAE with one encoder stack, as in Table A.2. A `TwoStackVAEConfig` becomes a `VAEConfig`."""
+    """The config of a VAE with one encoder stack, as in Table A.2. A `TwoStackVAEConfig` becomes a `VAEConfig`.
+
+    Any other config stays as it is.
+    """
     return VAEConfig(vae.c_dim, vae.image_channels) if isinstance(vae, TwoStackVAEConfig) else vae
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from idgan.networks import ConvDiscriminatorConfig, ConvGeneratorConfig, TwoStackVAEConfig, VAEConfig
-from idgan.objectives import GrowingVAEConfig, IDGANConfig, growing_phases, growing_phases_in_two_parts
+from idgan.objectives import GrowingVAEConfig, IDGANConfig, Phase, growing_phases, growing_phases_in_two_parts
 from idgan.recipes.methods import GROWING_OPTIMIZERS
 from idgan.recipes.recipe import Adam, Recipe, Stage
 from idgan.recipes.registry import register_recipe
@@ -11,12 +11,12 @@ from idgan.recipes.registry import register_recipe
 __all__ = ["color_dsprites", "dsprites", "noisy_dsprites", "scream_dsprites"]
 
 
-def growing_stage(steps: int) -> Stage:
+def growing_stage(phases: tuple[Phase, ...], outliers: float = 0.0) -> Stage:
     """Stage 1 by a FactorVAE with a growing code, see docs/results.md. The paper allows any disentangling encoder."""
     return Stage(
-        objective=GrowingVAEConfig(phases=growing_phases(steps)),
+        objective=GrowingVAEConfig(phases=phases, outliers=outliers),
         optimizers=dict(GROWING_OPTIMIZERS),
-        steps=steps,
+        steps=sum(phase.steps for phase in phases),
         precision="bf16",
         select_every=1000,
     )
@@ -28,7 +28,7 @@ def dsprites() -> Recipe:
     return Recipe(
         name="dsprites",
         data="dsprites",
-        vae_stage=growing_stage(9_000),
+        vae_stage=growing_stage(growing_phases(9_000)),
         gan_stage=Stage(
             objective=IDGANConfig(id_weight=2e-3, r1_weight=10.0, r1_interval=16),
             optimizers={"discriminator": Adam(1e-4, 0.0, 0.99), "generator": Adam(1e-3, 0.0, 0.99)},
@@ -70,7 +70,7 @@ def textured(recipe: Recipe, steps: int) -> Recipe:
 @register_recipe("color-dsprites")
 def color_dsprites() -> Recipe:
     """Color-dSprites. The cooldown makes the surfaces of the sprites even."""
-    recipe = in_color("color-dsprites", growing_stage(7_000))
+    recipe = in_color("color-dsprites", growing_stage(growing_phases(7_000)))
     assert recipe.gan_stage
     return replace(recipe, gan_stage=replace(recipe.gan_stage, steps=15_000, cooldown_steps=3_000))
 
@@ -78,16 +78,15 @@ def color_dsprites() -> Recipe:
 @register_recipe("noisy-dsprites")
 def noisy_dsprites() -> Recipe:
     """Noisy-dSprites."""
-    return textured(in_color("noisy-dsprites", growing_stage(7_000)), 22_000)
+    return textured(in_color("noisy-dsprites", growing_stage(growing_phases(7_000))), 22_000)
 
 
 @register_recipe("scream-dsprites")
 def scream_dsprites() -> Recipe:
     """Scream-dSprites.
 
-    The code grows in two parts. Dimensions of the painting are first, because they explain most of an image.
+    The code grows in two parts. The first dimensions learn the painting, because it explains most of an image.
     """
-    phases, steps = growing_phases_in_two_parts(), 11_000
-    vae_stage = replace(growing_stage(steps), objective=GrowingVAEConfig(phases=phases, outliers=0.1))
+    vae_stage = growing_stage(growing_phases_in_two_parts(11_000), outliers=0.1)
     recipe = textured(in_color("scream-dsprites", vae_stage), 18_000)
     return replace(recipe, vae=TwoStackVAEConfig(image_channels=3))

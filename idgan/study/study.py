@@ -13,8 +13,8 @@ from idgan.evaluation.measure import METRICS
 from idgan.evaluation.results import RESULTS_FILE, measure_into, read_results
 from idgan.files import sha256_of
 from idgan.metrics import MetricResult
+from idgan.networks import TwoStackVAEConfig
 from idgan.recipes import Recipe, apply_method, defaults, describe, override, recipe_of
-from idgan.recipes.recipe import single_stack
 from idgan.sampler import Sampler
 from idgan.study.scales import (
     FULL,
@@ -108,8 +108,10 @@ class Study:
             for path, value in scaled.items()
             if path in given
         }
-        parent = replace(parent, vae=single_stack(parent.vae))  # of the baselines, which provide the encoders
         parent = override(parent, changes | {"seed": seed})
+        if method in TWO_STAGE and isinstance(parent.vae, TwoStackVAEConfig):
+            baseline = apply_method(parent, "beta-vae")  # the encoder is that of a baseline, which has one stack
+            parent = replace(parent, vae=baseline.vae, vae_stage=baseline.vae_stage)
         return override(apply_method(parent, method), settings or {})
 
     def run(self, name: str, method: str, seed: int, *, encoder: str = "beta-vae", **settings: Any) -> Path | None:

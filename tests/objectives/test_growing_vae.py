@@ -8,7 +8,7 @@ import torch
 
 from idgan.data import Batches, Dataset, DSprites
 from idgan.errors import InvalidInputError
-from idgan.networks import TwoStackVAEConfig, VAEConfig
+from idgan.networks import Posterior, TwoStackVAEConfig, VAEConfig
 from idgan.objectives import (
     OBJECTIVES,
     BetaVAEConfig,
@@ -279,7 +279,7 @@ def test_frozen_dimensions_keep_their_encoder_and_the_others_learn(in_two_parts,
     step_through(in_two_parts, batches, built, range(4, 10))
     after = in_two_parts.vae.encode(x)
     for old, new in ((before.mean, after.mean), (before.logvar, after.logvar)):
-        torch.testing.assert_close(new[:, :2], old[:, :2], rtol=0, atol=1e-6)  # two zero columns more are summed
+        torch.testing.assert_close(new[:, :2], old[:, :2], rtol=0, atol=1e-6)  # unlocked columns of 0 add rounding
         assert (new[:, 2:] != old[:, 2:]).all()
     assert (in_two_parts.vae.decoder[0].weight != decoder).any(0).all()
 
@@ -291,26 +291,60 @@ def test_only_dimensions_that_are_trained_are_rotated(in_two_parts, batches, opt
 
 
 def test_outliers_do_not_turn_the_axes(in_two_parts, batches, monkeypatch):
-    """`align` searches the angle of the points that `without_outliers` leaves."""
-    kept = []
-    monkeypatch.setattr(alignment, "square_angle", lambda z: kept.append(len(z)) or 0.0)
-    for share in (0.0, 0.25):
+    """Codes fill a square that is rotated by 0.3. A twentieth of them is far away, on the axes of that square."""
+    rng = torch.Generator().manual_seed(0)
+    codes = torch.rand(6_000, 4, generator=rng) - 0.5
+    codes[:300, 2:] = 0
+    codes[:150, 2] = codes[150:300, 3] = 3 * (torch.rand(150, generator=rng) - 0.5).sign()
+    codes[:, 2:] = codes[:, 2:] @ alignment.rotation(0.3).float().T
+    posterior = Posterior(codes, torch.full_like(codes, -3.0))
+    monkeypatch.setattr(in_two_parts, "encode_images", lambda *_: (codes, posterior))
+    angles = []
+    for share in (0.0, 0.1):
         in_two_parts.config = replace(in_two_parts.config, outliers=share)
-        in_two_parts.align(batches, batches.rng(1), phase=IN_TWO_PARTS[2], clear_inactive=False)
-    assert kept == [80, 60]
+        logged = in_two_parts.align(batches, batches.rng(1), phase=IN_TWO_PARTS[2], clear_inactive=False)
+        angles.append(logged["angle"])
+    assert angles[1] == pytest.approx(0.3, abs=0.05)
+    assert abs(angles[0] - 0.3) > 0.5
+
+
+def test_moments_of_frozen_weights_are_forgotten(batches, optimizers):
+    """Otherwise Adam would go on moving them, although their gradients are 0."""
+    phases = [replace(phase, fresh=False) for phase in IN_TWO_PARTS]
+    objective = GrowingVAEConfig(phases=tuple(phases), images=80).build(TwoStackVAEConfig(c_dim=4).build())
+    built, x = optimizers(objective), batches(0).x
+    step_through(objective, batches, built, range(4))
+    before = objective.vae.encode(x).mean
+    step_through(objective, batches, built, range(4, 6))
+    torch.testing.assert_close(objective.vae.encode(x).mean[:, :2], before[:, :2], rtol=0, atol=1e-6)
+
+
+def test_a_frozen_dimension_that_is_inactive_is_cleared_like_any_other(batches, optimizers):
+    phases = (*IN_TWO_PARTS[:3], replace(IN_TWO_PARTS[3], settle_every=1))
+    objective = GrowingVAEConfig(phases=phases, images=80).build(TwoStackVAEConfig(c_dim=4).build())
+    built = optimizers(objective)
+    step_through(objective, batches, built, range(9))
+    kl = objective.vae.encode(batches(0).x).kl().mean(0)
+    assert kl[1] == 0 and (objective.vae.encoder[-1].weight[1] == 0).all()
 
 
 @pytest.mark.parametrize(
-    ("frozen", "vae", "message"),
+    ("dims", "frozen", "message"),
     [
-        ((0, 1), VAEConfig, "frozen_dims needs a TwoStackVAE, got VAE"),
-        ((1, 1), TwoStackVAEConfig, r"0 in the first phases and one other number in all later phases, got \[1, 1\]"),
-        ((0, 1, 0), TwoStackVAEConfig, r"got \[0, 1, 0\]"),
-        ((0, 1, 2), TwoStackVAEConfig, r"got \[0, 1, 2\]"),
-        ((0, 4), TwoStackVAEConfig, "frozen_dims must be less than dims"),
+        ((4, 4), (1, 1), r"0 in the first phases and one other number in all later phases, got \[1, 1\]"),
+        ((4, 4, 4), (0, 1, 0), r"got \[0, 1, 0\]"),
+        ((4, 4, 4), (0, 1, 2), r"got \[0, 1, 2\]"),
+        ((4, 4), (0, 4), "frozen_dims is 4, so a phase would train no dimension"),
+        ((4, 6), (0, 4), "frozen_dims is 4, so a phase would train no dimension"),  # the code has 4
+        ((1, 4), (0, 2), "frozen_dims is 2, but the phases before unlock only 1 dimensions"),
     ],
 )
-def test_a_code_that_cannot_be_frozen_so_is_refused(frozen, vae, message):
-    phases = tuple(Phase(steps=1, dims=4, frozen_dims=dims) for dims in frozen)
+def test_frozen_dims_that_do_not_fit_are_refused(dims, frozen, message):
+    phases = tuple(Phase(steps=1, dims=each, frozen_dims=share) for each, share in zip(dims, frozen))
     with pytest.raises(InvalidInputError, match=message):
-        GrowingVAEConfig(phases=phases).build(vae(c_dim=4).build())
+        GrowingVAEConfig(phases=phases).build(TwoStackVAEConfig(c_dim=4).build())
+
+
+def test_a_code_in_two_parts_needs_two_stacks():
+    with pytest.raises(InvalidInputError, match="frozen_dims needs a TwoStackVAE, got VAE"):
+        GrowingVAEConfig(phases=IN_TWO_PARTS).build(VAEConfig(c_dim=4).build())
