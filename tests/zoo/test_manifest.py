@@ -100,7 +100,7 @@ def test_package_manifest_has_the_papers_checkpoints():
         "cars-64": 64,
     }
     assert set(manifest.names()) >= synthetic | set(sides)
-    s_dims = {"dsprites": 8, "color-dsprites": 8, "noisy-dsprites": 64, "scream-dsprites": 0}
+    s_dims = {"dsprites": 8, "color-dsprites": 8, "noisy-dsprites": 64, "scream-dsprites": 8}
     for name in synthetic:
         entry, channels, s_dim = manifest[name], 1 if name == "dsprites" else 3, s_dims[name]
         assert (entry.resolution, entry.image_channels, entry.c_dim, entry.s_dim) == (64, channels, 10, s_dim)
