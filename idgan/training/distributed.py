@@ -14,7 +14,12 @@ from types import TracebackType
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # see below
 from torch import Tensor, nn
+
+# Optimizers import `torch.distributed.nn.functional`. Its default arguments are the process group at the time of that
+# import. It is imported here, before there is a group. Otherwise the group would live until Python exits, and one of
+# its threads could abort the process.
 
 __all__ = ["any_process", "average_gradients", "barrier", "is_leader", "mean_over_processes", "process_group"]
 

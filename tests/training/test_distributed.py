@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -104,6 +105,18 @@ def test_two_processes_reconstruct_as_one(tmp_path, tiny, log_of):
     assert ours.keys() == theirs.keys() >= {"nuisance_encoder.0.weight"}
     for name in ours:
         torch.testing.assert_close(theirs[name], ours[name], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lists threads as Linux does")
+def test_no_thread_of_the_process_group_outlives_the_training(tmp_path, tiny):
+    """A thread that still runs while Python exits can abort the process."""
+    script = f"""
+from pathlib import Path
+from idgan.training import train
+train("dsprites", {str(tmp_path / "run")!r}, stage="vae", **{tiny(vae_stage__precision="fp32", vae_stage__steps=2)!r})
+print([name for name in (task.read_text() for task in Path("/proc/self/task").glob("*/comm")) if "gloo" in name])
+"""
+    assert launch(script) == ["[]", "[]"]
 
 
 def test_a_refused_directory_is_an_error_in_every_process(tmp_path, tiny):
