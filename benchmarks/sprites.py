@@ -14,7 +14,7 @@ It prints, for the generator and for the decoder:
 For PSNR and IoU, the nuisance encoder gives s if the model has one. Otherwise, or with --invert, inversion finds s and
 the inactive dimensions of c. It takes about a second for each image.
 
-On Noisy- and Scream-dSprites, it prints the told shape only: no cut finds the sprite, and no code holds the background.
+On Noisy- and Scream-dSprites, it prints the told shape only, because no cut finds the sprite.
 """
 
 import argparse

@@ -7,13 +7,7 @@ see `TrainingObjective` and `register_objective`.
 from idgan.objectives.beta_tcvae import BetaTCVAE, BetaTCVAEConfig
 from idgan.objectives.factor_vae import CapacityFactorVAEConfig, FactorVAE, FactorVAEConfig
 from idgan.objectives.gan import GAN, GANConfig, GANObjective
-from idgan.objectives.growing_vae import (
-    GrowingVAE,
-    GrowingVAEConfig,
-    Phase,
-    growing_phases,
-    growing_phases_in_two_parts,
-)
+from idgan.objectives.growing_vae import GrowingVAE, GrowingVAEConfig
 from idgan.objectives.id_gan import IDGAN, ConditionalGAN, ConditionalGANConfig, IDGANConfig
 from idgan.objectives.info_gan import InfoGAN, InfoGANConfig
 from idgan.objectives.joint import VAEGAN, EndToEndIDGAN, EndToEndIDGANConfig, VAEGANConfig
@@ -30,6 +24,7 @@ from idgan.objectives.objective import (
 )
 from idgan.objectives.pairwise_tc import PairwiseTCVAE, PairwiseTCVAEConfig
 from idgan.objectives.projected import ProjectedIDGAN, ProjectedIDGANConfig
+from idgan.objectives.schedule import Phase, growing_phases, growing_phases_in_two_parts
 from idgan.objectives.vae import (
     BetaVAE,
     BetaVAEConfig,
