@@ -1,7 +1,7 @@
 """The `Dataset` protocol, and the registry of data sets."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -54,6 +54,15 @@ class Dataset(Protocol):
         numbers from it.
         """
         ...
+
+    def images_apart(self, indices: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
+        """The images at `indices` (N,), each as if it was drawn alone: image i draws its random numbers from `rngs[i]`.
+
+        By default, one image is made at a time, on the CPU. A data set may override this with a faster way to the same
+        images. For a data set that does not inherit from `Dataset`, metrics use the default.
+        """
+        images = [self.images(index, rng) for index, rng in zip(indices.cpu().split(1), rngs, strict=True)]
+        return torch.cat(images).to(indices.device)
 
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry("data set")

@@ -5,6 +5,7 @@ Colors, noise and crops are drawn anew at every access. They are drawn on the CP
 generator gives the same images on every device.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ class _PaintedDSprites(Dataset):
     def images(self, indices: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Images (N, 3, 64, 64) at `indices` (N,), on their device. The CPU generator `rng` draws all randomness."""
         return self.paint(self.sprites.images(indices), rng)
+
+    def images_apart(self, indices: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
+        """As `Dataset.images_apart`. The sprites are rendered together, because they are not random."""
+        sprites = self.sprites.images(indices).split(1)
+        return torch.cat([self.paint(sprite, rng) for sprite, rng in zip(sprites, rngs, strict=True)])
 
     def paint(self, sprite: Tensor, rng: torch.Generator | None) -> Tensor:
         """Color images (N, 3, 64, 64) of the sprites (N, 1, 64, 64)."""

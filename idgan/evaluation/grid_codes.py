@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,9 @@ class GridCodes:
         # Kernels for other batch sizes differ in the last bit, so the last batch is filled up with copies of an image.
         filled = torch.cat([indices, indices[-1:].expand(-len(indices) % _encoder_batch(self._device))])
         if self._dataset.stochastic:
-            images = [self._dataset.images(i.to(self._device), make_rng(NOISE, int(i))) for i in filled.split(1)]
-            means = _posterior_means(self._vae, torch.cat(images))
+            images_apart = getattr(self._dataset, "images_apart", partial(Dataset.images_apart, self._dataset))
+            rngs = [make_rng(NOISE, int(i)) for i in filled]
+            means = _posterior_means(self._vae, images_apart(filled.to(self._device), rngs))
         else:
             means = mean_codes(self._vae, self._dataset, filled, self._device)
         if not len(self._codes):

@@ -72,6 +72,14 @@ def test_the_images_of_a_batch_differ_in_their_nuisance(source):
     assert len(x.unique(dim=0)) == 5
 
 
+def test_images_apart_are_those_of_single_draws(source):
+    indices = INDICES[:7]
+    alone = [source.images(index, seeded(seed)) for seed, index in enumerate(indices.split(1))]
+    assert torch.equal(source.images_apart(indices, [seeded(seed) for seed in range(7)]), torch.cat(alone))
+    with pytest.raises(ValueError, match="shorter"):
+        source.images_apart(indices, [seeded()])
+
+
 def test_the_sprites_may_come_from_another_source():
     class Blank(DSprites):
         def images(self, indices, generator=None):

@@ -67,6 +67,17 @@ def test_noise_is_a_function_of_the_index():
     assert not torch.allclose(together, mean_codes(vae, Stripes(), torch.arange(640), "cpu"))
 
 
+def test_a_data_set_may_be_noisy_and_inherit_from_nothing():
+    class Plain:
+        def __init__(self):
+            noisy = Noisy()
+            self.factors, self.stochastic, self.images = noisy.factors, noisy.stochastic, noisy.images
+
+    vae, indices = VAEConfig(4).build().eval(), torch.tensor([7, 5])
+    found, expected = (GridCodes(vae, dataset, "cpu", progress=False)(indices) for dataset in (Plain(), Noisy()))
+    assert torch.equal(found, expected)
+
+
 def test_mean_codes_of_a_random_data_set_are_a_function_of_the_indices():
     vae = VAEConfig(4).build().eval()
     a, b = (mean_codes(vae, Noisy(), torch.arange(60), "cpu") for _ in range(2))
