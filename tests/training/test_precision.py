@@ -4,19 +4,20 @@ import pytest
 import torch
 from torch._dynamo.backends.debugging import aot_eager
 
-from idgan.data import Batches, DSprites
+from idgan.data import Batches, ColorDSprites, DSprites
 from idgan.errors import InvalidInputError
 from idgan.networks import (
     BottleneckDiscriminatorConfig,
     ConvDiscriminatorConfig,
     ConvGeneratorConfig,
+    ResNetDiscriminatorConfig,
     ResNetGeneratorConfig,
     VAEConfig,
 )
 from idgan.objectives import BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
 from idgan.recipes import Adam, Stage
 from idgan.training.checkpoint import load_state, save_state
-from idgan.training.loop import Trainer
+from idgan.training.loop import Trainer, gradients
 from idgan.training.precision import Compiled, float32_products
 
 
@@ -157,3 +158,25 @@ def test_on_a_cpu_tf32_is_fp32():
     product = x @ y
     with float32_products(True):
         assert torch.equal(x @ y, product)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("phase", ["discriminator", "generator"])
+def test_a_gpu_computes_the_gradients_of_a_cpu(phase):
+    """In fp32, with the networks of natural images, their maps with channels last, and R1."""
+    torch.manual_seed(0)
+    objective = IDGANConfig().build(
+        VAEConfig(c_dim=4, image_channels=3).build(),
+        ResNetGeneratorConfig(base_width=16, c_dim=4, s_dim=3).build(),
+        ResNetDiscriminatorConfig(base_width=16).build(),
+    )
+    found = {}
+    for device in ("cpu", "cuda"):
+        there = copy.deepcopy(objective).to(device, memory_format=torch.channels_last).train()
+        batch = Batches(ColorDSprites(), 64, seed=0, device=device)(0)
+        batch.x = batch.x.contiguous(memory_format=torch.channels_last)
+        parameters = there.parameters_of(phase)
+        with float32_products(tf32=False):
+            logged = gradients(there, phase, [batch], parameters)
+        found[device] = [parameter.grad.cpu() for parameter in parameters], {k: v.cpu() for k, v in logged.items()}
+    torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-3, atol=1e-5)
