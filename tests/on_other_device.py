@@ -8,11 +8,14 @@ import copy
 import other_device
 import pytest
 import torch
+import torch.nn.functional as F
 
 import idgan
 from idgan.data import open_dataset
 from idgan.evaluation.measure import METRICS, measure
 from idgan.figures import sample_sheet
+from idgan.networks import ResNetDiscriminatorConfig
+from idgan.objectives.terms import r1_penalty
 from idgan.recipes import METHODS, apply_method, override, recipe_of
 from idgan.sampler import Sampler
 from idgan.study.scales import GILBO, ThinnedDataset
@@ -74,6 +77,25 @@ def test_a_model_gives_the_same_on_every_device(here, there):
     c, s = there.codes(2, seed=0)
     assert sample_sheet(there, c, s).size == sample_sheet(here, c.cpu(), s.cpu()).size
     assert there.tuned(x, c, s, steps=1).sample(c, s).device.type == "other"
+
+
+def test_r1_of_a_discriminator_of_natural_images_has_the_gradients_of_a_cpu():
+    network = ResNetDiscriminatorConfig(resolution=16, base_width=2).build()
+    found = []
+    for device in ("cpu", "other"):
+        there = copy.deepcopy(network).to(device, memory_format=torch.channels_last)
+        x = torch.linspace(-1, 1, 1536).view(2, 3, 16, 16).to(device).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+        loss = r1_penalty(there(x), x)
+        found.append([gradient.cpu() for gradient in torch.autograd.grad(loss, [*there.parameters()][:-1])])
+    torch.testing.assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize(("layout", "wrong"), [(torch.channels_last, True), (torch.contiguous_format, False)])
+def test_the_device_computes_padded_pooling_with_channels_last_wrongly_as_cuda_did(layout, wrong):
+    x = torch.rand(1, 2, 4, 4).to("other").contiguous(memory_format=layout).requires_grad_()
+    F.avg_pool2d(x, 3, stride=2, padding=1).sum().backward()
+    assert x.grad.cpu().isnan().any() == wrong
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idgan.errors import InvalidInputError, check_integer
@@ -91,6 +92,20 @@ class ResBlock(nn.Module):
         return torch.add(self.shortcut(x), self.residual(x), alpha=RESIDUAL_SCALE)
 
 
+class Halving(nn.Module):
+    """Average pooling over windows of 3x3 pixels with stride 2: (N, C, 2H, 2W) -> (N, C, H, W).
+
+    A window at the border has zeros beyond it, which count. Outside a CPU, these zeros are added to the maps first:
+    on CUDA, PyTorch computed wrong gradients of padded pooling until July 2026, for maps with channels last in memory
+    (https://github.com/pytorch/pytorch/issues/188344).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            return F.avg_pool2d(x, 3, stride=2, padding=1)
+        return F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 3, stride=2)
+
+
 def res_blocks_down(image_channels: int, widths: Sequence[int]) -> nn.Sequential:
     """Image to features: (N, image_channels, H, H) -> (N, widths[-1], 4, 4).
 
@@ -98,7 +113,7 @@ def res_blocks_down(image_channels: int, widths: Sequence[int]) -> nn.Sequential
     """
     layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), ResBlock(widths[0], widths[0])]
     for before, after in pairwise(widths):
-        layers += [nn.AvgPool2d(3, stride=2, padding=1), ResBlock(before, after)]
+        layers += [Halving(), ResBlock(before, after)]
     return nn.Sequential(*layers)
 
 

@@ -79,7 +79,8 @@ class Trainer:
         compile: bool | str | Callable[..., Any] = False,
     ) -> None:
         self.stage = stage
-        self.objective: Any = objective.to(memory_format=torch.channels_last).train()  # Any: its networks differ
+        self.memory_format = memory_format_of(objective)
+        self.objective: Any = objective.to(memory_format=self.memory_format).train()  # Any: its networks differ
         self.batches = batches
         self.path = path
         self.identity = identity
@@ -167,7 +168,7 @@ class Trainer:
         Returns:
             Name -> logged scalar tensor, and the loss of each phase that runs under the name of the phase.
         """
-        batch.x = batch.x.contiguous(memory_format=torch.channels_last)
+        batch.x = batch.x.contiguous(memory_format=self.memory_format)
         parts = batch.split(self.stage.accumulation_steps) if self.stage.accumulation_steps > 1 else [batch]
         logged: dict[str, Tensor] = {}
         for phase in phases_at(self.objective, batch.step):
@@ -322,6 +323,19 @@ def gradients(
         for name, value in (losses.logged | {phase: losses.total}).items():
             logged.setdefault(name, []).append(value.detach())
     return {name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in logged.items()}
+
+
+def memory_format_of(objective: nn.Module) -> torch.memory_format:
+    """Channels last, which is faster. But channels first on a GPU, if a network has padded average pooling.
+
+    PyTorch computed wrong gradients of that with channels last on CUDA until July 2026
+    (https://github.com/pytorch/pytorch/issues/188344).
+    """
+    on_cpu = next(objective.parameters()).device.type == "cpu"
+    pools = [module for module in objective.modules() if isinstance(module, nn.AvgPool2d)]
+    if on_cpu or all(pool.padding in (0, (0, 0)) for pool in pools):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 class _Signals:

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.backends.debugging import aot_eager
 
 from idgan.data import Batches, ColorDSprites, DSprites
@@ -17,7 +18,7 @@ from idgan.networks import (
 from idgan.objectives import BottleneckIDGANConfig, FactorVAEConfig, IDGANConfig
 from idgan.recipes import Adam, Stage
 from idgan.training.checkpoint import load_state, save_state
-from idgan.training.loop import Trainer, gradients
+from idgan.training.loop import Trainer, gradients, memory_format_of
 from idgan.training.precision import Compiled, float32_products
 
 
@@ -158,6 +159,13 @@ def test_on_a_cpu_tf32_is_fp32():
     product = x @ y
     with float32_products(True):
         assert torch.equal(x @ y, product)
+
+
+def test_padded_pooling_on_a_gpu_has_channels_first():
+    padded, plain = (nn.Sequential(nn.Conv2d(3, 3, 3), nn.AvgPool2d(3, padding=padding)) for padding in (1, 0))
+    assert memory_format_of(padded) == memory_format_of(plain) == torch.channels_last
+    assert memory_format_of(plain.to("meta")) == torch.channels_last
+    assert memory_format_of(padded.to("meta")) == torch.contiguous_format
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
