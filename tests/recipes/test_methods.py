@@ -12,7 +12,7 @@ from idgan.recipes import METHODS, RECIPES, Adam, apply_method, describe, method
 
 SYNTHETIC = ("dsprites", "color-dsprites", "noisy-dsprites", "scream-dsprites")
 SMALL_PICTURES = ("celeba-64", "celeba-64-w16", "chairs-64", "cars-64")
-PROJECTED = ("cars-64-w32", "celeba-64-w32", "celeba-128-w16")
+PROJECTED = ("cars-64-w32", "celeba-64-w32", "celeba-64-w64", "celeba-128-w16")
 LARGE_PICTURES = ("celeba-128", "celeba-256")
 TWO_STAGES = ("id-gan", "without-distillation", "cgan", "projected", "reconstructing")
 ON_FEATURES = ("projected", "reconstructing")

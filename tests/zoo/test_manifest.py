@@ -92,6 +92,7 @@ def test_package_manifest_has_the_papers_checkpoints():
         "celeba-64-w16": 64,
         "cars-64-w32": 64,
         "celeba-64-w32": 64,
+        "celeba-64-w64": 64,
         "celeba-128-w16": 128,
         "celeba-128": 128,
         "celeba-256": 256,
