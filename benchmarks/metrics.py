@@ -2,9 +2,9 @@
 
     python benchmarks/metrics.py [NAME ...] [--values 16]
 
-NAME is mig, fvm, sap, statistics, frechet, kid, r_id or codes. The default is all. `codes` encodes all 737,280 images
-of dSprites, which takes minutes. With `--values 16` it takes at most 16 values of each factor, 73,728 images. Needs the
-extra `metrics`.
+NAME is mig, fvm, sap, images, statistics, frechet, kid, r_id or codes. The default is all. `codes` encodes all 737,280
+images of dSprites, which takes minutes. With `--values 16` it takes at most 16 values of each factor, 73,728 images.
+Needs the extra `metrics`.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 import idgan
-from idgan.data import DSprites
+from idgan.data import ColorDSprites, DSprites
+from idgan.data.dataset import one_at_a_time
 from idgan.data.factors import FactorGrid
 from idgan.evaluation.grid_codes import GridCodes, mean_codes, thinned_grid
 from idgan.metrics import (
@@ -142,6 +143,19 @@ def codes_of_the_points(values):
     print(f" the images are {len(dataset) * 64 * 64 * 4 / 2**20:,.0f} MB")
 
 
+def noisy_images():
+    """Images of a noisy data set, each with noise of its own: sprites rendered together, against one at a time."""
+    dataset, indices = ColorDSprites(), torch.randint(len(GRID), (1024,))
+
+    def generators():
+        return [torch.Generator().manual_seed(int(i)) for i in indices]
+
+    ours, images = best_of(5, lambda: dataset.images_apart(indices, generators()))
+    theirs, expected = best_of(5, lambda: one_at_a_time(dataset, indices, generators()))
+    assert torch.equal(images, expected)
+    report("images of Color-dSprites: 1,024 with noise of their own", ours, theirs, "one at a time")
+
+
 def streaming_statistics():
     def batches():
         """20,000 x 1,024 features, drawn a batch at a time."""
@@ -218,6 +232,7 @@ BENCHMARKS = {
     "mig": mutual_information,
     "fvm": factor_vae_votes,
     "sap": separated_predictability,
+    "images": noisy_images,
     "statistics": streaming_statistics,
     "frechet": distance,
     "kid": kernel_distance,

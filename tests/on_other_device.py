@@ -9,17 +9,20 @@ import other_device
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import idgan
-from idgan.data import open_dataset
+from idgan.data import Batches, open_dataset
 from idgan.evaluation.measure import METRICS, measure
 from idgan.figures import sample_sheet
-from idgan.networks import ResNetDiscriminatorConfig
+from idgan.networks import ConvGeneratorConfig, ResNetDiscriminatorConfig, VAEConfig
+from idgan.objectives import GANConfig
 from idgan.objectives.terms import r1_penalty
-from idgan.recipes import METHODS, apply_method, override, recipe_of
+from idgan.recipes import METHODS, Adam, Stage, apply_method, override, recipe_of
 from idgan.sampler import Sampler
 from idgan.study.scales import GILBO, ThinnedDataset
 from idgan.training import train
+from idgan.training.loop import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +90,37 @@ def test_r1_of_a_discriminator_of_natural_images_has_the_gradients_of_a_cpu():
         x = torch.linspace(-1, 1, 1536).view(2, 3, 16, 16).to(device).contiguous(memory_format=torch.channels_last)
         x.requires_grad_()
         loss = r1_penalty(there(x), x)
-        found.append([gradient.cpu() for gradient in torch.autograd.grad(loss, [*there.parameters()][:-1])])
+        found.append(
+            [gradient.cpu() for gradient in torch.autograd.grad(loss, [*there.parameters()][:-1])]
+        )  # without the last bias
     torch.testing.assert_close(found[1], found[0])
+
+
+class PaddedPools(nn.Sequential):
+    """A discriminator with PyTorch's own padded pooling."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3, padding=1), nn.AvgPool2d(3, 2, padding=1), nn.Flatten(), nn.Linear(4096, 1))
+
+    def forward(self, x):
+        return super().forward(x).squeeze(1)
+
+
+def test_a_network_of_your_own_with_padded_pooling_trains_with_right_gradients():
+    objective = GANConfig().build(
+        VAEConfig(c_dim=4, image_channels=3).build(),
+        ConvGeneratorConfig(c_dim=4, s_dim=3, image_channels=3).build(),
+        PaddedPools(),
+    )
+    stage = Stage(None, {phase: Adam(1e-4) for phase in objective.phases}, steps=1, ema_decay=0.0)
+    found = []
+    for device in ("cpu", "other"):
+        there = copy.deepcopy(objective).to(device)
+        batches = Batches(open_dataset("color-dsprites"), 4, seed=0, device=device)
+        trainer = Trainer(stage, there, batches, None, identity={}, report=None)
+        found.append({name: value.cpu() for name, value in trainer.train_step(batches(0)).items()})
+        found[-1] |= {name: value.cpu() for name, value in there.discriminator.state_dict().items()}
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("layout", "wrong"), [(torch.channels_last, True), (torch.contiguous_format, False)])

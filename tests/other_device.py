@@ -87,7 +87,7 @@ def run(operator, *args, **kwargs):
     values = tree_map(lambda each: each.raw if isinstance(each, OtherTensor) else each, (args, kwargs))
     result = operator(*values[0], **values[1])
     if name == "aten::avg_pool2d_backward" and there and any(args[4]) and _has_channels_last(args[1]):
-        result = torch.full_like(result, torch.nan)  # wrong gradients, as CUDA computed them until July 2026
+        result = torch.full_like(result, torch.nan)  # as wrong as on CUDA before pytorch/pytorch#188345
     if name.endswith("_") and isinstance(args[0], torch.Tensor):  # it changed its first argument
         return args[0]
     return tree_map(lambda each: OtherTensor(each) if there and isinstance(each, torch.Tensor) else each, result)

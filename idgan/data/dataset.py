@@ -12,7 +12,7 @@ from idgan.errors import InvalidInputError
 from idgan.registry import Entry, Registry
 from idgan.rng import make_rng
 
-__all__ = ["DATASETS", "Dataset", "check_dataset", "content_key", "register_dataset"]
+__all__ = ["DATASETS", "Dataset", "check_dataset", "content_key", "images_apart", "one_at_a_time", "register_dataset"]
 
 PROBED_IMAGES = 16
 PROBE = -5
@@ -34,7 +34,8 @@ class Dataset(Protocol):
         streams: whether `images` reads from a disk or decodes files, so that prefetching helps.
 
     A data set of aligned faces may have one more attribute, `eyes`: where the eyes are in each image, see
-    `idgan.images.faces.Eyes`. A model that is trained on it can crop photos in the same way.
+    `idgan.images.faces.Eyes`. A model that is trained on it can crop photos in the same way. A stochastic data set may
+    have a method `images_apart`, a faster way to the images of the function `images_apart`.
     """
 
     resolution: int
@@ -55,14 +56,22 @@ class Dataset(Protocol):
         """
         ...
 
-    def images_apart(self, indices: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
-        """The images at `indices` (N,), each as if it was drawn alone: image i draws its random numbers from `rngs[i]`.
 
-        By default, one image is made at a time, on the CPU. A data set may override this with a faster way to the same
-        images. For a data set that does not inherit from `Dataset`, metrics use the default.
-        """
-        images = [self.images(index, rng) for index, rng in zip(indices.cpu().split(1), rngs, strict=True)]
-        return torch.cat(images).to(indices.device)
+def images_apart(dataset: Dataset, indices: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
+    """The images at `indices` (N,), each as if it was drawn alone: image i draws its random numbers from `rngs[i]`.
+
+    They are made by the method `images_apart` of the data set's class, if it has one. Otherwise they are made one at a
+    time on the CPU.
+    """
+    method = getattr(type(dataset), "images_apart", one_at_a_time)
+    images: Tensor = method(dataset, indices, rngs)
+    return images
+
+
+def one_at_a_time(dataset: Dataset, indices: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
+    """As `images_apart`, with one call of `dataset.images` for each image."""
+    images = [dataset.images(index, rng) for index, rng in zip(indices.cpu().split(1), rngs, strict=True)]
+    return torch.cat(images).to(indices.device)
 
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry("data set")

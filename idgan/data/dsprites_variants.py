@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idgan.data.dataset import Dataset, register_dataset
+from idgan.data.dataset import Dataset, one_at_a_time, register_dataset
 from idgan.data.directory import data_directory
 from idgan.data.dsprites import RESOLUTION, DSprites
 from idgan.data.factors import FactorGrid
@@ -54,7 +54,9 @@ class _PaintedDSprites(Dataset):
         return self.paint(self.sprites.images(indices), rng)
 
     def images_apart(self, indices: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
-        """As `Dataset.images_apart`. The sprites are rendered together, because they are not random."""
+        """As the function `images_apart`. The sprites are rendered together, because they are not random."""
+        if type(self).images is not _PaintedDSprites.images:  # a subclass makes other images
+            return one_at_a_time(self, indices, rngs)
         sprites = self.sprites.images(indices).split(1)
         return torch.cat([self.paint(sprite, rng) for sprite, rng in zip(sprites, rngs, strict=True)])
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from idgan import __version__
 from idgan.data import Dataset, FactorGrid, content_key
+from idgan.data.dataset import images_apart
 from idgan.errors import InvalidInputError
 from idgan.files import write_atomically
 from idgan.images import default_batch_size, encoder_view
@@ -124,9 +124,8 @@ class GridCodes:
         # Kernels for other batch sizes differ in the last bit, so the last batch is filled up with copies of an image.
         filled = torch.cat([indices, indices[-1:].expand(-len(indices) % _encoder_batch(self._device))])
         if self._dataset.stochastic:
-            images_apart = getattr(self._dataset, "images_apart", partial(Dataset.images_apart, self._dataset))
             rngs = [make_rng(NOISE, int(i)) for i in filled]
-            means = _posterior_means(self._vae, images_apart(filled.to(self._device), rngs))
+            means = _posterior_means(self._vae, images_apart(self._dataset, filled.to(self._device), rngs))
         else:
             means = mean_codes(self._vae, self._dataset, filled, self._device)
         if not len(self._codes):

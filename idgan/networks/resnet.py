@@ -95,9 +95,9 @@ class ResBlock(nn.Module):
 class Halving(nn.Module):
     """Average pooling over windows of 3x3 pixels with stride 2: (N, C, 2H, 2W) -> (N, C, H, W).
 
-    A window at the border has zeros beyond it, which count. Outside a CPU, these zeros are added to the maps first:
-    on CUDA, PyTorch computed wrong gradients of padded pooling until July 2026, for maps with channels last in memory
-    (https://github.com/pytorch/pytorch/issues/188344).
+    Pixels beyond the border are zeros, which count. On a CPU, the pooling adds them. On other devices, they are added
+    to the maps first. On CUDA, PyTorch's padded pooling has wrong gradients if channels are last in memory
+    (https://github.com/pytorch/pytorch/issues/188344; fixed by pull request 188345).
     """
 
     def forward(self, x: Tensor) -> Tensor:

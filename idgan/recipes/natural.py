@@ -104,7 +104,8 @@ def celeba_64_w32() -> Recipe:
 def celeba_64_w64() -> Recipe:
     """CelebA at 64x64 with the paper's width and a projected discriminator, for some minutes on a GPU.
 
-    Stage 1 is that of celeba-64-w32. The generator starts from the widened generator of celeba-64-w32.
+    Stage 1 is that of celeba-64-w32. The generator starts from the widened generator of celeba-64-w32. Its first block
+    starts with new weights.
     """
     recipe = celeba_64_w32()
     assert recipe.gan_stage

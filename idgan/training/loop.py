@@ -326,10 +326,10 @@ def gradients(
 
 
 def memory_format_of(objective: nn.Module) -> torch.memory_format:
-    """Channels last, which is faster. But channels first on a GPU, if a network has padded average pooling.
+    """Channels last, which is faster. But channels first on a GPU, if a network has an `nn.AvgPool2d` with padding.
 
-    PyTorch computed wrong gradients of that with channels last on CUDA until July 2026
-    (https://github.com/pytorch/pytorch/issues/188344).
+    On CUDA, PyTorch's padded pooling has wrong gradients if channels are last in memory
+    (https://github.com/pytorch/pytorch/issues/188344; fixed by pull request 188345).
     """
     on_cpu = next(objective.parameters()).device.type == "cpu"
     pools = [module for module in objective.modules() if isinstance(module, nn.AvgPool2d)]

@@ -175,12 +175,22 @@ def _training(saved: SavedModel, record: TrainingRecord) -> Iterator[str]:
         facts.append(f"It saw {record.images:,} images.")
     if record.seed is not None:
         facts.append(f"The seed was {record.seed}.")
-    if record.wall_time_seconds is not None:
-        facts.append(f"It took {_duration(record.wall_time_seconds)}{_on(record)}.")
+    facts += _times(record)
     if record.versions:
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         facts.append(f"Versions: {printable(versions)}.")
     yield " ".join([*facts, "The whole record is in config.json."])
+
+
+def _times(record: TrainingRecord) -> Iterator[str]:
+    """How long the stages took. A stage that was taken from another model ran there, perhaps on other hardware."""
+    taken = {name: stage for name, stage in record.stages.items() if "from" in stage}
+    if record.wall_time_seconds is not None:
+        elsewhere = (stage.get("seconds") for stage in taken.values())
+        seconds = record.wall_time_seconds - sum(each for each in elsewhere if isinstance(each, (int, float)))
+        yield f"It took {_duration(seconds)}{_on(record)}."
+    for name, stage in taken.items():
+        yield f"Stage `{printable(name)}` is that of `{printable(stage['from'])}`, whose time is not counted."
 
 
 def _on(record: TrainingRecord) -> str:

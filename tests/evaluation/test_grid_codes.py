@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from idgan.data import Dataset, FactorGrid
+from idgan.data import ColorDSprites, Dataset, FactorGrid
 from idgan.errors import InvalidInputError
 from idgan.evaluation import grid_codes
 from idgan.evaluation.grid_codes import GridCodes, codes_file, mean_codes
@@ -67,15 +67,29 @@ def test_noise_is_a_function_of_the_index():
     assert not torch.allclose(together, mean_codes(vae, Stripes(), torch.arange(640), "cpu"))
 
 
-def test_a_data_set_may_be_noisy_and_inherit_from_nothing():
+def test_a_noisy_data_set_may_inherit_from_nothing_or_wrap_another():
     class Plain:
-        def __init__(self):
-            noisy = Noisy()
-            self.factors, self.stochastic, self.images = noisy.factors, noisy.stochastic, noisy.images
+        """Its images are those of `inner`, in negative."""
 
-    vae, indices = VAEConfig(4).build().eval(), torch.tensor([7, 5])
-    found, expected = (GridCodes(vae, dataset, "cpu", progress=False)(indices) for dataset in (Plain(), Noisy()))
-    assert torch.equal(found, expected)
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def images(self, indices, rng=None):
+            return 1 - self.inner.images(indices, rng)
+
+    class Negative(ColorDSprites):
+        def images(self, indices, rng=None):
+            return 1 - super().images(indices, rng)
+
+    vae, indices = VAEConfig(4, image_channels=3).build().eval(), torch.tensor([7, 5])
+    wrapped, inherited, other = (
+        GridCodes(vae, dataset, "cpu", progress=False)(indices)
+        for dataset in (Plain(ColorDSprites()), Negative(), ColorDSprites())
+    )
+    assert torch.equal(wrapped, inherited) and not torch.allclose(wrapped, other)
 
 
 def test_mean_codes_of_a_random_data_set_are_a_function_of_the_indices():

@@ -249,6 +249,13 @@ def test_the_card_tells_terms_measurements_and_how_to_load(run):
     assert ModelCard(custom).data.to_dict().items() >= terms.items()
 
 
+def test_the_card_counts_the_time_of_the_stages_that_the_training_ran(tmp_path):
+    stages = {"vae": {"steps": 5, "seconds": 6600, "from": "org/faces"}, "gan": {"steps": 6, "seconds": 600}}
+    run = finish(tmp_path / "run", training=TRAINING | {"stages": stages})
+    card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
+    assert "It took 10.0 minutes on a CPU. Stage `vae` is that of `org/faces`, whose time is not counted." in card
+
+
 def test_a_card_claims_nothing_that_was_not_measured(run):
     """A run of 11 steps: the card says so, and what nobody measured."""
     card = publish(run, "org/name", dry_run=True)[1]["README.md"].decode()
