@@ -97,7 +97,8 @@ class Halving(nn.Module):
 
     Pixels beyond the border are zeros, which count. On a CPU, the pooling adds them. On other devices, they are added
     to the maps first. On CUDA, PyTorch's padded pooling has wrong gradients if channels are last in memory
-    (https://github.com/pytorch/pytorch/issues/188344; fixed by pull request 188345).
+    (https://github.com/pytorch/pytorch/issues/188344; fixed by pull request 188345). For other networks, see
+    `memory_format_of` in `idgan/training/loop.py`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
